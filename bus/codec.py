@@ -1,0 +1,79 @@
+"""Bytes to values and back: the only module that knows msgpack.
+
+Decoding raises `ProtocolError` and nothing else, whatever the bytes are.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from . import wire
+from .errors import ProtocolError
+
+T = TypeVar("T")
+Buffer = bytes | bytearray | memoryview
+
+
+class Header(Struct, array_like=True, frozen=True, gc=False):
+    """A message's header (`PROTOCOL.md` section 2); elements after the seventh are ignored."""
+
+    version: Annotated[int, Meta(ge=wire.VERSION, le=wire.VERSION)]
+    kind: Annotated[int, Meta(ge=1, le=wire.LAST_KIND)]
+    target: Annotated[int, Meta(ge=1, le=wire.MAX_FLOW)] | str | None
+    request: Annotated[int, Meta(ge=0, le=wire.MAX_REQUEST)]
+    ttl: Annotated[int, Meta(ge=0, le=wire.MAX_TTL)]
+    method: str | None
+    options: dict[str, Any] | None = None
+
+
+# What msgspec raises on hostile bytes: its own errors (ValueErrors), deep nesting, unhashable keys.
+_REFUSALS = (ValueError, RecursionError, OverflowError, TypeError)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_any = msgspec.msgpack.Decoder().decode
+_decode_header = msgspec.msgpack.Decoder(Header).decode
+
+
+def decode_header(data: Buffer) -> Header:
+    """Reads a header; raises ProtocolError for wrong types, ranges, versions or kinds."""
+    try:
+        return _decode_header(data)
+    except _REFUSALS as error:
+        raise ProtocolError(f"the header does not decode: {error}", where="header") from None
+
+
+def encode_header(
+    kind: int,
+    target: int | str | None = None,
+    request: int = 0,
+    ttl: int = 0,
+    method: str | None = None,
+    options: Mapping[str, object] | None = None,
+) -> bytes:
+    """Writes a header; without options it has six elements, the shortest form."""
+    if options is None:
+        return _encode((wire.VERSION, kind, target, request, ttl, method))
+    return _encode((wire.VERSION, kind, target, request, ttl, method, options))
+
+
+def encode(value: object) -> bytes:
+    """Writes one body; raises TypeError or ValueError for what msgpack cannot hold."""
+    return _encode(value)
+
+
+def decode(data: Buffer) -> Any:
+    """Reads one body as plain values."""
+    try:
+        return _decode_any(data)
+    except _REFUSALS as error:
+        raise ProtocolError(f"the body does not decode: {error}", where="body") from None
+
+
+def decode_as(data: Buffer, kind: type[T]) -> T:
+    """Reads one body as the given record; raises ProtocolError naming the key that is wrong."""
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except _REFUSALS as error:
+        raise ProtocolError(f"not a valid {kind.__name__.lower()}: {error}", where="body") from None

@@ -1,0 +1,127 @@
+"""What an extension's function gets as `ctx`: the call it serves and the world around it."""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import BusError
+from .messages import Context as CallContext
+from .messages import Progress
+
+
+class Cancelled(BusError):
+    """Raised by `ctx.check()` when the answer is no longer wanted."""
+
+    def __init__(self) -> None:
+        super().__init__("cancelled", "the call was cancelled")
+
+
+class CallBus(Protocol):
+    """What a running call may do on the bus."""
+
+    def progress(self, progress: Progress) -> None:
+        """Reports progress of this call."""
+
+    def call(
+        self, capability: str, method: str | None, args: Mapping[str, object], ttl_ms: int
+    ) -> Any:
+        """Calls another capability and returns its result; raises BusError."""
+
+
+class Log:
+    """Structured log: one JSON object a line on stderr, `bound` in each."""
+
+    def __init__(self, **bound: object) -> None:
+        self._bound = {key: value for key, value in bound.items() if value is not None}
+
+    def debug(self, event: str, **values: object) -> None:
+        """Details for whoever develops the extension."""
+        self._write("debug", event, values)
+
+    def info(self, event: str, **values: object) -> None:
+        """What happened."""
+        self._write("info", event, values)
+
+    def warning(self, event: str, **values: object) -> None:
+        """What will cause trouble."""
+        self._write("warning", event, values)
+
+    def error(self, event: str, **values: object) -> None:
+        """What failed."""
+        self._write("error", event, values)
+
+    def _write(self, level: str, event: str, values: Mapping[str, object]) -> None:
+        ts = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        line = {"ts": ts, "level": level, "event": event, **self._bound, **values}
+        print(json.dumps(line, default=str, ensure_ascii=False), file=sys.stderr, flush=True)
+
+
+class Context:
+    """One call. `deadline` is in seconds of `time.monotonic`, None without one."""
+
+    def __init__(
+        self,
+        call: CallContext,
+        bus: CallBus,
+        *,
+        inbox: Path,
+        outbox: Path,
+        deadline: float | None,
+        cancel: threading.Event,
+        config: Mapping[str, Any],
+        params: Mapping[str, Any],
+    ) -> None:
+        self.run = call.run
+        self.step = call.step
+        self.attempt = call.attempt
+        self.config = config
+        self.params = {**params, **(call.params or {})}
+        self.deadline = deadline
+        self.inbox = inbox
+        self.log = Log(run=call.run, step=call.step, attempt=call.attempt)
+        self._outbox = outbox
+        self._bus = bus
+        self._cancel = cancel
+
+    @property
+    def outbox(self) -> Path:
+        """This call's own folder for results, made when first asked for."""
+        self._outbox.mkdir(parents=True, exist_ok=True)
+        return self._outbox
+
+    @property
+    def outbox_path(self) -> Path:
+        """The same folder, whether it exists or not."""
+        return self._outbox
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the answer is no longer wanted."""
+        return self._cancel.is_set() or self.remaining() == 0.0
+
+    def check(self) -> None:
+        """Raises Cancelled when the answer is no longer wanted; call it often in long work."""
+        if self.cancelled:
+            raise Cancelled
+
+    def remaining(self) -> float | None:
+        """Seconds until the deadline, never negative; None without a deadline."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def progress(
+        self, done: int | float, total: int | float | None = None, message: str = ""
+    ) -> None:
+        """Tells the caller how far this is, in units of your choice."""
+        self._bus.progress(Progress(done, total, message))
+
+    def call(self, capability: str, method: str | None = None, /, **args: object) -> Any:
+        """Calls another capability within this call's deadline; raises BusError."""
+        self.check()
+        remaining = self.remaining()
+        ttl_ms = 0 if remaining is None else max(1, int(remaining * 1000))
+        return self._bus.call(capability, method, args, ttl_ms)

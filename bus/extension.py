@@ -1,0 +1,128 @@
+"""The SDK: an extension in a few lines.
+
+from symphony.bus.extension import Extension
+
+ext = Extension()
+
+@ext.provides("prompt.enhance/1")
+def enhance(ctx, user_input: str) -> str:
+    return user_input.strip()
+
+ext.run()
+"""
+
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any, TypeVar
+
+from . import wire
+from .codec import decode, decode_as, encode
+from .context import CallBus, Cancelled, Context, Log
+from .errors import BusError, ProtocolError
+from .function import Function
+from .messages import Activate
+from .messages import Context as CallContext
+from .session import Called
+
+__all__ = ["BusError", "Cancelled", "Context", "Extension"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Extension:
+    """What one process provides: functions by capability and method."""
+
+    def __init__(self) -> None:
+        self._functions: dict[tuple[str, str], Function] = {}
+        self._activation = Activate({}, {})
+
+    def provides(self, capability: str, method: str | None = None) -> Callable[[F], F]:
+        """Registers the decorated function `(ctx, **arguments)` for a capability's method.
+
+        Annotations decide what arrives: for a file `str` gives its text, `bytes` its bytes and
+        `Path` its place; everything else is checked by type. A returned `Path` below
+        `ctx.outbox` becomes a file; several outputs are a dict.
+        """
+
+        def register(target: F) -> F:
+            self._functions[capability, method or wire.DEFAULT_METHOD] = Function(target)
+            return target
+
+        return register
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What this extension provides, in the order of registration."""
+        return tuple(dict.fromkeys(capability for capability, _ in self._functions))
+
+    def activate(self, activation: Activate) -> None:
+        """Takes configuration and parameters for the calls to come."""
+        self._activation = activation
+
+    def run(self) -> None:
+        """Joins the bus and serves until the kernel ends this process; then exits.
+
+        The exit code is 0 after `unload`, 143 after SIGTERM, 1 when the bus is lost, 2 when there
+        is no valid ticket.
+        """
+        from .worker import work
+
+        raise SystemExit(work(self, os.environ))
+
+    def serve(
+        self, called: Called, bus: CallBus, *, inbox: Path, outbox: Path, cancel: Event
+    ) -> object:
+        """Answers one call; raises BusError with whatever went wrong in it."""
+        if cancel.is_set():
+            raise Cancelled
+        args, call = _arguments(called.body)
+        function = self._functions.get((called.capability or "", called.method))
+        if function is None:
+            raise BusError(
+                "bad-request",
+                f"there is no method {called.method} of {called.capability} here",
+                where="method",
+            )
+        ctx = Context(
+            call,
+            bus,
+            inbox=inbox / (call.folder or ""),
+            outbox=outbox / (call.folder or ""),
+            deadline=called.deadline,
+            cancel=cancel,
+            config=self._activation.config,
+            params=self._activation.params,
+        )
+        try:
+            return function(ctx, args)
+        except BusError:
+            raise
+        except Exception as error:
+            text = "".join(traceback.format_exception(error))
+            Log(run=call.run, step=call.step).error("the call failed", traceback=text)
+            raise _failure(error) from error
+
+
+def _arguments(body: bytes) -> tuple[dict[str, Any], CallContext]:
+    args = decode(body)
+    if not isinstance(args, dict):
+        raise BusError("bad-request", "the arguments are not a map", where="body")
+    try:
+        call = decode_as(encode(args.get(wire.CONTEXT_KEY, {})), CallContext)
+    except ProtocolError as error:
+        raise BusError("bad-request", error.message, where=wire.CONTEXT_KEY) from None
+    if call.folder is not None and (
+        not call.folder or call.folder in {".", ".."} or "/" in call.folder
+    ):
+        raise BusError("bad-request", "the folder is not a plain name", where=wire.CONTEXT_KEY)
+    return args, call
+
+
+def _failure(error: Exception) -> BusError:
+    frames = traceback.extract_tb(error.__traceback__)
+    last = frames[-1] if frames else None
+    where = f"{Path(last.filename).name}:{last.lineno}" if last else None
+    return BusError("failed", str(error) or "it raised", where=where, cls=type(error).__name__)

@@ -1,0 +1,108 @@
+"""One function of an extension: arguments checked and converted in, results converted out."""
+
+import inspect
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from . import wire
+from .context import Context
+from .errors import BusError
+from .files import is_reference, refer, resolve
+
+
+class Function:
+    """A callable `(ctx, **arguments) -> result` with its signature taken apart once."""
+
+    def __init__(self, target: Callable[..., Any]) -> None:
+        """Raises TypeError if the function does not take `ctx` first."""
+        self.target = target
+        parameters = list(inspect.signature(target).parameters.values())
+        if not parameters or parameters[0].kind not in (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        ):
+            raise TypeError(f"{target.__qualname__} must take ctx as its first argument")
+        hints = get_type_hints(target, include_extras=True)
+        kinds = inspect.Parameter
+        rest = parameters[1:]
+        self._takes_any = any(parameter.kind is kinds.VAR_KEYWORD for parameter in rest)
+        self._types = {
+            parameter.name: hints.get(parameter.name, Any)
+            for parameter in rest
+            if parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
+        }
+        self._required = [
+            parameter.name
+            for parameter in rest
+            if parameter.name in self._types and parameter.default is kinds.empty
+        ]
+
+    def __call__(self, ctx: Context, args: Mapping[str, Any]) -> Any:
+        """Runs the function; raises BusError `bad-request` naming a wrong argument, and
+        `wrong-output` naming a wrong result."""
+        converted = self._convert(ctx, args)
+        return _result(self.target(ctx, **converted), ctx.outbox_path, "result")
+
+    def _convert(self, ctx: Context, args: Mapping[str, Any]) -> dict[str, Any]:
+        given = {name: value for name, value in args.items() if name != wire.CONTEXT_KEY}
+        missing = [name for name in self._required if name not in given]
+        if missing:
+            raise BusError("bad-request", f"{missing[0]} is missing", where=missing[0])
+        unknown = [name for name in given if name not in self._types]
+        if unknown and not self._takes_any:
+            raise BusError("bad-request", f"{unknown[0]} is not an argument", where=unknown[0])
+        return {
+            name: _argument(value, self._types.get(name, Any), ctx.inbox, name)
+            for name, value in given.items()
+        }
+
+
+def _argument(value: Any, annotation: Any, inbox: Path, name: str) -> Any:
+    options = get_args(annotation) if _is_union(annotation) else (annotation,)
+    if is_reference(value) and Path not in options:
+        if str in options:
+            return _read_text(resolve(value, inbox, name), name)
+        if bytes in options:
+            return resolve(value, inbox, name).read_bytes()
+    if Path in options:
+        # msgspec knows no unions with foreign types, so these are told apart here.
+        if is_reference(value):
+            return resolve(value, inbox, name)
+        if value is None and type(None) in options:
+            return None
+        raise BusError("bad-request", f"{name} must be a file or folder", where=name)
+
+    def hook(kind: type, raw: object) -> object:
+        if kind is Path:
+            return resolve(raw, inbox, name)
+        raise NotImplementedError(f"arguments of type {kind.__name__} are not supported")
+
+    try:
+        return msgspec.convert(value, annotation, strict=True, dec_hook=hook)
+    except msgspec.ValidationError as error:
+        raise BusError("bad-request", f"{name}: {error}", where=name) from None
+
+
+def _read_text(path: Path, name: str) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise BusError("bad-request", f"{name} is not UTF-8 text", where=name) from None
+
+
+def _result(value: Any, outbox: Path, where: str) -> Any:
+    if isinstance(value, Path):
+        return refer(value, outbox, where)
+    if isinstance(value, dict):
+        return {key: _result(item, outbox, str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_result(item, outbox, where) for item in value]
+    return value
+
+
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (Union, types.UnionType)

@@ -1,0 +1,67 @@
+"""The bodies that the bus itself reads (`PROTOCOL.md` sections 3 and 6) as typed records.
+
+Unknown keys are ignored; a missing or mistyped one makes the whole body invalid.
+"""
+
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+Milliseconds = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+NaturalInt = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+class Hello(Struct, frozen=True):
+    """What a peer says about itself when it joins."""
+
+    protocol: NaturalInt
+    sdk: str
+    pid: NaturalInt
+    provides: list[str]
+
+
+class Welcome(Struct, frozen=True):
+    """The hub's answer to hello: the peer's name and the limits in force (bytes, milliseconds)."""
+
+    instance: str
+    heartbeat_ms: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+    liveness: Annotated[int, Meta(ge=1, le=2**16 - 1)]
+    max_body: NaturalInt
+    inline_max: NaturalInt
+
+
+class Progress(Struct, frozen=True):
+    """How far a call is: `done` of `total` (None: unknown), in the provider's own units."""
+
+    done: int | float
+    total: int | float | None = None
+    message: str = ""
+
+
+class Activate(Struct, frozen=True):
+    """Configuration of an instance and parameters of this activation."""
+
+    config: dict[str, Any]
+    params: dict[str, Any]
+
+
+class Unload(Struct, frozen=True):
+    """A request to end within `grace_ms`."""
+
+    grace_ms: Milliseconds
+
+
+class Bye(Struct, frozen=True):
+    """The last message of either side."""
+
+    reason: str
+
+
+class Context(Struct, frozen=True, omit_defaults=True):
+    """The reserved argument `$` of a call: the run it belongs to and its folder's name."""
+
+    run: str | None = None
+    step: str | None = None
+    attempt: int | None = None
+    folder: str | None = None
+    params: dict[str, Any] | None = None

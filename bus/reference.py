@@ -1,0 +1,289 @@
+"""The reference datapath: a pyzmq ROUTER in a thread of its own.
+
+The thread owns the socket. It reads and writes single frames of a blocking socket with a receive
+timeout, which is several times faster than pollers, multipart helpers and asyncio. Nothing that a
+peer sends raises in it, and no send waits for a peer. Commands come through a deque; a thread that
+sleeps in `recv` is woken by an empty message of an in-process DEALER.
+"""
+
+import errno
+import logging
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import zmq
+
+from . import wire
+from .datapath import Flow, Upcall, UpcallQueue
+from .egress import Egress, Outcome
+from .errors import BusError
+from .switch import Switch
+
+MAX_BATCH: Final = 256  # messages received before anything else gets its turn
+MAX_SOCKETS: Final = 16_384
+HIGH_WATER: Final = 256  # messages libzmq holds per peer before it says EAGAIN
+BLOCKED_MS: Final = 2  # how soon a slow peer is tried again
+ZERO_COPY_BYTES: Final = 64 * 1024
+CLOSE_S: Final = 5.0
+
+_NOW: Final = int(zmq.DONTWAIT)
+_MORE_NOW: Final = int(zmq.DONTWAIT | zmq.SNDMORE)
+_WAKER: Final = b"\0waker"
+_names = count(1)
+_log = logging.getLogger("symphony.bus")
+
+# The methods of the compiled base class: the wrappers around them cost as much as they do.
+_RawSocket: Any = zmq.backend.Socket
+
+
+class ReferenceDatapath:
+    """See `datapath.Datapath`. `clock` gives seconds and must be monotonic."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._commands: deque[Callable[[], object]] = deque()
+        self._context = zmq.Context()
+        self._context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
+        self._waker: zmq.Socket[bytes] | None = None
+        self._waker_lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._sleeping = False
+        self._stopping = False
+        self._waiting = -1  # the receive timeout in force, milliseconds
+        self._copy = True
+
+    # -- from any thread --------------------------------------------------------------------
+
+    def start(self, wake: Callable[[], None], *, heartbeat_ms: int, liveness: int) -> None:
+        self._upcalls = UpcallQueue(wake)
+        self._switch = Switch(
+            self._upcalls, heartbeat_ms=heartbeat_ms, liveness=liveness, now=self._clock()
+        )
+        self._router = router = self._context.socket(zmq.ROUTER)
+        router.set(zmq.ROUTER_MANDATORY, 1)
+        router.set(zmq.MAXMSGSIZE, wire.MAX_BODY)
+        router.set(zmq.SNDHWM, HIGH_WATER)
+        router.set(zmq.RCVHWM, HIGH_WATER)
+        router.set(zmq.LINGER, 0)
+        endpoint = f"inproc://symphony-waker-{next(_names)}"
+        router.bind(endpoint)
+        self._waker = self._context.socket(zmq.DEALER)
+        self._waker.set(zmq.ROUTING_ID, _WAKER)
+        self._waker.set(zmq.LINGER, 0)
+        self._waker.connect(endpoint)
+        self._recv = _RawSocket.recv.__get__(router)
+        self._send = _RawSocket.send.__get__(router)
+        self._get = _RawSocket.get.__get__(router)
+        self._egress = Egress(self._switch, self._try_send)
+        self._thread = threading.Thread(target=self._run, name="symphony-bus", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._stopping = True
+            self._ring()
+            self._thread.join(CLOSE_S)
+            self._thread = None
+        with self._waker_lock:
+            if self._waker is not None:
+                self._waker.close(0)
+                self._waker = None
+        self._context.destroy(linger=0)
+
+    def bind(self, endpoint: str) -> None:
+        done: Future[None] = Future()
+        self._command(lambda: self._bind(endpoint, done))
+        done.result()
+
+    def unbind(self, endpoint: str) -> None:
+        self._command(lambda: self._unbind(endpoint))
+
+    def admit(self, peer: str, identity: bytes, *, console: bool = False) -> None:
+        self._command(lambda: self._switch.admit(peer, identity, self._clock(), console=console))
+
+    def open(self, peer: str) -> None:
+        self._command(lambda: self._switch.open(peer, self._clock()))
+
+    def expel(self, peer: str) -> None:
+        self._command(lambda: self._switch.expel(peer))
+
+    def install(self, flow: Flow) -> None:
+        self._command(lambda: self._switch.install(flow))
+
+    def revoke(self, generation: int) -> None:
+        self._command(lambda: self._switch.revoke(generation))
+
+    def send(self, peer: str, header: bytes, body: bytes) -> None:
+        self._command(lambda: self._switch.send(peer, header, body))
+
+    def inject(self, peer: str, header: bytes, body: bytes) -> None:
+        self._command(lambda: self._switch.inject(peer, header, body, self._clock()))
+
+    def poll(self) -> list[Upcall]:
+        return self._upcalls.take()
+
+    def counters(self) -> dict[str, int]:
+        return {**self._switch.counts, "forwarded": self._switch.forwarded}
+
+    def _command(self, command: Callable[[], object]) -> None:
+        self._commands.append(command)
+        if self._sleeping:
+            self._ring()
+
+    def _ring(self) -> None:
+        with self._waker_lock, suppress(zmq.Again):  # full: it is about to wake anyway
+            if self._waker is not None:
+                self._waker.send(b"", zmq.SNDMORE | zmq.DONTWAIT)
+                self._waker.send(b"", zmq.DONTWAIT)
+
+    # -- the thread -------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._turn()
+        except zmq.ContextTerminated:
+            pass
+        except Exception:
+            _log.exception("the bus ended because of a bug in it")
+        finally:
+            self._router.close(0)
+
+    def _turn(self) -> None:
+        """Commands and what is due, then up to MAX_BATCH messages, then all that is to be sent."""
+        commands = self._commands
+        switch = self._switch
+        while commands:
+            commands.popleft()()
+        now = self._clock()
+        if now >= switch.next_tick():
+            switch.tick(now)
+        self._egress.flush()
+        self._upcalls.tell()
+        self._receive_batch(now)
+        self._egress.flush()
+        self._upcalls.tell()
+
+    def _receive_batch(self, now: float) -> None:
+        """Waits for a message until something else is due, then takes all that are there.
+
+        Asking libzmq whether more frames follow costs more than reading two of them, so it is
+        asked once a message, after its third frame. See `_resynchronise` for what that can show.
+        """
+        recv, get, receive = self._recv, self._get, self._switch.receive
+        self._wait_at_most(now)
+        self._sleeping = True
+        flags = zmq.DONTWAIT if self._commands else 0
+        try:
+            identity = recv(flags)
+        except zmq.Again:
+            return
+        finally:
+            self._sleeping = False
+        now = self._clock()
+        # Bulk comes in rows: the size of one body foretells whether the next is worth sharing.
+        copy = self._copy
+        header = body = None
+        try:
+            for taken in range(MAX_BATCH):
+                if taken:
+                    header = body = None
+                    identity = recv(_NOW)
+                header = recv(_NOW)
+                body = recv(_NOW, copy)
+                if get(zmq.RCVMORE):
+                    self._resynchronise(bytes(body), now)
+                elif identity != _WAKER:
+                    receive(identity, header, body, now)
+                    copy = len(body) < ZERO_COPY_BYTES
+        except zmq.Again:
+            if header is not None and body is None:
+                self._switch.counts["frames"] += 1
+        self._copy = copy
+
+    def _resynchronise(self, suspect: bytes, now: float) -> None:
+        """Finds the next message after one with a wrong number of frames.
+
+        More frames follow the third one. Either that message is too long, or it was a frame short
+        and `suspect` is the routing id that the next message begins with. A peer can forge the
+        second case only with a routing id that it knows, its own.
+        """
+        self._switch.counts["frames"] += 1
+        rest: list[bytes] = []
+        more = True
+        while more:
+            frame = self._recv(_NOW)
+            more = self._get(zmq.RCVMORE)
+            if len(rest) < 3:
+                rest.append(frame)
+        if len(rest) == 2 and self._switch.knows(suspect):
+            self._switch.receive(suspect, rest[0], rest[1], now)
+
+    def _wait_at_most(self, now: float) -> None:
+        """Bounds the next wait by what is due; powers of two, so that it changes seldom."""
+        left_ms = BLOCKED_MS if self._egress.blocked else (self._switch.next_tick() - now) * 1000
+        wait = 1 << max(int(left_ms).bit_length() - 1, 0)
+        if wait != self._waiting:
+            self._waiting = wait
+            self._router.set(zmq.RCVTIMEO, wait)
+
+    def _try_send(self, identity: bytes, header: bytes, body: bytes) -> Outcome:
+        send = self._send
+        try:
+            send(identity, _MORE_NOW)
+            send(header, _MORE_NOW)
+            send(body, _NOW)
+        except zmq.Again:
+            return Outcome.BUSY
+        except zmq.ZMQError:  # EHOSTUNREACH: nobody is connected with this routing id
+            return Outcome.GONE
+        return Outcome.SENT
+
+    def _bind(self, endpoint: str, done: "Future[None]") -> None:
+        path = _socket_path(endpoint)
+        try:
+            if path is not None and _is_served(path):
+                raise OSError(errno.EADDRINUSE, "another process listens there")
+            self._router.bind(endpoint)
+            if path is not None:
+                path.chmod(0o600)
+        except OSError as error:  # ZMQError is one
+            done.set_exception(
+                BusError(
+                    "io",
+                    f"cannot listen on the bus socket: {error.strerror}",
+                    where=endpoint,
+                    help="choose another folder for sockets, or stop the process that uses it",
+                )
+            )
+        else:
+            done.set_result(None)
+
+    def _unbind(self, endpoint: str) -> None:
+        with suppress(zmq.ZMQError):  # it was not bound
+            self._router.unbind(endpoint)
+        path = _socket_path(endpoint)
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+
+def _socket_path(endpoint: str) -> Path | None:
+    scheme, _, place = endpoint.partition("://")
+    return Path(place) if scheme == "ipc" else None
+
+
+def _is_served(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,50 @@
+"""Every constant of the wire protocol (`PROTOCOL.md`), in one place."""
+
+from typing import Final
+
+VERSION: Final = 1
+
+# Message kinds (section 3).
+HELLO: Final = 1
+WELCOME: Final = 2
+HEARTBEAT: Final = 3
+CALL: Final = 4
+RESULT: Final = 5
+ERROR: Final = 6
+PROGRESS: Final = 7
+CANCEL: Final = 8
+EVENT: Final = 9
+ACTIVATE: Final = 10
+UNLOAD: Final = 11
+BYE: Final = 12
+LAST_KIND: Final = BYE
+
+# Ranges of the header's fields (section 2).
+MAX_FLOW: Final = 2**32 - 1
+MAX_REQUEST: Final = 2**53 - 1
+MAX_TTL: Final = 2**32 - 1  # milliseconds
+MAX_IDEM: Final = 128  # characters of an idempotency key
+
+# Sizes in bytes (sections 2 and 4).
+MAX_HEADER: Final = 4_096
+MAX_BODY: Final = 2 * 1024 * 1024
+INLINE_MAX: Final = 256 * 1024
+
+# Liveness (section 3).
+HEARTBEAT_MS: Final = 1_000
+LIVENESS: Final = 5
+
+# Bounds the hub keeps (section 7).
+MAX_OPEN_CALLS: Final = 1_024  # per caller
+MAX_QUEUED: Final = 2_048  # messages per peer
+
+# Identities (sections 1 and 8), bytes.
+IDENTITY_BYTES: Final = 16
+CONSOLE_IDENTITY_BYTES: Final = 32
+
+TICKET_VARIABLE: Final = "SYMPHONY_TICKET"
+DEFAULT_METHOD: Final = "call"
+CONTEXT_KEY: Final = "$"
+IDEM_OPTION: Final = "idem"
+TRACE_OPTION: Final = "trace"
+CAPABILITY_OPTION: Final = "cap"

@@ -1,0 +1,171 @@
+"""Reads a brief: bytes to statements. Markdown, plain text and a mess of both are welcome.
+
+Structure comes from markdown-it-py; before that, bullets that Markdown does not know are made into ones
+it does. Text is cut into sentences only where a capital or a line end makes that safe.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path
+
+from brief_model import Statement
+from brief_words import SECTIONS, lemma
+
+MAX_BYTES = 4 * 1024 * 1024
+MAX_STATEMENTS = 400
+_ODD_BULLET = re.compile(r"^(\s*)(?:[•‣◦·▪●–—→>]|->|=>|\*\)|o(?=\s+\w{2,})|\(?[a-z0-9]{1,2}\)|\[[ xX]?\])\s+")
+_TASK_BOX = re.compile(r"^\[[ xX]?\]\s+")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Za-z])")
+_NEW_FACT = re.compile(r",\s+(?=(?:each|every) \w+(?: \w+)? has\b)", re.IGNORECASE)
+_ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|etc|vs|approx|no|nr|mr|mrs|ms|dr|st|incl)\.$", re.IGNORECASE)
+_LABEL = re.compile(r"^(?P<label>[A-Za-z][A-Za-z /-]{1,28}):$")
+
+
+class UnreadableBrief(Exception):
+    """The brief cannot be worked with; `help` says what to do."""
+
+    def __init__(self, message: str, help_text: str) -> None:
+        super().__init__(message)
+        self.help = help_text
+
+
+def load(brief: Path | str | bytes) -> str:
+    """The text of a brief, whatever encoding it came in. Raises UnreadableBrief."""
+    if isinstance(brief, str):
+        text = brief
+    else:
+        data = brief if isinstance(brief, bytes) else brief.read_bytes()
+        text = _decode(data)
+    if len(text) > MAX_BYTES:
+        raise UnreadableBrief(
+            f"the brief has {len(text)} characters, more than {MAX_BYTES}", "give a brief of a few pages"
+        )
+    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff"))
+    text = "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else " " for c in text)
+    if not any(c.isalpha() for c in text):
+        raise UnreadableBrief(
+            "the brief is empty" if not text.strip() else "the brief holds no words",
+            "describe in a few sentences what should be built and for whom",
+        )
+    return text
+
+
+def _decode(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", errors="replace")
+    odd = sum(1 for c in text[:65536] if c == "\ufffd" or (unicodedata.category(c) == "Cc" and c not in "\n\r\t\f"))
+    if odd * 20 > len(text[:65536]):
+        raise UnreadableBrief("the brief is binary data, not text", "save it as plain text or Markdown in UTF-8")
+    return text
+
+
+def section_of(heading: str) -> str:
+    words = set(re.findall(r"[a-z-]+", heading.lower().replace("out of scope", "out-of-scope")))
+    for section, marks in SECTIONS.items():
+        if words & set(marks.split()):
+            return section
+    return "features"
+
+
+def statements(text: str) -> tuple[str, list[Statement], int]:
+    """The title, the statements in order, and how many were left out beyond MAX_STATEMENTS."""
+    from markdown_it import MarkdownIt
+
+    lines = [_ODD_BULLET.sub(r"\1- ", line) for line in text.split("\n")]
+    lines = [line.replace("\t", "  ") for line in lines]
+    tokens = MarkdownIt("commonmark", {"maxNesting": 20}).enable("table").parse("\n".join(lines))
+    title, section, found = "", "", list[Statement]()
+    items: list[str] = []
+    row: list[str] = []
+    heading_next = in_row = False
+    for token in tokens:
+        kind = token.type
+        if kind == "list_item_open":
+            items.append("")
+        elif kind == "list_item_close":
+            items.pop()
+        elif kind == "heading_open":
+            heading_next = True
+        elif kind == "tr_open":
+            in_row, row = True, []
+        elif kind == "tr_close":
+            in_row = False
+            line = token.map[0] + 1 if token.map else 0
+            found.append(Statement(" | ".join(row), section or "features", True, line))
+        elif kind == "inline":
+            content = _plain(token)
+            line = token.map[0] + 1 if token.map else 1
+            if heading_next:
+                heading_next = False
+                if not title and not found:
+                    title = content
+                else:
+                    section = section_of(content)
+            elif in_row:
+                row.append(content)
+            else:
+                section = _add(found, content, section, items, line)
+    return title, found[:MAX_STATEMENTS], max(0, len(found) - MAX_STATEMENTS)
+
+
+def _add(found: list[Statement], content: str, section: str, items: list[str], line: int) -> str:
+    """Appends the statements of one block; gives the section that holds after it."""
+    parent = next((i for i in reversed(items[:-1]) if i), "")
+    for part in _wrapped(content):
+        label = _LABEL.match(part)
+        if label and not items:
+            section = section_of(label["label"])
+            continue
+        for sentence in sentences(_TASK_BOX.sub("", part)):
+            found.append(Statement(sentence, section or "prose", bool(items), line, parent))
+        if items and not items[-1]:
+            items[-1] = part
+    return section
+
+
+def _wrapped(content: str) -> list[str]:
+    """Joins lines that were only wrapped. A new statement starts after a full stop, a colon or a short line."""
+    parts: list[str] = []
+    short = True
+    for line in (part.strip() for part in content.split("\n")):
+        if parts and not short and not re.search(r"[.!?:;]$", parts[-1]):
+            parts[-1] += " " + line
+        elif parts and line[:1].islower() and re.search(r"[,\w]$", parts[-1]) and not _begins(line):
+            parts[-1] += " " + line
+        else:
+            parts.append(line)
+        short = len(line) < 60
+    return [part for part in parts if part]
+
+
+def _begins(line: str) -> bool:
+    words = line.lower().split()
+    return bool(words) and (lemma(words[0]) is not None or words[0] in ("i", "we", "also", "customers", "they"))
+
+
+def _plain(token: object) -> str:
+    """Inline text without its markup; line ends are kept."""
+    parts = []
+    for child in getattr(token, "children", None) or []:
+        if child.type in ("text", "code_inline"):
+            parts.append(child.content)
+        elif child.type in ("softbreak", "hardbreak"):
+            parts.append("\n")
+    return "".join(parts).strip()
+
+
+def sentences(text: str) -> list[str]:
+    """Cuts a paragraph into sentences, minding abbreviations."""
+    out: list[str] = []
+    for part in _SENTENCE.split(_NEW_FACT.sub(". ", " ".join(text.split()))):
+        if out and _ABBREVIATION.search(out[-1]):
+            out[-1] += " " + part
+        elif part.strip():
+            out.append(part.strip())
+    return out

@@ -1,0 +1,132 @@
+"""Decides what is generated: which rows of a backlog become commands, checks or gaps, and under which names."""
+
+from __future__ import annotations
+
+import re
+
+from plan_model import Attribute, Feature, Plan, Thing, attribute, features
+
+COMMANDS = frozenset("create list show update status delete search count sum export import lend return tag increase decrease".split())
+RULES = frozenset("unique minimum required limit exclusive distinct".split())
+QUALITIES = frozenset("offline command-line persistence python".split())
+_PLURAL = re.compile(r"^(?P<name>[a-z]\w*) \(plural: (?P<plural>[a-z]\w*)\)$", re.MULTILINE)
+
+
+def plan(backlog: str, prompt: str = "") -> Plan:
+    """The plan for a backlog. The enhanced prompt gives title, goal and plurals; without it they are guessed."""
+    rows = features(backlog)
+    plurals = {m["name"]: m["plural"] for m in _PLURAL.finditer(prompt)}
+    things = _things(rows, plurals)
+    title = (re.search(r"^# (.+)$", prompt, re.MULTILINE) or [None, "Generated package"])[1] or "Generated package"
+    goal = re.search(r"^## Goal\n+(.*?)\n+## ", prompt, re.MULTILINE | re.DOTALL)
+    made = Plan(title, " ".join(goal[1].split()) if goal else title, package_name(title), list(things.values()), [], [], [])
+    taken: set[str] = set()
+    for row in rows:
+        row.thing = things.get(row.noun)
+        kind = _kind(row, things)
+        {"command": made.commands, "check": made.checks, "gap": made.gaps}[kind].append(row)
+        if kind != "check":
+            row.command = _command(row, kind, taken)
+            taken.add(row.command)
+    return made
+
+
+def package_name(title: str) -> str:
+    words = re.findall(r"[a-z0-9]+", title.lower())
+    words = [w for w in words if w not in ("the", "a", "an", "of", "and", "for", "our")] or words
+    name = "_".join(words[:3])
+    return name if name and name[0].isalpha() and len(name) > 3 else f"{name or 'generated'}_app".lstrip("0123456789_")
+
+
+def _things(rows: list[Feature], plurals: dict[str, str]) -> dict[str, Thing]:
+    things: dict[str, Thing] = {}
+    for row in rows:
+        name = "loan" if row.verb == "lend" else row.noun
+        found = [a for t in row.tokens if (a := attribute(t))]
+        if row.verb not in ("create", "lend") or not found or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            continue
+        thing = things.setdefault(name, Thing(name, plurals.get(name, name + "s")))
+        thing.attributes += [a for a in found if thing.get(a.name) is None]
+    for thing in things.values():
+        for one in thing.attributes:
+            if one.kind == "ref" and one.argument not in things:
+                one.kind, one.argument = "text", ""
+    return things
+
+
+def _kind(row: Feature, things: dict[str, Thing]) -> str:
+    if row.verb == "quality":
+        return "check" if row.noun in QUALITIES else "gap"
+    if row.thing is None:
+        return "gap"
+    if row.verb == "rule":
+        return "check" if _rule_holds(row) else "gap"
+    if row.verb not in COMMANDS:
+        return "gap"
+    return "command" if _complete(row, things) else "gap"
+
+
+def _rule_holds(row: Feature) -> bool:
+    key, _, value = (row.tokens[0] if row.tokens else "").lstrip("@").partition("=")
+    names = re.split(r"[<>]", value)[0].split(",")
+    return key in RULES and row.thing is not None and all(row.thing.get(n) for n in names)
+
+
+def _complete(row: Feature, things: dict[str, Thing]) -> bool:
+    """Everything that the operation needs is there."""
+    assert row.thing is not None  # noqa: S101 - for the type checker; _kind has looked
+    numbers = [a for a in row.thing.attributes if a.kind in ("integer", "decimal")]
+    if row.verb == "status":
+        return bool(row.settings)
+    if row.verb == "sum":
+        return all(row.thing.get(n) in numbers for t in row.tokens if not t.startswith("@") for n in t.split("*")) and any(not t.startswith("@") for t in row.tokens)
+    if row.verb in ("increase", "decrease"):
+        return any(a in numbers for a in row.attributes)
+    if row.verb == "tag":
+        return any(a.kind == "list" for a in row.attributes)
+    if row.verb in ("lend", "return"):
+        loan = things.get("loan")
+        return loan is not None and loan.get(row.noun) is not None and loan.get("status") is not None
+    if row.verb == "search":
+        return any(a.kind in ("text", "list", "choice") for a in row.attributes)
+    if row.verb in ("export", "import"):
+        return row.option("format") in ("csv", "json")
+    return True
+
+
+def _command(row: Feature, kind: str, taken: set[str]) -> str:
+    """A command's name in the brief's own words: add-task, list-tasks-overdue, mark-order-paid."""
+    word = re.sub(r"[^a-z]+", "-", row.option("word").lower()).strip("-")
+    if kind == "gap" or row.thing is None:
+        parts = [*re.findall(r"[a-z]+", row.text.lower())[:5]] if not word or row.verb == "provide" else [word, *re.findall(r"[a-z]+", row.noun.lower())]
+        base = "-".join(parts) or "feature"
+    else:
+        base = "-".join((word if word and word not in ("filter", "sort", "order") else row.verb, *_suffix(row)))
+    name = re.sub(r"_+", "-", base).strip("-")
+    return name if name not in taken else f"{name}-{row.id.lower()}"
+
+
+def _suffix(row: Feature) -> list[str]:
+    thing = row.thing
+    assert thing is not None  # noqa: S101 - as in _complete
+    many = thing.plural
+    if row.verb == "list":
+        below = row.below
+        extra = ["overdue"] if below and below[1] == "today" else [f"low-{below[0].name}"] if below else []
+        extra += [v for _, v in row.settings if v not in ("true", "false")]
+        extra += ["available" if row.option("available") == "true" else "lent"] if row.option("available") else []
+        by = [f"by-{a.name}" for a in row.attributes[:1]] or ([f"by-{row.option('sort')}"] if row.option("sort") and not extra else [])
+        by = by or ([f"by-{row.option('range')}"] if row.option("range") else [])
+        return [many, *extra, *by]
+    if row.verb == "status":
+        return [thing.name, row.settings[0][1] if row.option("word") in ("mark", "set", "flag", "change") and row.settings[0][1] != "true" else row.settings[0][0].name if row.option("word") in ("mark", "set", "flag") else ""]
+    if row.verb == "update":
+        return [thing.name, *(row.names[:1] if len(row.names) == 1 and row.option("word") != "rename" else [])]
+    if row.verb in ("count", "sum"):
+        by = [f"by-{row.option('group')}"] if row.option("group") else []
+        what = [t.replace("*", "-") for t in row.tokens if re.match(r"^\w+(\*\w+)?$", t)] if row.verb == "sum" else []
+        return [many, *what, *[v for _, v in row.settings], *by]
+    return [many if row.verb in ("search", "export", "import") else thing.name, *(row.names[:1] if row.verb in ("increase", "decrease") else [])]
+
+
+__all__ = ["Attribute", "Feature", "Plan", "Thing", "package_name", "plan"]

@@ -1,0 +1,189 @@
+"""What is to be generated, read from a backlog: entities, commands and gaps."""
+
+from __future__ import annotations
+
+import csv
+import io
+import keyword
+import re
+from dataclasses import dataclass, field
+
+PYTHON_TYPES = {
+    "text": "str", "integer": "int", "decimal": "Decimal", "boolean": "bool", "date": "date", "datetime": "datetime",
+    "list": "list[str]", "choice": "str", "ref": "int",
+}  # fmt: skip
+_FIELD = re.compile(r"^(?P<name>[a-z]\w*):(?P<type>[a-z]+(?:\([^)]*\))?)(?P<marks>[?!]*)(?:>=(?P<minimum>\d+))?$")
+_TAKEN = frozenset("id db main app version help date datetime decimal str int bool list".split())
+
+
+class UnreadableBacklog(Exception):
+    """The text is no backlog."""
+
+
+@dataclass
+class Attribute:
+    name: str
+    kind: str
+    argument: str  # a|b of choice(a|b), the entity of ref(entity)
+    optional: bool
+    unique: bool
+    minimum: int | None
+
+    @property
+    def python(self) -> str:
+        return PYTHON_TYPES[self.kind] + (" | None" if self.optional and self.kind != "list" else "")
+
+    @property
+    def base(self) -> str:
+        return PYTHON_TYPES[self.kind]
+
+    @property
+    def column(self) -> str:
+        """The name in Python and SQL: a reference holds the other's id."""
+        return f"{self.name}_id" if self.kind == "ref" else self.name
+
+    @property
+    def choices(self) -> list[str]:
+        return self.argument.split("|") if self.kind == "choice" else []
+
+    @property
+    def default(self) -> str | None:
+        if self.kind == "choice":
+            return repr_str(self.choices[0])
+        if self.kind == "boolean":
+            return "False"
+        if self.kind == "list":
+            return "field(default_factory=list)"
+        return "None" if self.optional else None
+
+    @property
+    def is_initial_state(self) -> bool:
+        return self.kind == "choice" and self.name in ("status", "state")
+
+    @property
+    def option(self) -> str:
+        return "--" + self.column.strip("_").replace("_", "-")
+
+
+@dataclass
+class Thing:
+    name: str
+    plural: str
+    attributes: list[Attribute] = field(default_factory=list)
+
+    @property
+    def cls(self) -> str:
+        return "".join(part.capitalize() for part in self.name.split("_"))
+
+    def get(self, name: str) -> Attribute | None:
+        return next((a for a in self.attributes if name in (a.name, a.column)), None)
+
+    @property
+    def ordered(self) -> list[Attribute]:
+        """Those without a default first, as a dataclass wants them."""
+        return sorted(self.attributes, key=lambda a: a.default is not None)
+
+    @property
+    def references(self) -> list[Attribute]:
+        return [a for a in self.attributes if a.kind == "ref"]
+
+
+@dataclass
+class Feature:
+    id: str
+    text: str
+    actor: str
+    verb: str
+    noun: str
+    tokens: list[str]
+    priority: str
+    acceptance: list[str]
+    depends_on: list[str]
+    command: str = ""
+    thing: Thing | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Plain tokens: field names."""
+        return [t for t in self.tokens if re.fullmatch(r"\w+", t)]
+
+    @property
+    def attributes(self) -> list[Attribute]:
+        found = [self.thing.get(n) for n in self.names] if self.thing else []
+        return [a for a in found if a]
+
+    def option(self, key: str) -> str:
+        return next((t.split("=", 1)[1] for t in self.tokens if t.startswith(f"@{key}=")), "")
+
+    @property
+    def settings(self) -> list[tuple[Attribute, str]]:
+        """`name=value` tokens with the attribute that they name."""
+        pairs = [t.split("=", 1) for t in self.tokens if re.match(r"^\w+=", t)]
+        return [(a, v) for n, v in pairs if self.thing and (a := self.thing.get(n))]
+
+    @property
+    def below(self) -> tuple[Attribute, str] | None:
+        pair = next((t.split("<", 1) for t in self.tokens if re.match(r"^\w+<\w+$", t)), None)
+        found = self.thing.get(pair[0]) if pair and self.thing else None
+        return (found, pair[1]) if found and pair else None
+
+    @property
+    def function(self) -> str:
+        return self.command.replace("-", "_")
+
+
+@dataclass
+class Plan:
+    title: str
+    goal: str
+    package: str
+    things: list[Thing]
+    commands: list[Feature]
+    checks: list[Feature]  # rules and qualities: no command of their own
+    gaps: list[Feature]
+
+    def thing(self, name: str) -> Thing | None:
+        return next((t for t in self.things if t.name == name), None)
+
+    def uses(self, *kinds: str) -> bool:
+        return any(a.kind in kinds for t in self.things for a in t.attributes)
+
+
+def repr_str(text: str) -> str:
+    """A Python string literal in double quotes."""
+    escaped = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text.replace("\\", "\\\\")
+    return '"' + escaped.replace('"', '\\"') + '"'
+
+
+def features(backlog: str) -> list[Feature]:
+    """Every row of a backlog. Raises UnreadableBacklog."""
+    try:
+        table = list(csv.DictReader(io.StringIO(backlog)))
+    except csv.Error as problem:
+        raise UnreadableBacklog(str(problem)) from None
+    out: list[Feature] = []
+    for row in table:
+        cells = {k: (v or "").strip() for k, v in row.items() if isinstance(k, str) and not isinstance(v, list)}
+        if not cells.get("id"):
+            continue
+        tokens = [t.strip() for t in cells.get("fields", "").split(";") if t.strip()]
+        out.append(
+            Feature(
+                cells["id"], " ".join(cells.get("feature", "").split()), cells.get("actor", "user"), cells.get("verb", ""), cells.get("noun", ""),
+                tokens, cells.get("priority", ""), [a for a in cells.get("acceptance", "").split("\n") if a.strip()], cells.get("depends_on", "").split(),
+            )
+        )  # fmt: skip
+    if not out and not backlog.lstrip().startswith("id,feature"):
+        raise UnreadableBacklog("no column 'id'")
+    return out
+
+
+def attribute(token: str) -> Attribute | None:
+    match = _FIELD.match(token)
+    if not match or keyword.iskeyword(match["name"]):
+        return None
+    kind, _, argument = match["type"].partition("(")
+    if kind not in PYTHON_TYPES:
+        return None
+    minimum = int(match["minimum"]) if match["minimum"] else None
+    return Attribute(match["name"], kind, argument.rstrip(")"), "?" in match["marks"], "!" in match["marks"], minimum)

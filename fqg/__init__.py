@@ -1,0 +1,1 @@
+"""Function Quest: the puzzle game whose levels are workflows with functions for models."""

@@ -1,0 +1,169 @@
+"""One call of a player with typed inputs and outputs: stage, call, check, collect.
+
+Inputs that are files are staged into the instance's inbox under the call's own folder, outputs are
+taken from its outbox. What comes back is checked against the manifest before anything is stored.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, Protocol
+
+from msgspec import UNSET
+
+from symphony.bus.errors import BusError
+from symphony.bus.hub import Hub
+
+from .artifacts import Artifacts, Outgoing
+from .gates import check_outputs, name_outputs
+from .instances import Instance
+from .values import Value
+from .valuetypes import ValueType
+
+
+class Types(Protocol):
+    """The declared types of a call: a manifest's `Provides` or a Melody's `Contract`."""
+
+    @property
+    def inputs(self) -> Mapping[str, ValueType]:
+        """Arguments by name."""
+
+    @property
+    def outputs(self) -> Mapping[str, ValueType]:
+        """Results by name."""
+
+
+OnProgress = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class CallContext:
+    """Who asks: becomes the call's ``$`` argument and the lineage of what it makes."""
+
+    run: str
+    step: str
+    attempt: int
+    ttl_ms: int
+
+    @property
+    def folder(self) -> str:
+        """This call's own folder below inbox and outbox."""
+        return f"{self.step}-{self.attempt}"
+
+
+class Caller:
+    """Calls players for steps and for the console alike."""
+
+    def __init__(self, hub: Hub, artifacts: Artifacts) -> None:
+        self._hub = hub
+        self._artifacts = artifacts
+
+    async def call(
+        self,
+        instance: Instance,
+        capability: str,
+        types: Types,
+        inputs: Mapping[str, Value],
+        context: CallContext,
+        on_progress: OnProgress,
+    ) -> dict[str, Value]:
+        """The outputs by name. Raises :class:`BusError`; a wrong output names its field."""
+        made: dict[str, object] = {
+            "run": context.run,
+            "step": context.step,
+            "attempt": context.attempt,
+            "player": instance.installed.name,
+            "version": instance.installed.manifest.extension.version,
+            "inputs": sorted({value.ref for value in inputs.values() if value.ref}),
+        }
+        arguments = await self._stage(instance, types, inputs, context, made)
+        try:
+            result = await self._hub.call(
+                capability,
+                None,
+                arguments,
+                instance=instance.name,
+                ttl_ms=context.ttl_ms,
+                on_progress=on_progress,
+            )
+            return await self._take(instance, types, result, context, made)
+        finally:
+            shutil.rmtree(instance.inbox / context.folder, ignore_errors=True)
+            shutil.rmtree(instance.outbox / context.folder, ignore_errors=True)
+
+    async def _stage(
+        self,
+        instance: Instance,
+        types: Types,
+        inputs: Mapping[str, Value],
+        context: CallContext,
+        made: Mapping[str, object],
+    ) -> dict[str, object]:
+        arguments: dict[str, object] = {}
+        files: list[tuple[str, str]] = []
+        for name, value in inputs.items():
+            wants = types.inputs[name].type if name in types.inputs else "json"
+            if value.kind == "inline" and wants != "file":
+                arguments[name] = value.value
+                continue
+            stored = await self._artifacts.file_as(value, made)
+            path = f"{name}/{PurePosixPath(stored.name).name or name}"
+            files.append((stored.ref, path))
+            key = "$folder" if stored.kind == "folder" else "$file"
+            arguments[name] = {key: path, "name": stored.name, "media": stored.media}
+        if files:
+            folder = instance.inbox / context.folder
+            folder.mkdir(mode=0o755)
+            await self._artifacts.stage(folder, files)
+        arguments["$"] = {
+            "run": context.run,
+            "step": context.step,
+            "attempt": context.attempt,
+            "folder": context.folder,
+        }
+        return arguments
+
+    async def _take(
+        self,
+        instance: Instance,
+        types: Types,
+        result: object,
+        context: CallContext,
+        made: Mapping[str, object],
+    ) -> dict[str, Value]:
+        found = name_outputs(types.outputs, result)
+        if (problems := check_outputs(types.outputs, found)) or not isinstance(found, dict):
+            raise BusError(
+                "wrong-output",
+                "; ".join(problem.message for problem in problems),
+                where=problems[0].where,
+                help=f"correct {instance.installed.name} or its manifest",
+            )
+        outgoing: dict[str, Outgoing] = {}
+        plain: dict[str, tuple[object, str]] = {}
+        for name, value in found.items():
+            if value is None:
+                continue  # an optional output that was not made
+            declared = types.outputs[name]
+            usual = declared.file if declared.file is not UNSET else name
+            path = _path(value)
+            if path is not None:
+                media = declared.media if declared.media is not UNSET else ""
+                outgoing[name] = Outgoing(usual, path, str(media))
+            else:
+                plain[name] = (value, usual)
+        folder = instance.outbox / context.folder
+        taken = await self._artifacts.collect(folder, outgoing.values(), made)
+        stored = await self._artifacts.put(plain, made)
+        return dict(zip(outgoing, taken, strict=True)) | stored
+
+
+def _path(value: object) -> str | None:
+    if isinstance(value, dict):
+        for key in ("$file", "$folder"):
+            if key in value:
+                return str(value[key])
+    return None

@@ -1,0 +1,182 @@
+"""What both commands share: options, one way to report errors, JSON answers, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import traceback
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+# Typer carries its own copy of click and exports only parts of it; the version is pinned.
+from typer._click.exceptions import ClickException, NoArgsIsHelpError
+
+from symphony.bus.errors import BusError
+from symphony.sandboxes.policy import Level, SandboxRefused
+
+from ..errors import ExitCode, SymphonyError, exit_code_of
+from ..places import Places
+
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        help="Where everything durable lies [default: SYMPHONY_HOME, or the XDG data folder].",
+        show_default=False,
+    ),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Answer with one JSON value.")]
+ExtensionsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--extensions",
+        metavar="DIR",
+        help="An extension's folder, or a folder of extensions, to use as well; may be repeated.",
+        show_default=False,
+    ),
+]
+SandboxOption = Annotated[
+    Level | None,
+    typer.Option(
+        "--sandbox",
+        help="Sandbox level of every player; `none` gives a player all your rights.",
+        show_default=False,
+    ),
+]
+
+
+def execute(app: typer.Typer, program: str) -> int:
+    """Runs a command line; every outcome becomes an exit code and a clear message."""
+    arguments = sys.argv[1:]
+    try:
+        app(arguments, prog_name=program, standalone_mode=False)
+    except typer.Exit as done:
+        return int(done.exit_code)
+    except NoArgsIsHelpError as error:
+        print(error.format_message())
+        return ExitCode.BAD_REQUEST
+    except ClickException as error:
+        usage = SymphonyError(
+            ExitCode.BAD_REQUEST,
+            error.format_message().rstrip("."),
+            where="command line",
+            help=f"see `{program} --help`",
+        )
+        return _report(usage, arguments)
+    except (typer.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except Exception as error:  # the outermost place: nothing may end in a traceback
+        return _report(as_symphony_error(error), arguments)
+    return ExitCode.DONE
+
+
+def as_symphony_error(error: Exception) -> SymphonyError:
+    """Whatever went wrong as one error for the user."""
+    match error:
+        case SymphonyError():
+            return error
+        case SandboxRefused():
+            return SymphonyError(
+                ExitCode.REFUSED,
+                f"the sandbox cannot be had: {error.mechanism}",
+                where="sandbox",
+                help=error.remedy,
+                fault="environment",
+            )
+        case BusError():
+            return from_bus(error)
+        case OSError():
+            return SymphonyError(
+                ExitCode.IO,
+                error.strerror or str(error),
+                where=str(error.filename) if error.filename else None,
+                help="check the path, its permissions and the free space",
+            )
+        case _:
+            return _bug(error)
+
+
+def from_bus(error: BusError) -> SymphonyError:
+    """A bus error as one of a command."""
+    return SymphonyError(
+        exit_code_of(error.code),
+        error.message,
+        where=error.where,
+        help=error.help,
+        fault=error.fault,
+        name=error.code,
+    )
+
+
+def run_async(work: Coroutine[Any, Any, int]) -> int:
+    """Runs a coroutine on a fresh loop."""
+    return asyncio.run(work)
+
+
+def find_places(home: Path | None) -> Places:
+    """The places of this command line."""
+    return Places.find(home, os.environ)
+
+
+def extension_folders(given: Sequence[Path] | None) -> tuple[Path, ...]:
+    """The extensions' folders; a folder of extensions stands for those in it."""
+    found: list[Path] = []
+    for folder in given or ():
+        absolute = folder.absolute()
+        if (absolute / "extension.toml").is_file() or not absolute.is_dir():
+            found.append(absolute)
+            continue
+        inner = sorted(path.parent for path in absolute.glob("*/extension.toml"))
+        found += inner or [absolute]
+    return tuple(found)
+
+
+def print_json(value: object) -> None:
+    """One JSON value on stdout."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _report(error: SymphonyError, arguments: Sequence[str]) -> int:
+    print(error.render(), file=sys.stderr)
+    if _json_on_stdout(arguments):
+        print_json(error.to_json())
+    return int(error.code)
+
+
+def _json_on_stdout(arguments: Sequence[str]) -> bool:
+    """Whether stdout is promised to hold JSON: `--json`, or for `run` only `--json -`."""
+    if "run" not in arguments[:1]:
+        return any(word == "--json" or word.startswith("--json=") for word in arguments)
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return any(pair == ("--json", "-") or pair[0] == "--json=-" for pair in pairs)
+
+
+def _bug(error: Exception) -> SymphonyError:
+    """Writes a report of our own bug and names it."""
+    report = "".join(traceback.format_exception(error))
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+    try:
+        folder = Places.find(None, os.environ).reports
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / f"{stamp}-{os.getpid()}.txt"
+        path.write_text(report)
+        where = str(path)
+    except OSError:
+        sys.stderr.write(report)
+        where = "the lines above"
+    return SymphonyError(
+        ExitCode.INTERNAL,
+        f"a bug of ours: {type(error).__name__}: {error}",
+        where=where,
+        help="please report it with that file",
+    )

@@ -1,0 +1,149 @@
+"""The command `symphony-ext`: write, check, attach, list and call extensions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import VERSION
+from ..errors import ExitCode, Problems
+from .common import (
+    ExtensionsOption,
+    HomeOption,
+    JsonFlag,
+    SandboxOption,
+    execute,
+    extension_folders,
+    find_places,
+    print_json,
+)
+
+app = typer.Typer(
+    help="Extensions of Symphony Conductor: create, check, attach, list and call them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="First try: symphony-ext create shout && symphony-ext check shout",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"symphony-ext {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: symphony-ext create word-count --capability text.count/1")
+def create(
+    name: Annotated[str, typer.Argument(help="Name of the extension, e.g. word-count.")],
+    capability: Annotated[
+        str | None,
+        typer.Option(help="What it provides [default: example.NAME/1].", show_default=False),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--in", help="Where to make its folder.", show_default=False)
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Make the folder of a new extension that runs at once, with a test."""
+    from ..scaffold import create as create_
+
+    made = create_(name, capability or f"example.{name}/1", folder or Path())
+    if as_json:
+        print_json({"name": name, "folder": str(made)})
+        return
+    print(f"made {made}")
+    print(f"next: symphony-ext check {made}")
+
+
+@app.command(epilog="Example: symphony-ext check extensions/enhance-prompt --json")
+def check(
+    folder: Annotated[Path, typer.Argument(help="The extension's folder, or its manifest.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Check a manifest whole: every error with its line."""
+    from ..manifest import load_manifest
+    from ..model import Check, ProblemInfo
+
+    try:
+        manifest = load_manifest(folder)
+    except Problems as error:
+        if not as_json:
+            raise
+        found = [ProblemInfo(message=p.message, where=p.where, help=p.help) for p in error.problems]
+        print(error.render(), file=sys.stderr)
+        print_json(Check(ok=False, problems=found))
+        raise typer.Exit(ExitCode.BAD_REQUEST) from error
+    provides = [provided.capability for provided in manifest.provides]
+    if as_json:
+        print_json(Check(ok=True, name=manifest.name, version=manifest.version, provides=provides))
+    else:
+        print(f"{manifest.name} {manifest.version} is valid; it provides {', '.join(provides)}")
+
+
+@app.command("list", epilog="Example: symphony-ext list --json")
+def list_(
+    extensions: ExtensionsOption = None, home: HomeOption = None, as_json: JsonFlag = False
+) -> None:
+    """The installed extensions, what they may do, and which are running."""
+    from .extensions import inventory, show
+
+    found = inventory(find_places(home), extension_folders(extensions))
+    print_json(found) if as_json else show(found)
+
+
+@app.command(epilog="Example: symphony-ext attach ./word-count   (Ctrl-C detaches it)")
+def attach(
+    folder: Annotated[Path, typer.Argument(help="The extension's folder.")],
+    sandbox: SandboxOption = None,
+    detach: Annotated[
+        bool, typer.Option("--background", help="Return at once; it stays attached.")
+    ] = False,
+    home: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Bring an extension to the running kernel, for development; shows its log until Ctrl-C."""
+    from .extensions import attach as attach_
+
+    raise typer.Exit(attach_(find_places(home), folder, sandbox, detach, as_json))
+
+
+@app.command(epilog='Example: symphony-ext call example.shout/1 --json \'{"text": "hello"}\'')
+def call(
+    capability: Annotated[str, typer.Argument(help="The capability, e.g. example.shout/1.")],
+    arguments: Annotated[
+        str, typer.Option("--json", metavar="JSON", help="The arguments as a JSON object.")
+    ] = "{}",
+    player: Annotated[
+        str | None, typer.Option(help="Which extension, if several provide it.", show_default=False)
+    ] = None,
+    sandbox: SandboxOption = None,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds.")] = 60.0,
+    home: HomeOption = None,
+) -> None:
+    """Call a capability through the running kernel and print the result as JSON."""
+    from .extensions import call as call_
+
+    print_json(call_(find_places(home), capability, arguments, player, sandbox, timeout_s))
+
+
+def main() -> None:
+    """The entry point."""
+    sys.exit(execute(app, "symphony-ext"))
+
+
+if __name__ == "__main__":
+    main()

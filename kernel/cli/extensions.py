@@ -1,0 +1,162 @@
+"""What `symphony-ext` does with a kernel: inventory, attach, call."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from symphony.bus.errors import BusError
+from symphony.sandboxes.policy import Level
+
+from ..errors import ExitCode, Problem, Problems
+from ..kit import load_kit
+from ..model import BrokenExtension, ExtensionInfo, Extensions, ProblemInfo, Status
+from ..places import Places, lock_holder
+from . import render
+from .common import print_json
+from .session import ask_kernel, console_client
+
+
+def inventory(places: Places, folders: tuple[Path, ...]) -> Extensions:
+    """All extensions of the home, with the sandbox level their instances really have."""
+    kit = load_kit(places.home, attached=folders)
+    running: dict[str, str] = {}
+    if lock_holder(places) is not None:
+        status = msgspec.convert(ask_kernel(places, "status"), Status)
+        running = {entry.name: entry.sandbox for entry in status.extensions}
+    found = [
+        ExtensionInfo(
+            name=entry.name,
+            version=entry.version,
+            description=entry.manifest.extension.description,
+            folder=str(entry.folder),
+            origin=entry.origin,
+            sandbox=running.get(entry.name, entry.sandbox),
+            provides=[provided.capability for provided in entry.manifest.provides],
+            granted=msgspec.to_builtins(entry.granted),
+            missing=entry.missing,
+        )
+        for entry in kit.extensions
+    ]
+    broken = [
+        BrokenExtension(
+            name=entry.name,
+            folder=str(entry.folder),
+            problems=[
+                ProblemInfo(message=p.message, where=p.where, help=p.help)
+                for p in entry.error.problems
+            ],
+        )
+        for entry in kit.broken
+    ]
+    return Extensions(extensions=found, broken=broken)
+
+
+def show(found: Extensions) -> None:
+    """The inventory as a table."""
+    render.table(
+        ("extension", "version", "origin", "sandbox", "provides", "not granted"),
+        (
+            (
+                entry.name,
+                entry.version,
+                entry.origin,
+                entry.sandbox,
+                " ".join(entry.provides),
+                ", ".join(entry.missing),
+            )
+            for entry in found.extensions
+        ),
+    )
+    for entry in found.broken:
+        for problem in entry.problems:
+            print(Problem(problem.message, problem.where, problem.help).render(), file=sys.stderr)
+
+
+def attach(
+    places: Places, folder: Path, level: Level | None, background: bool, as_json: bool
+) -> int:
+    """Attaches and, unless in the background, follows the log until Ctrl-C or its end."""
+    wanted = {"folder": str(folder.absolute()), "level": level}
+    attached = ask_kernel(places, "attach", wanted)
+    if as_json:
+        print_json(attached)
+    else:
+        provides = ", ".join(attached["provides"])
+        print(f"{attached['instance']} attached (sandbox {attached['sandbox']}): {provides}")
+    if background:
+        return ExitCode.DONE
+    instance = attached["instance"]
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    follower = _Follower(Path(attached["log"]))
+    with console_client(places) as client:
+        ended = False
+        while not interrupted.is_set() and not ended:
+            follower.copy()
+            ended = _ended(client, instance)
+        follower.copy()
+        if not ended:
+            client.call("kernel.console/1", "detach", {"instance": instance}, ttl_ms=10_000)
+            print(f"{instance} detached", file=sys.stderr)
+    return ExitCode.FAILED if ended else ExitCode.DONE
+
+
+def call(
+    places: Places,
+    capability: str,
+    arguments: str,
+    player: str | None,
+    level: Level | None,
+    timeout_s: float,
+) -> Any:
+    """The outputs of one call by name."""
+    try:
+        args = json.loads(arguments)
+    except ValueError as error:
+        raise Problems([Problem(f"not valid JSON: {error}", "--json")]) from error
+    if not isinstance(args, dict):
+        remedy = """e.g. --json '{"text": "hello"}'"""
+        raise Problems([Problem("the arguments must be a JSON object", "--json", remedy)])
+    wanted = {
+        "capability": capability,
+        "args": args,
+        "player": player,
+        "level": level,
+        "timeout_s": timeout_s,
+    }
+    return ask_kernel(places, "call", wanted, timeout_s=timeout_s + 30)
+
+
+def _ended(client: Any, instance: str) -> bool:
+    """Waits a moment for the instance to end."""
+    try:
+        client.call("kernel.console/1", "wait", {"instance": instance}, ttl_ms=300)
+    except BusError as error:
+        if error.code == "deadline":
+            return False
+        raise
+    return True
+
+
+class _Follower:
+    """Copies what a log file gains to stdout."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def copy(self) -> None:
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            while piece := file.read(65536):
+                self._offset += len(piece)
+                sys.stdout.buffer.write(piece)
+        sys.stdout.flush()

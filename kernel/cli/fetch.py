@@ -1,0 +1,48 @@
+"""`symphony-kernel artifacts get`: an artifact out of the store, whole or not at all."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from .. import queries
+from ..errors import ExitCode, Problem, Problems, SymphonyError
+from ..model import Artifact
+
+
+async def fetch(ask: queries.Ask, reference: str, out: Path | None) -> dict[str, object]:
+    """Writes the artifact to ``out``, or a file to stdout; returns what was written where."""
+    found = await queries.resolve(ask, reference)
+    if out is None:
+        if found.kind == "folder":
+            remedy = "add --out FOLDER"
+            raise Problems([Problem("a folder cannot go to standard output", reference, remedy)])
+        async for piece in queries.read(ask, found.ref):
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        return _answer(found, "-")
+    target = out.absolute()
+    if target.is_dir() and found.kind == "file":
+        target /= found.name or found.ref.removeprefix("blake3:")
+    if target.exists():
+        raise SymphonyError(
+            ExitCode.BAD_REQUEST,
+            "there is something at this path already",
+            where=str(target),
+            help="choose another --out",
+        )
+    args = {
+        "folder": str(target.parent),
+        "items": [{"ref": found.ref, "path": target.name}],
+        "mode": "writable",
+    }
+    if not target.parent.is_dir():
+        raise SymphonyError(
+            ExitCode.IO, "there is no such folder", where=str(target.parent), help="create it"
+        )
+    await ask(queries.STORE, "stage", args)
+    return _answer(found, str(target))
+
+
+def _answer(found: Artifact, path: str) -> dict[str, object]:
+    return {"ref": found.ref, "kind": found.kind, "bytes": found.bytes, "path": path}

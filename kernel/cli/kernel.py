@@ -1,0 +1,261 @@
+"""The command `symphony-kernel`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import VERSION
+from ..errors import Problem, Problems
+from .common import (
+    ExtensionsOption,
+    HomeOption,
+    JsonFlag,
+    SandboxOption,
+    execute,
+    extension_folders,
+    find_places,
+    print_json,
+    run_async,
+)
+
+app = typer.Typer(
+    help="Symphony Conductor: plays workflows (Melodies) of sandboxed models and tools.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    epilog="First try: symphony-kernel run examples/spec-to-package/spec-to-package.melody.toml "
+    "--input brief=examples/spec-to-package/briefs/task-list.md --out result",
+)
+runs_app = typer.Typer(help="Runs of this home.", no_args_is_help=True, rich_markup_mode=None)
+artifacts_app = typer.Typer(
+    help="Artifacts of this home.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(runs_app, name="runs")
+app.add_typer(artifacts_app, name="artifacts")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"symphony-kernel {VERSION}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog="Examples: symphony-kernel run my.melody.toml --input brief=brief.md --out result | "
+    "symphony-kernel run my.melody.toml --headless --json events.jsonl --junit report.xml | "
+    "symphony-kernel run --resume my-20260131-1a2b3c"
+)
+def run(
+    melody: Annotated[
+        Path | None,
+        typer.Argument(metavar="[MELODY]", help="A Melody file, *.melody.toml or JSON."),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            "-i",
+            metavar="NAME=VALUE",
+            help="An input; a file by its path.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for the results.", show_default=False)
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option("--resume", metavar="RUN", help="Go on with a run.", show_default=False),
+    ] = None,
+    events: Annotated[
+        str | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Append events as JSON lines; - is standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option("--junit", metavar="FILE", help="Write a JUnit report.", show_default=False),
+    ] = None,
+    headless: Annotated[bool, typer.Option("--headless", help="No live view, for CI.")] = False,
+    sandbox: SandboxOption = None,
+    extensions: ExtensionsOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Play one Melody and get its artifacts, or go on with a run that was interrupted."""
+    from ..kernel import Settings
+    from ..plays import PlayOptions
+    from .play import RunRequest, play
+
+    if (melody is None) == (resume is None):
+        what = "give a Melody or --resume RUN, not both" if melody else "nothing to play"
+        help_ = "symphony-kernel run FILE.melody.toml --input NAME=VALUE"
+        raise Problems([Problem(what, "command line", help_)])
+    if resume is not None and inputs:
+        raise Problems([Problem("a resumed run keeps its inputs", "--input", "leave it out")])
+    settings = Settings(find_places(home), sandbox, extension_folders(extensions))
+    options = PlayOptions(out.absolute() if out else None, sandbox)
+    request = RunRequest(melody, resume, inputs or [], options, events, junit, headless)
+    raise typer.Exit(run_async(play(settings, request)))
+
+
+@app.command(epilog="Example: symphony-kernel serve --home /var/lib/symphony")
+def serve(
+    sandbox: SandboxOption = None,
+    extensions: ExtensionsOption = None,
+    home: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a kernel until it is stopped; consoles and extensions attach to it."""
+    from ..kernel import Settings
+    from .service import serve as serve_
+
+    settings = Settings(find_places(home), sandbox, extension_folders(extensions))
+    raise typer.Exit(run_async(serve_(settings, as_json)))
+
+
+@app.command(epilog="Example: symphony-kernel status --json")
+def status(home: HomeOption = None, as_json: JsonFlag = False) -> None:
+    """What the running kernel does, and what is degraded."""
+    import msgspec
+
+    from ..model import Status
+    from . import render
+    from .session import ask_kernel
+
+    found = msgspec.convert(ask_kernel(find_places(home), "status"), Status)
+    print_json(found) if as_json else render.status(found)
+
+
+@app.command(epilog="Example: symphony-kernel stop")
+def stop(home: HomeOption = None, as_json: JsonFlag = False) -> None:
+    """Stop the running kernel; its runs stay resumable. Returns when it has ended."""
+    from .session import stop_kernel
+
+    pid = stop_kernel(find_places(home))
+    print_json({"stopped": True, "pid": pid}) if as_json else print(f"kernel {pid} stopped")
+
+
+@app.command(epilog="Example: symphony-kernel schema melody > melody.schema.json")
+def schema(
+    name: Annotated[str | None, typer.Argument(help="melody, manifest, events, status, …")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print a JSON Schema of the machine interface; without a name, list them."""
+    from ..schemas import NAMES
+    from ..schemas import schema as schema_
+
+    if name is not None:
+        import msgspec
+
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(schema_(name))).decode() + "\n")
+    elif as_json:
+        print_json({"schemas": list(NAMES)})
+    else:
+        print("\n".join(NAMES))
+
+
+@runs_app.command("list", epilog="Example: symphony-kernel runs list --limit 5 --json")
+def runs_list(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    home: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """The newest runs."""
+    from .. import queries
+    from . import render
+    from .session import query
+
+    found = query(find_places(home), lambda s: queries.runs(s.ask, limit, s.playing))
+    print_json(found) if as_json else render.runs(found.runs)
+
+
+@runs_app.command("show", epilog="Example: symphony-kernel runs show my-20260131-1a2b3c")
+def runs_show(
+    run: Annotated[str, typer.Argument(metavar="RUN")],
+    home: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """One run: its steps, outputs and reasons."""
+    from .. import queries
+    from . import render
+    from .session import query
+
+    found = query(find_places(home), lambda s: queries.run(s.ask, run))
+    print_json(found) if as_json else render.run(found)
+
+
+@artifacts_app.command("list", epilog="Example: symphony-kernel artifacts list --name backlog.csv")
+def artifacts_list(
+    name: Annotated[str | None, typer.Option(help="Only of this file name.")] = None,
+    run: Annotated[str | None, typer.Option(help="Only of this run.")] = None,
+    step: Annotated[str | None, typer.Option(help="Only of this step.")] = None,
+    player: Annotated[str | None, typer.Option(help="Only of this player.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    home: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """The newest artifacts."""
+    from .. import queries
+    from . import render
+    from .session import query
+
+    asked = {"name": name, "run": run, "step": step, "player": player}
+    filters = {key: value for key, value in asked.items() if value is not None}
+    found = query(find_places(home), lambda s: queries.artifacts(s.ask, limit, filters))
+    print_json(found) if as_json else render.artifacts(found.artifacts)
+
+
+@artifacts_app.command(
+    "get", epilog="Example: symphony-kernel artifacts get backlog.csv --out backlog.csv"
+)
+def artifacts_get(
+    artifact: Annotated[str, typer.Argument(metavar="REF", help="Reference, or a file name.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Where to write it; a file goes to stdout without.",
+            show_default=False,
+        ),
+    ] = None,
+    home: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Get an artifact: a file to stdout or --out, a folder to --out."""
+    from .fetch import fetch
+    from .session import query
+
+    if out is None and as_json:
+        help_ = "add --out PATH"
+        raise Problems([Problem("--json needs a place for the content", "--json", help_)])
+    found = query(find_places(home), lambda s: fetch(s.ask, artifact, out))
+    if as_json:
+        print_json(found)
+
+
+def main() -> None:
+    """The entry point."""
+    sys.exit(execute(app, "symphony-kernel"))
+
+
+if __name__ == "__main__":
+    main()

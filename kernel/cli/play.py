@@ -1,0 +1,180 @@
+"""`symphony-kernel run`: one kernel, one run, its events, its report."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from symphony.bus.errors import BusError
+
+from .. import junit
+from ..console import Console
+from ..errors import ExitCode, Problem, Problems, SymphonyError
+from ..kernel import Kernel, Settings
+from ..melody import load_melody
+from ..model import RunEvent, RunOpened, RunResumed
+from ..plays import Finished, Play, PlayOptions, new_run_id
+from ..sinks import STDOUT, JsonLines, last_seq
+from ..valuetypes import parse_inputs
+from . import render
+from .common import as_symphony_error
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """The command line of `run`, read."""
+
+    melody: Path | None
+    resume: str | None
+    inputs: list[str]
+    options: PlayOptions
+    events: str | None
+    junit: Path | None
+    headless: bool
+
+
+@dataclass
+class Stopper:
+    """Turns signals and `symphony-kernel stop` into the end of the run's task."""
+
+    task: asyncio.Task[Finished]
+    code: int | None = None
+
+    def stop(self, code: int) -> None:
+        """Ends the run in peace; it stays resumable."""
+        if self.code is None:
+            self.code = code
+            self.task.cancel()
+
+
+@dataclass
+class Watcher:
+    """Everybody who listens to the run's events."""
+
+    request: RunRequest
+    sink: JsonLines | None
+    progress: render.Progress
+    events: list[RunEvent] = field(default_factory=list)
+
+    def __call__(self, event: RunEvent) -> None:
+        self.events.append(event)
+        if self.sink is not None:
+            self.sink(event)
+        if isinstance(event, RunOpened | RunResumed):
+            print(f"run {event.run}", file=sys.stderr, flush=True)
+        self.progress(event)
+
+
+async def play(settings: Settings, request: RunRequest) -> int:
+    """Plays or resumes a run and returns the exit code."""
+    kernel = Kernel(settings)
+    if request.melody is not None:
+        melody = load_melody(request.melody, kernel.kit)
+        inputs = parse_inputs(request.inputs, melody.inputs)
+        run = new_run_id(melody.name)
+    else:
+        melody, inputs, run = None, {}, str(request.resume)
+    _require_parent(request.junit, "--junit")
+    with _watching(request) as watcher:
+        await kernel.start()
+        try:
+            Console(kernel).open()
+            player = Play(kernel, run, watcher)
+            if melody is not None:
+                work = player.open(melody, inputs, request.options)
+            else:
+                seen = last_seq(request.events, run) if request.events else None
+                work = player.resume(request.options, seen)
+            result, code = await _until_end(kernel, asyncio.create_task(work), run, watcher)
+        finally:
+            await kernel.close()
+    if result is not None:
+        _show(result, request, watcher)
+    return code
+
+
+async def _until_end(
+    kernel: Kernel, task: asyncio.Task[Finished], run: str, watcher: Watcher
+) -> tuple[Finished | None, int]:
+    stopper = Stopper(task)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGINT, stopper.stop, int(ExitCode.INTERRUPTED))
+    loop.add_signal_handler(signal.SIGTERM, stopper.stop, int(ExitCode.TERMINATED))
+    asked = asyncio.create_task(kernel.stop.wait())
+    asked.add_done_callback(lambda _: stopper.stop(int(ExitCode.TERMINATED)))
+    try:
+        result = await task
+    except asyncio.CancelledError:
+        if stopper.code is None:
+            raise
+        watcher.progress.close()
+        _say_how_to_resume(run, watcher)
+        return None, stopper.code
+    except (SymphonyError, BusError) as error:
+        watcher.progress.close()
+        if watcher.events:
+            found = as_symphony_error(error)
+            raise SymphonyError(
+                found.code,
+                found.message,
+                where=found.where,
+                help=f"{found.help or 'mend the cause'}; then {_resume_command(run)}",
+                fault=found.fault,
+                name=found.name,
+            ) from error
+        raise
+    finally:
+        stopper.code = stopper.code or 0
+        asked.cancel()
+        loop.remove_signal_handler(signal.SIGINT)
+        loop.remove_signal_handler(signal.SIGTERM)
+    return result, ExitCode.DONE if result.outcome == "succeeded" else ExitCode.FAILED
+
+
+@contextlib.contextmanager
+def _watching(request: RunRequest) -> Iterator[Watcher]:
+    sink = None if request.events is None else JsonLines(request.events)
+    live = not request.headless and request.events != STDOUT
+    watcher = Watcher(request, sink, render.Progress(live=live))
+    try:
+        yield watcher
+    finally:
+        watcher.progress.close()
+        if sink is not None:
+            sink.close()
+
+
+def _show(result: Finished, request: RunRequest, watcher: Watcher) -> None:
+    if request.junit is not None:
+        melody = next(
+            (e.melody for e in watcher.events if isinstance(e, RunOpened | RunResumed)), result.run
+        )
+        junit.write(request.junit, junit.report(melody, watcher.events))
+    if request.events != STDOUT:
+        render.finished(result, watcher.events)
+    if result.reason is not None:
+        problem = Problem(
+            f"the run failed: {result.reason}",
+            f"run {result.run}",
+            f"see `symphony-kernel runs show {result.run}`",
+        )
+        print(problem.render(), file=sys.stderr)
+
+
+def _say_how_to_resume(run: str, watcher: Watcher) -> None:
+    if watcher.events:
+        print(f"run {run} is kept; go on with: {_resume_command(run)}", file=sys.stderr)
+
+
+def _resume_command(run: str) -> str:
+    return f"symphony-kernel run --resume {run}"
+
+
+def _require_parent(path: Path | None, option: str) -> None:
+    if path is not None and not path.absolute().parent.is_dir():
+        raise Problems([Problem("there is no such folder", f"{option} {path}", "create it")])

@@ -1,0 +1,227 @@
+"""Tables and live progress for people. Everything here is also in the JSON answers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from ..model import (
+    Artifact,
+    Decision,
+    Run,
+    RunEvent,
+    RunSummary,
+    Status,
+    StepFailed,
+    StepFinished,
+    StepProgress,
+    StepSkipped,
+    StepStarted,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+    from ..plays import Finished
+
+COLOURS = {"succeeded": "green", "failed": "red", "skipped": "yellow", "running": "cyan"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A terminal, or plain text where there is none."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError(value)
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None) -> None:
+    """A table on stdout."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    sheet = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for heading in headings:
+        sheet.add_column(heading, overflow="fold")
+    for row in rows:
+        sheet.add_row(*(Text(cell, COLOURS.get(cell, "")) for cell in row))
+    console().print(sheet)
+
+
+class Progress:
+    """Follows a run's events on stderr: a live table in a terminal, otherwise a line an event."""
+
+    def __init__(self, *, live: bool) -> None:
+        self._rows: dict[str, list[str]] = {}
+        self._console = console(stderr=True)
+        self._live: Live | None = None
+        if live and self._console.is_terminal:
+            from rich.live import Live
+
+            self._live = Live(console=self._console, refresh_per_second=8, transient=True)
+            self._live.start()
+
+    def __call__(self, event: RunEvent) -> None:
+        """Shows one event."""
+        match event:
+            case StepStarted():
+                note = f"{event.player}, attempt {event.attempt}, sandbox {event.sandbox}"
+                self._show(event.step, "running", note)
+            case StepProgress():
+                share = f"{event.done:g}/{event.total:g}" if event.total else f"{event.done:g}"
+                self._show(event.step, "running", f"{share} {event.message}".strip())
+            case StepFinished():
+                quality = "" if event.quality is None else f"quality {event.quality:g}"
+                self._show(event.step, "succeeded", quality)
+            case StepFailed():
+                self._show(event.step, "failed", event.error.message)
+            case StepSkipped():
+                self._show(event.step, "skipped", event.reason)
+            case Decision(action="retry" | "fallback" | "skip" | "fail"):
+                self._show(event.step or "", event.action, event.reason)
+
+    def close(self) -> None:
+        """Ends the live view."""
+        if self._live is not None:
+            self._live.stop()
+
+    def _show(self, step: str, state: str, note: str) -> None:
+        self._rows[step] = [step, state, note]
+        if self._live is not None:
+            self._live.update(self._sheet())
+        else:
+            print(f"{step}: {state}{f' ({note})' if note else ''}", file=sys.stderr, flush=True)
+
+    def _sheet(self) -> RenderableType:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        sheet = Table(box=box.SIMPLE)
+        for heading in ("step", "state", "note"):
+            sheet.add_column(heading, overflow="ellipsis", no_wrap=True)
+        for step, state, note in list(self._rows.values())[-30:]:
+            sheet.add_row(Text(step), Text(state, COLOURS.get(state, "")), Text(note))
+        return sheet
+
+
+def finished(result: Finished, events: Iterable[RunEvent]) -> None:
+    """The summary of a run: its steps, then its artifacts with their paths."""
+    rows: dict[str, list[str]] = {}
+    for event in events:
+        match event:
+            case StepStarted():
+                rows[event.step] = [event.step, "started", event.player, str(event.attempt), ""]
+            case StepFinished():
+                quality = "" if event.quality is None else f"{event.quality:g}"
+                row = rows.setdefault(event.step, [event.step, "", "", "", ""])
+                row[1], row[4] = "succeeded", quality
+            case StepFailed():
+                rows.setdefault(event.step, [event.step, "", "", "", ""])[1] = "failed"
+            case StepSkipped():
+                rows.setdefault(event.step, [event.step, "", "", "", ""])[1] = "skipped"
+    table(("step", "state", "player", "attempts", "quality"), rows.values())
+    if result.artifacts:
+        table(
+            ("artifact", "where", "reference"),
+            (
+                (name, found.path or "in the store", found.reference)
+                for name, found in result.artifacts.items()
+            ),
+        )
+    out = console()
+    colour = COLOURS.get(result.outcome, "")
+    seconds = result.metrics.get("duration_s", 0)
+    out.print(f"run {result.run} [{colour}]{result.outcome}[/] in {seconds:g} s")
+
+
+def status(found: Status) -> None:
+    """The answer of `status`."""
+    out = console()
+    out.print(f"kernel {found.version}, pid {found.pid}, {found.state}, up {found.uptime_s:.0f} s")
+    for item in found.degraded:
+        out.print(f"degraded: no {item.member}: {item.effect}")
+    table(
+        ("instance", "extension", "state", "sandbox", "pid", "provides"),
+        (
+            (
+                entry.instance or "",
+                f"{entry.name} {entry.version}",
+                entry.state,
+                entry.sandbox,
+                str(entry.pid or ""),
+                " ".join(entry.provides),
+            )
+            for entry in found.extensions
+        ),
+    )
+    if found.runs:
+        runs(found.runs)
+
+
+def runs(found: Iterable[RunSummary]) -> None:
+    """The answer of `runs list`."""
+    table(
+        ("run", "melody", "state", "steps", "opened"),
+        (
+            (
+                run.run,
+                f"{run.melody} {run.version}",
+                run.state,
+                f"{run.ended}/{run.steps}",
+                run.opened,
+            )
+            for run in found
+        ),
+    )
+
+
+def run(found: Run) -> None:
+    """The answer of `runs show`."""
+    console().print(
+        f"{found.run}: {found.melody} {found.version}, {found.state}, opened {found.opened}"
+    )
+    table(
+        ("step", "state", "player", "attempts", "quality", "outputs or reason"),
+        (
+            (
+                step.id,
+                step.state,
+                step.player or "",
+                str(step.attempt or ""),
+                "" if step.quality is None else f"{step.quality:g}",
+                step.reason or " ".join(f"{k}={v}" for k, v in step.outputs.items()),
+            )
+            for step in found.step_list
+        ),
+    )
+
+
+def artifacts(found: Iterable[Artifact]) -> None:
+    """The answer of `artifacts list`."""
+    table(
+        ("reference", "name", "kind", "size", "run", "step"),
+        (
+            (
+                item.ref,
+                item.name or "",
+                item.kind,
+                size(item.bytes),
+                (item.made.run if item.made else None) or "",
+                (item.made.step if item.made else None) or "",
+            )
+            for item in found
+        ),
+    )

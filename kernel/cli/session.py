@@ -1,0 +1,104 @@
+"""A command's way to a kernel: the one that runs on the home, or one of its own for a question."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from symphony.bus.client import Client
+from symphony.bus.ticket import Ticket
+
+from ..console import CAPABILITY
+from ..errors import ExitCode, SymphonyError
+from ..kernel import Kernel, Settings
+from ..places import Places, lock_holder
+from ..queries import Ask
+
+T = TypeVar("T")
+ANSWER_S = 30.0
+
+
+@dataclass(frozen=True)
+class Session:
+    """How to ask the Pit, and which runs are being played now."""
+
+    ask: Ask
+    playing: frozenset[str]
+
+
+def console_client(places: Places) -> Client:
+    """A connection to the running kernel. Raises `unavailable` if there is none."""
+    try:
+        ticket = Ticket.from_json(places.console.read_bytes())
+        if lock_holder(places) is None:
+            raise FileNotFoundError
+    except FileNotFoundError:
+        raise SymphonyError(
+            ExitCode.UNAVAILABLE,
+            "no kernel is running",
+            where=f"home {places.home}",
+            help="start one with `symphony-kernel serve`, or give another --home",
+        ) from None
+    return Client(ticket)
+
+
+def ask_kernel(
+    places: Places,
+    method: str,
+    args: Mapping[str, object] | None = None,
+    timeout_s: float = ANSWER_S,
+) -> Any:
+    """One question to the running kernel's console."""
+    with console_client(places) as client:
+        return client.call(CAPABILITY, method, args or {}, ttl_ms=int(timeout_s * 1000))
+
+
+def stop_kernel(places: Places) -> int:
+    """Stops the running kernel and waits until its lock is free; returns its pid."""
+    import psutil
+
+    answer = ask_kernel(places, "stop")
+    pid = int(answer["pid"])
+    try:
+        psutil.Process(pid).wait(timeout=ANSWER_S)
+    except psutil.NoSuchProcess:
+        pass
+    except psutil.TimeoutExpired as error:
+        raise SymphonyError(
+            ExitCode.INTERNAL, "the kernel does not end", where=f"pid {pid}", help=f"kill {pid}"
+        ) from error
+    return pid
+
+
+def query(places: Places, question: Callable[[Session], Awaitable[T]]) -> T:
+    """Asks the running kernel's Pit, or starts the Pit for the question alone."""
+    if lock_holder(places) is not None:
+        return asyncio.run(_with_console(places, question))
+    return asyncio.run(_with_own_kernel(places, question))
+
+
+async def _with_console(places: Places, question: Callable[[Session], Awaitable[T]]) -> T:
+    with console_client(places) as client:
+
+        async def ask(capability: str, method: str, args: Mapping[str, object]) -> Any:
+            return client.call(capability, method, args, ttl_ms=int(ANSWER_S * 1000))
+
+        status = client.call(CAPABILITY, "status", {}, ttl_ms=int(ANSWER_S * 1000))
+        playing = frozenset(run["run"] for run in status["runs"])
+        return await question(Session(ask, playing))
+
+
+async def _with_own_kernel(places: Places, question: Callable[[Session], Awaitable[T]]) -> T:
+    kernel = Kernel(Settings(places))
+    await kernel.start()
+    try:
+        members = {member.kind.capability: member for member in kernel.members.values()}
+
+        async def ask(capability: str, method: str, args: Mapping[str, object]) -> Any:
+            return await members[capability].call(method, args)
+
+        return await question(Session(ask, frozenset()))
+    finally:
+        await kernel.close()

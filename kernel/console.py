@@ -1,0 +1,200 @@
+"""What a running kernel answers to consoles: capability `kernel.console/1`.
+
+Runs and artifacts are asked of the Pit directly; only what the kernel itself knows is here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from symphony.bus.control import Grants
+from symphony.bus.errors import BusError
+from symphony.bus.hub import Request
+from symphony.sandboxes.policy import Level, SandboxRefused
+
+from .calling import CallContext
+from .chambering import State
+from .errors import Problems, SymphonyError
+from .instances import Instance, SpawnError
+from .kernel import Kernel
+from .kit import Grant, Installed
+from .leases import Leases
+from .members import ARTIFACT_STORE, DAG_TRACKER
+from .values import inline
+
+CAPABILITY = "kernel.console/1"
+CALLS = frozenset({CAPABILITY, DAG_TRACKER.capability, ARTIFACT_STORE.capability})
+CALL_TIMEOUT_S = 600.0
+
+
+class Console:
+    """Serves consoles of one kernel."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self._attached: dict[str, Instance] = {}
+
+    def open(self) -> None:
+        """Begins to serve and writes the ticket that only this user can read."""
+        places = self._kernel.places
+        endpoint = f"ipc://{places.runtime / 'console.sock'}"
+        ticket = self._kernel.hub.add_console(endpoint, Grants(calls=CALLS))
+        self._kernel.hub.serve(CAPABILITY, self._answer)
+        new = places.console.with_suffix(".new")
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(ticket.to_json())
+        new.replace(places.console)
+
+    async def _answer(self, request: Request) -> object:
+        method = _METHODS.get(request.method)
+        if method is None:
+            raise BusError(
+                "bad-request",
+                f"the kernel has no method {request.method!r}",
+                where=CAPABILITY,
+                help=f"known are {', '.join(sorted(_METHODS))}",
+            )
+        try:
+            return await method(self, request.args)
+        except SymphonyError as error:
+            raise as_bus_error(error) from error
+        except SandboxRefused as error:
+            raise BusError("refused", error.mechanism, help=error.remedy) from error
+        except SpawnError as error:
+            raise BusError("crashed", error.text, where=str(error.log)) from error
+
+    async def _status(self, args: dict[str, Any]) -> object:
+        del args
+        return msgspec.to_builtins(self._kernel.status())
+
+    async def _stop(self, args: dict[str, Any]) -> object:
+        del args
+        asyncio.get_running_loop().call_soon(self._kernel.stop.set)
+        return {"stopping": True, "pid": os.getpid()}
+
+    async def _attach(self, args: dict[str, Any]) -> object:
+        """`{folder, level?}` → the new instance; the extension can then be called."""
+        folder = _text(args, "folder")
+        level = Level(args["level"]) if args.get("level") else None
+        installed = self._kernel.kit.attach(Path(folder), _grant(args))
+        try:
+            options = self._kernel.options_for(installed, None, level)
+            instance = await self._kernel.instances.summon(installed, options)
+        except BaseException:
+            self._kernel.kit.detach(installed.name)
+            raise
+        self._attached[instance.name] = instance
+        return {
+            "name": installed.name,
+            "version": installed.version,
+            "instance": instance.name,
+            "pid": instance.pid,
+            "sandbox": str(instance.level),
+            "log": str(instance.log),
+            "provides": [provided.capability for provided in installed.manifest.provides],
+        }
+
+    async def _wait(self, args: dict[str, Any]) -> object:
+        """`{instance}` → the reason of its end, when it has ended."""
+        instance = self._attached.get(_text(args, "instance"))
+        if instance is None:
+            return {"exit": None}
+        await instance.ended.wait()
+        return {"exit": instance.exit.text if instance.exit else None}
+
+    async def _detach(self, args: dict[str, Any]) -> object:
+        instance = self._attached.pop(_text(args, "instance"), None)
+        if instance is None:
+            raise BusError("not-found", "no such attached instance", where=args["instance"])
+        self._kernel.kit.detach(instance.installed.name)
+        await self._kernel.instances.unload(instance)
+        return {"detached": instance.name}
+
+    async def _call(self, args: dict[str, Any]) -> object:
+        """`{capability, args, player?, level?, timeout_s?}` → outputs by name.
+
+        The player is the attached instance, or one spawned for this call alone.
+        """
+        capability = _text(args, "capability")
+        installed = self._player(capability, args.get("player"))
+        provides = installed.manifest.provided(capability)
+        given = args.get("args")
+        if provides is None or not isinstance(given, dict):
+            raise BusError("bad-request", "the arguments must be a map by name", where="args")
+        timeout_s = float(args.get("timeout_s") or CALL_TIMEOUT_S)
+        level = Level(args["level"]) if args.get("level") else None
+        context = CallContext("console", "call", 1, int(timeout_s * 1000))
+        inputs = {name: inline(value) for name, value in given.items()}
+        async with self._lent(installed, level) as instance:
+            outputs = await self._kernel.caller.call(
+                instance, capability, provides, inputs, context, lambda _: None
+            )
+        return {name: value.variable() for name, value in outputs.items()}
+
+    @contextlib.asynccontextmanager
+    async def _lent(self, installed: Installed, level: Level | None) -> AsyncIterator[Instance]:
+        leases = Leases(self._kernel.instances)
+        for attached in self._attached.values():
+            if attached.installed is installed and attached.state is State.ACTIVATED:
+                leases.adopt(attached)
+                break
+        else:
+            options = self._kernel.options_for(installed, None, level)
+            attached = await leases.take(installed, options)
+        try:
+            yield attached
+        finally:
+            leases.give_back(attached)
+            if attached.name not in self._attached:
+                await leases.close()
+
+    def _player(self, capability: str, name: str | None) -> Installed:
+        players = self._kernel.kit.players(capability)
+        found = next((player for player in players if name in (None, player.name)), None)
+        if found is None:
+            raise BusError(
+                "unavailable",
+                f"no extension provides {capability}",
+                where=name,
+                help="see `symphony-ext list`; attach one with `symphony-ext attach FOLDER`",
+            )
+        return found
+
+
+_METHODS = {
+    "status": Console._status,
+    "stop": Console._stop,
+    "attach": Console._attach,
+    "wait": Console._wait,
+    "detach": Console._detach,
+    "call": Console._call,
+}
+
+
+def as_bus_error(error: SymphonyError) -> BusError:
+    """A kernel error for the other side of a socket; many problems become one message."""
+    message = error.message
+    if isinstance(error, Problems):
+        message = "; ".join(problem.message for problem in error.problems)
+    return BusError(error.name, message, fault=error.fault, where=error.where, help=error.help)
+
+
+def _text(args: dict[str, Any], key: str) -> str:
+    value = args.get(key)
+    if not isinstance(value, str) or not value:
+        raise BusError("bad-request", f"{key} must be given as text", where=key)
+    return value
+
+
+def _grant(args: dict[str, Any]) -> Grant | None:
+    with contextlib.suppress(KeyError):
+        return msgspec.convert(args["grant"], Grant)
+    return None

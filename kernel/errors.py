@@ -1,0 +1,153 @@
+"""Errors that reach a user: what, where, remedy, whose fault, and the exit code of the process.
+
+The one place for the exit codes. Everything the kernel refuses ends as a `SymphonyError`; documents
+collect many faults in one `Problems`, so that a user repairs a file in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+from typing import Final, Literal, NamedTuple
+
+Fault = Literal["caller", "provider", "kernel", "environment"]
+
+SHOWN: Final = 100  # problems rendered for a person; JSON holds them all
+
+
+class ExitCode(IntEnum):
+    """How a command ended, as scripts see it."""
+
+    DONE = 0
+    FAILED = 1
+    BAD_REQUEST = 2
+    REFUSED = 3
+    NOT_FOUND = 4
+    UNAVAILABLE = 5
+    IO = 6
+    INTERNAL = 70
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+    @property
+    def label(self) -> str:
+        """Its name in JSON, e.g. `not-found`; the bus uses the same words."""
+        return self.name.lower().replace("_", "-")
+
+
+FAULTS: Final[dict[ExitCode, Fault]] = {
+    ExitCode.DONE: "caller",
+    ExitCode.FAILED: "provider",
+    ExitCode.BAD_REQUEST: "caller",
+    ExitCode.REFUSED: "caller",
+    ExitCode.NOT_FOUND: "caller",
+    ExitCode.UNAVAILABLE: "environment",
+    ExitCode.IO: "environment",
+    ExitCode.INTERNAL: "kernel",
+    ExitCode.INTERRUPTED: "caller",
+    ExitCode.TERMINATED: "environment",
+}
+
+BUS_CODES: Final[dict[str, ExitCode]] = {
+    "bad-request": ExitCode.BAD_REQUEST,
+    "not-found": ExitCode.NOT_FOUND,
+    "conflict": ExitCode.BAD_REQUEST,
+    "refused": ExitCode.REFUSED,
+    "unavailable": ExitCode.UNAVAILABLE,
+    "overloaded": ExitCode.UNAVAILABLE,
+    "deadline": ExitCode.FAILED,
+    "cancelled": ExitCode.FAILED,
+    "crashed": ExitCode.FAILED,
+    "failed": ExitCode.FAILED,
+    "wrong-output": ExitCode.FAILED,
+    "io": ExitCode.IO,
+    "corrupt": ExitCode.IO,
+    "protocol": ExitCode.UNAVAILABLE,
+    "internal": ExitCode.INTERNAL,
+}
+
+
+def exit_code_of(bus_code: str) -> ExitCode:
+    """The exit code for an error code of the bus; an unknown one counts as `failed`."""
+    return BUS_CODES.get(bus_code, ExitCode.FAILED)
+
+
+class Problem(NamedTuple):
+    """One fault in something that was given to us."""
+
+    message: str
+    where: str | None = None
+    help: str | None = None
+
+    def render(self) -> str:
+        """`error: WHAT (WHERE)`, then `help: REMEDY` if there is one."""
+        place = f" ({self.where})" if self.where else ""
+        remedy = f"\nhelp: {self.help}" if self.help else ""
+        return f"error: {self.message}{place}{remedy}"
+
+    def to_json(self) -> dict[str, object]:
+        """`{message, where, help}`; what is not known is null."""
+        return {"message": self.message, "where": self.where, "help": self.help}
+
+
+class SymphonyError(Exception):
+    """One error with its exit code. `name` is the finer code of the bus where there is one."""
+
+    def __init__(
+        self,
+        code: ExitCode,
+        message: str,
+        *,
+        where: str | None = None,
+        help: str | None = None,  # noqa: A002 - the word of the interface
+        fault: Fault | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.where = where
+        self.help = help
+        self.fault: Fault = fault or FAULTS[code]
+        self.name = name or code.label
+
+    def to_json(self) -> dict[str, object]:
+        """`{"error": {code, message, where, help, fault}}`."""
+        problem = Problem(self.message, self.where, self.help)
+        return {"error": {"code": self.name, **problem.to_json(), "fault": self.fault}}
+
+    def render(self) -> str:
+        """The lines for a person, without a final newline."""
+        return Problem(self.message, self.where, self.help).render()
+
+
+class Problems(SymphonyError):  # noqa: N818 - it is their plural, and how users know it
+    """Many faults of one document or command line, at least one, in the order of their places."""
+
+    def __init__(
+        self, problems: Iterable[Problem], *, code: ExitCode = ExitCode.BAD_REQUEST
+    ) -> None:
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        more = len(self.problems) - 1
+        message = f"{first.message} (and {more} more)" if more else first.message
+        super().__init__(code, message, where=first.where, help=first.help)
+
+    def __str__(self) -> str:
+        return self.render()
+
+    def to_json(self) -> dict[str, object]:
+        """As for one error, with every problem under `problems` too."""
+        answer = super().to_json()
+        error = answer["error"]
+        if isinstance(error, dict):
+            error["problems"] = [problem.to_json() for problem in self.problems]
+        return answer
+
+    def render(self) -> str:
+        """One block a problem; from `SHOWN` on only their number."""
+        lines = [problem.render() for problem in self.problems[:SHOWN]]
+        left = len(self.problems) - SHOWN
+        if left > 0:
+            lines.append(f"error: {left} more problems are not shown")
+        return "\n".join(lines)

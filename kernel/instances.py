@@ -1,0 +1,249 @@
+"""Instances of extensions: spawned in their sandboxes, registered, activated, leased, unloaded.
+
+Every instance has a name, a bus socket, an inbox and an outbox of its own; all of them go when its
+process ends. Its life follows the table in chambering.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from symphony.bus.errors import BusError
+from symphony.bus.hub import Hub
+from symphony.bus.messages import Hello
+from symphony.sandboxes.launch import Launcher, Process
+from symphony.sandboxes.policy import ExitReason, Level, SpawnSpec
+
+from . import chambering
+from .chambering import Event, State
+from .kit import Installed
+from .launchplan import LaunchOptions, argv, bus_grants, sandbox_policy
+from .places import Places
+
+REGISTER_S = 20.0  # from spawn to hello, on a machine under load
+ACTIVATE_S = 20.0
+GRACE_S = 2.0  # from unload to the end of the process
+
+
+class SpawnError(Exception):
+    """An instance ended or was rejected before it could be used."""
+
+    def __init__(self, instance: str, text: str, log: Path) -> None:
+        super().__init__(text)
+        self.instance = instance
+        self.text = text
+        self.log = log
+
+
+@dataclass(eq=False)
+class Instance:
+    """One process of an extension."""
+
+    name: str
+    installed: Installed
+    folder: Path
+    socket: Path
+    log: Path
+    options: LaunchOptions
+    state: State = State.REQUESTED
+    process: Process | None = None
+    exit: ExitReason | None = None
+    rejected: str | None = None
+    hello: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def inbox(self) -> Path:
+        """Where its inputs are staged (the instance sees it read-only)."""
+        return self.folder / "inbox"
+
+    @property
+    def outbox(self) -> Path:
+        """Where it leaves its outputs."""
+        return self.folder / "outbox"
+
+    @property
+    def pid(self) -> int:
+        """The process id on the host; 0 before it was spawned."""
+        return self.process.pid if self.process else 0
+
+    @property
+    def level(self) -> Level:
+        """The sandbox level really in force."""
+        return self.process.level if self.process else self.options.level
+
+    def on(self, event: Event) -> None:
+        """Moves along the chambering table."""
+        self.state = chambering.step(self.state, event)
+
+
+EndedHook = Callable[[Instance], None]
+
+
+class Instances:
+    """All instances of this kernel."""
+
+    def __init__(self, hub: Hub, launcher: Launcher, places: Places) -> None:
+        self._hub = hub
+        self._launcher = launcher
+        self._places = places
+        self._numbers = itertools.count(1)
+        self._watchers: set[asyncio.Task[None]] = set()
+        self.all: dict[str, Instance] = {}
+        self.on_ended: list[EndedHook] = []
+
+    async def summon(self, installed: Installed, options: LaunchOptions) -> Instance:
+        """Spawns an instance and brings it to ``activated``. Raises :class:`SpawnError`."""
+        instance = self._prepare(installed, options)
+        try:
+            await self._spawn(instance)
+            await self._until_hello(instance)
+            params: Mapping[str, object] = {}
+            await self._hub.activate(
+                instance.name, options.config, params, ttl_ms=int(ACTIVATE_S * 1000)
+            )
+            instance.on(Event.READY)
+        except BusError as error:
+            await self.kill(instance)
+            raise SpawnError(instance.name, error.message, instance.log) from error
+        except BaseException:
+            await self.kill(instance)
+            raise
+        return instance
+
+    async def unload(self, instance: Instance) -> None:
+        """Ends an instance in peace, or by force after the grace period."""
+        if instance.ended.is_set():
+            return
+        instance.on(Event.UNLOAD)
+        self._hub.unload(instance.name, int(GRACE_S * 1000))
+        try:
+            async with asyncio.timeout(GRACE_S):
+                await instance.ended.wait()
+        except TimeoutError:
+            await self.kill(instance)
+
+    async def kill(self, instance: Instance) -> None:
+        """Ends the instance's whole process tree now."""
+        if instance.process is None:
+            self._forget(instance)
+            return
+        if not instance.ended.is_set():
+            instance.process.kill()
+            await instance.ended.wait()
+
+    async def close(self) -> None:
+        """Ends all instances."""
+        await asyncio.gather(*(self.unload(instance) for instance in list(self.all.values())))
+        for watcher in list(self._watchers):
+            with contextlib.suppress(asyncio.CancelledError):
+                await watcher
+
+    def registered(self, name: str, hello: Hello) -> None:
+        """The hub welcomed the instance."""
+        del hello
+        if instance := self.all.get(name):
+            instance.on(Event.HELLO)
+            instance.hello.set()
+
+    def rejected(self, name: str, reason: str) -> None:
+        """The hub turned the instance away."""
+        if instance := self.all.get(name):
+            instance.rejected = reason
+            instance.hello.set()
+
+    def lost(self, name: str) -> None:
+        """The instance is silent for too long: it is taken for hung and killed."""
+        if (instance := self.all.get(name)) and instance.process:
+            instance.process.kill()
+
+    def left(self, name: str) -> None:
+        """The instance said bye."""
+        if (instance := self.all.get(name)) and instance.state not in chambering.ENDED:
+            instance.on(Event.UNLOAD)
+
+    def _prepare(self, installed: Installed, options: LaunchOptions) -> Instance:
+        name = f"{installed.name}-{next(self._numbers)}"
+        instance = Instance(
+            name=name,
+            installed=installed,
+            folder=self._places.instances / name,
+            socket=self._places.runtime / f"{name}.sock",
+            log=self._places.logs / f"{name}.log",
+            options=options,
+        )
+        for folder in (instance.inbox, instance.outbox):
+            folder.mkdir(mode=0o700, parents=True)
+        self.all[name] = instance
+        return instance
+
+    async def _spawn(self, instance: Instance) -> None:
+        boxed = instance.options.level is not Level.NONE
+        ticket = self._hub.add_peer(
+            instance.name,
+            f"ipc://{instance.socket}",
+            bus_grants(instance.installed),
+            inside="ipc:///run/bus.sock" if boxed else None,
+        )
+        inbox, outbox = ("/inbox", "/outbox") if boxed else (instance.inbox, instance.outbox)
+        ticket = msgspec.structs.replace(ticket, inbox=str(inbox), outbox=str(outbox))
+        instance.process = await self._launcher.spawn(
+            SpawnSpec(
+                instance=instance.name,
+                argv=argv(instance.installed, instance.options),
+                policy=sandbox_policy(instance.installed, instance.options),
+                code=instance.installed.folder,
+                socket=instance.socket,
+                inbox=instance.inbox,
+                outbox=instance.outbox,
+                stdin=ticket.to_json(),
+                log=instance.log,
+            )
+        )
+        watcher = asyncio.create_task(self._watch(instance, instance.process))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+
+    async def _watch(self, instance: Instance, process: Process) -> None:
+        instance.exit = await process.wait()
+        instance.on(Event.EXIT)
+        self._forget(instance)
+        for hook in self.on_ended:
+            hook(instance)
+
+    async def _until_hello(self, instance: Instance) -> None:
+        hello = asyncio.ensure_future(instance.hello.wait())
+        ended = asyncio.ensure_future(instance.ended.wait())
+        waits = {hello, ended}
+        done, open_ = await asyncio.wait(
+            waits, timeout=REGISTER_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in open_:
+            task.cancel()
+        if instance.rejected is not None:
+            reason = instance.rejected
+            text = f"the hub refused its hello: {reason}"
+            if reason == "protocol":
+                text = "it speaks another version of the bus protocol: build and install it again"
+            raise SpawnError(instance.name, text, instance.log)
+        if ended in done:
+            reason = instance.exit.text if instance.exit else "it could not be started"
+            raise SpawnError(instance.name, f"ended before it registered: {reason}", instance.log)
+        if not done:
+            text = f"did not register within {REGISTER_S:g} s"
+            raise SpawnError(instance.name, text, instance.log)
+
+    def _forget(self, instance: Instance) -> None:
+        self.all.pop(instance.name, None)
+        self._hub.remove_peer(instance.name)
+        shutil.rmtree(instance.folder, ignore_errors=True)
+        instance.socket.unlink(missing_ok=True)
+        instance.ended.set()

@@ -1,0 +1,196 @@
+"""One run's journal at the DAG Tracker, and its events as a projection of it.
+
+The journal is the truth of a run; every event but progress is one record of it, and the event's
+``seq`` is the record's index times 1000. So ``seq`` rises over all resumptions, an event is written
+only after its record is acknowledged, and a resumed run never repeats one. Progress is not
+journaled: it takes the numbers between two records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from symphony.bus.errors import BusError
+
+from .members import AWAY, Member
+from .model import RunEvent
+from .projection import STRIDE, progress_event, project
+
+Emit = Callable[[RunEvent], None]
+PAGE = 1000
+
+
+def timestamp() -> str:
+    """Now, RFC 3339, UTC, milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class Advance:
+    """What ending a step changed: steps now ready with their ranks (ms), and how many are left."""
+
+    ready: list[tuple[str, float]]
+    left: int
+    skipped: list[str]
+
+
+class RunJournal:
+    """Writes one run's records and emits its events in the order of the journal."""
+
+    def __init__(self, dag: Member, run: str, emit: Emit) -> None:
+        self._dag = dag
+        self._run = run
+        self._emit = emit
+        self._next = 1
+        self._held: dict[int, RunEvent | None] = {}
+        self._progress = 0
+
+    @property
+    def last(self) -> int:
+        """The index of the last record whose event was emitted."""
+        return self._next - 1
+
+    async def open(self, request: Mapping[str, object]) -> Advance:
+        """Opens the run; ``request`` as `pit.dag/1 open` without run and ts."""
+        ts = timestamp()
+        reply = await self._dag.call("open", {"run": self._run, "ts": ts, **request})
+        data = {key: request[key] for key in ("melody", "version", "inputs")}
+        self._deliver({"index": reply["index"], "kind": "opened", "ts": ts, "data": data})
+        return _advance(reply, left=reply["steps"])
+
+    async def resume(self, seen_seq: int | None = None) -> dict[str, Any]:
+        """Resumes the run; returns its STATE.
+
+        ``seen_seq`` is the last ``seq`` that the reader of the events has; what was journaled
+        after it is emitted first. None: the reader begins with this resumption.
+        """
+        ts = timestamp()
+        reply = await self._dag.call("resume", {"run": self._run, "ts": ts})
+        self._next = reply["index"]
+        if seen_seq is not None:
+            await self.replay(seen_seq, until=reply["index"])
+        state: dict[str, Any] = reply["run"]
+        data = {"from": reply["from"], **state}
+        self._deliver({"index": reply["index"], "kind": "resumed", "ts": ts, "data": data})
+        return state
+
+    async def append(self, records: Sequence[Mapping[str, object]]) -> None:
+        """Records of kinds started, failed, decision, gate or noted; not waiting for the disk."""
+        ts = timestamp()
+        stamped = [{**record, "ts": ts} for record in records]
+        args = {"run": self._run, "records": stamped}
+        first = None
+        while first is None:
+            try:
+                first = (await self._dag.call("append", args, repeat=False))["first"]
+            except BusError as error:
+                if error.code not in AWAY:
+                    raise
+                first = await self._find(stamped)
+        for index, record in enumerate(stamped, first):
+            self._deliver({"index": index, **record})
+
+    async def complete(
+        self, step: str, attempt: int, outputs: Mapping[str, object], quality: float | None
+    ) -> Advance:
+        """The step succeeded; returns once that is on disk."""
+        data = {"run": self._run, "step": step, "attempt": attempt, "outputs": outputs}
+        if quality is not None:
+            data["quality"] = quality
+        return await self._end("complete", "completed", data)
+
+    async def fail(self, step: str, attempt: int, error: Mapping[str, object]) -> Advance:
+        """The step failed for good."""
+        data = {"run": self._run, "step": step, "attempt": attempt, "error": error}
+        return await self._end("fail", "failed", data)
+
+    async def skip(self, step: str, reason: str) -> Advance:
+        """The step is left out."""
+        return await self._end(
+            "skip", "skipped", {"run": self._run, "step": step, "reason": reason}
+        )
+
+    async def finish(self, outcome: str, data: Mapping[str, object]) -> None:
+        """The run ended."""
+        ts = timestamp()
+        args = {"run": self._run, "outcome": outcome, "data": data, "ts": ts}
+        reply = await self._dag.call("finish", args)
+        record = {"index": reply["index"], "kind": "finished", "ts": ts}
+        self._deliver({**record, "data": {"outcome": outcome, "data": data}})
+
+    def progress(self, step: str, body: Mapping[str, object]) -> None:
+        """A step's progress; dropped when too many come between two records."""
+        if self._progress + 1 < STRIDE:
+            self._progress += 1
+            seq = self.last * STRIDE + self._progress
+            self._emit(progress_event(seq, timestamp(), self._run, step, body))
+
+    async def replay(self, seen_seq: int, until: int | None = None) -> None:
+        """Emits the events of the records after ``seen_seq``, up to before index ``until``."""
+        for record in await self.records(after=seen_seq // STRIDE):
+            if until is not None and record["index"] >= until:
+                break
+            if (event := project(self._run, record)) is not None:
+                self._emit(event)
+
+    async def records(self, after: int = 0) -> list[dict[str, Any]]:
+        """All records after an index."""
+        found: list[dict[str, Any]] = []
+        more = True
+        while more:
+            last = found[-1]["index"] if found else after
+            args = {"run": self._run, "after": last, "limit": PAGE}
+            reply = await self._dag.call("journal", args)
+            found += reply["records"]
+            more = reply["more"]
+        return found
+
+    async def _find(self, stamped: Sequence[Mapping[str, object]]) -> int | None:
+        """Where records stand that the tracker took before it ended; None if it did not."""
+        records = await self.records(after=self.last)
+        for record in records:
+            if all(record.get(key) == value for key, value in stamped[0].items()):
+                return int(record["index"])
+        return None
+
+    async def _end(self, method: str, kind: str, args: Mapping[str, object]) -> Advance:
+        ts = timestamp()
+        reply = await self._dag.call(method, {**args, "ts": ts})
+        self._deliver(
+            {
+                "index": reply["index"],
+                "kind": kind,
+                "ts": ts,
+                "step": args["step"],
+                "attempt": args.get("attempt", 0),
+                "data": {"final": True, **args},
+            }
+        )
+        cascade = reply.get("cascade", [])
+        for entry in cascade:
+            data = {"reason": entry["reason"]}
+            self._deliver({**entry, "kind": "skipped", "ts": ts, "data": data})
+        return _advance(reply, skipped=(entry["step"] for entry in cascade))
+
+    def _deliver(self, record: Mapping[str, Any]) -> None:
+        """Emits records in the order of their index, whatever order the replies came in."""
+        index = record["index"]
+        if index < self._next:
+            return  # a repeated call got its first reply again
+        self._held[index] = project(self._run, record)
+        while self._next in self._held:
+            event = self._held.pop(self._next)
+            self._next += 1
+            self._progress = 0
+            if event is not None:
+                self._emit(event)
+
+
+def _advance(
+    reply: Mapping[str, Any], left: int | None = None, skipped: Iterable[str] = ()
+) -> Advance:
+    ready = [(step, float(rank)) for step, rank in reply["ready"]]
+    return Advance(ready, reply["left"] if left is None else left, list(skipped))

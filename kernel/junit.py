@@ -1,0 +1,95 @@
+"""The JUnit XML report of a run: one test case per step, for CI systems.
+
+Form: the schema that Jenkins and the common CI services read (testsuite, testcase, failure,
+skipped). Built from the run's events alone.
+"""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+from .model import RunEvent, RunFinished, StepFailed, StepFinished, StepSkipped, StepStarted
+
+
+def report(melody: str, events: Iterable[RunEvent]) -> bytes:
+    """The report as UTF-8 XML; ``events`` in the order of their ``seq``."""
+    cases: dict[str, ET.Element] = {}
+    started: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    finished: RunFinished | None = None
+    for event in events:
+        match event:
+            case StepStarted():
+                started[event.step] = event.ts
+                _case(cases, melody, event.step)
+            case StepFinished():
+                case = _case(cases, melody, event.step)
+                _clear(case)
+                seconds[event.step] = _between(started.get(event.step, event.ts), event.ts)
+            case StepFailed():
+                case = _case(cases, melody, event.step)
+                _clear(case)
+                failure = ET.SubElement(
+                    case, "failure", message=_plain(event.error.message), type=event.error.class_
+                )
+                failure.text = _plain(
+                    f"attempt {event.attempt}: {event.error.message} "
+                    f"(fault: {event.error.fault}; process: {event.exit or 'not ended'})"
+                )
+                seconds[event.step] = _between(started.get(event.step, event.ts), event.ts)
+            case StepSkipped():
+                case = _case(cases, melody, event.step)
+                _clear(case)
+                ET.SubElement(case, "skipped", message=_plain(event.reason))
+            case RunFinished():
+                finished = event
+    for step, case in cases.items():
+        case.set("time", f"{seconds.get(step, 0.0):.3f}")
+    count = {
+        "tests": len(cases),
+        "failures": sum(case.find("failure") is not None for case in cases.values()),
+        "skipped": sum(case.find("skipped") is not None for case in cases.values()),
+    }
+    suite = ET.Element("testsuite", name=melody, errors="0")
+    for key, number in count.items():
+        suite.set(key, str(number))
+    if finished is not None:
+        suite.set("time", f"{float(finished.metrics.get('duration_s', 0.0)):.3f}")
+        suite.set("timestamp", finished.ts)
+    suite.extend(cases.values())
+    root = ET.Element("testsuites")
+    root.append(suite)
+    ET.indent(root)
+    content: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return content + b"\n"
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes the report as a whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def _case(cases: dict[str, ET.Element], melody: str, step: str) -> ET.Element:
+    if step not in cases:
+        cases[step] = ET.Element("testcase", name=step, classname=melody)
+    return cases[step]
+
+
+def _clear(case: ET.Element) -> None:
+    for child in list(case):
+        case.remove(child)
+
+
+def _plain(text: str) -> str:
+    """Without the control characters that XML 1.0 cannot hold."""
+    return "".join(c for c in text if c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff"))
+
+
+def _between(start: str, end: str) -> float:
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()

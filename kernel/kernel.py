@@ -1,0 +1,251 @@
+"""The Conductor's process: brings up hub, guard and Pit, watches them, and takes them down.
+
+The only place where the parts meet. Decisions are elsewhere: restarts in supervisor.py, what a run
+does in conductor.py, who may talk to whom in the hub.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from symphony.bus.hub import Hub
+from symphony.bus.messages import Hello
+from symphony.bus.reference import ReferenceDatapath
+from symphony.sandboxes.launch import LocalLauncher
+from symphony.sandboxes.policy import Level
+
+from . import VERSION
+from .artifacts import Artifacts
+from .calling import Caller
+from .errors import ExitCode, SymphonyError
+from .instances import Instance, Instances, SpawnError
+from .kit import Installed, load_kit
+from .launchplan import LaunchOptions, program
+from .members import ARTIFACT_STORE, DAG_TRACKER, PIT, Member, MemberKind
+from .model import Degraded, InstanceInfo, RunSummary, Status
+from .places import HomeLock, Places
+from .supervisor import Child, Quarantine, Start, Stop, Supervision, Supervisor
+
+log = structlog.get_logger("kernel")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a kernel is told at its start; nobody reads the environment later."""
+
+    places: Places
+    level: Level | None = None  # asked for by the user for all players; None: as granted
+    extensions: tuple[Path, ...] = ()
+    slots: int = len(os.sched_getaffinity(0))
+
+
+class Kernel:
+    """One kernel on one home."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.places = settings.places
+        self.kit = load_kit(settings.places.home, attached=settings.extensions)
+        self.stop = asyncio.Event()
+        self.playing: dict[str, RunSummary] = {}
+        self._lock = HomeLock(settings.places.lock)
+        self._started = time.monotonic()
+        self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._member_instances: dict[str, Instance] = {}
+
+    async def start(self) -> None:
+        """Locks the home and brings everything up; members register in the background."""
+        self.places.create()
+        self._lock.acquire()
+        self._clear_leftovers()
+        self.hub = Hub(ReferenceDatapath(), listener=self)
+        self.launcher = LocalLauncher(keep_fds=(self._lock.fd,))
+        self.instances = Instances(self.hub, self.launcher, self.places)
+        self.instances.on_ended.append(self._instance_ended)
+        self.members = {kind.extension: Member(kind, self.hub) for kind in PIT}
+        self.dag = self.members[DAG_TRACKER.extension]
+        self.store = self.members[ARTIFACT_STORE.extension]
+        self.artifacts = Artifacts(self.store)
+        self.caller = Caller(self.hub, self.artifacts)
+        try:
+            await asyncio.gather(self.hub.start(), self.launcher.start())
+            self._start_members()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Ends every instance, the guard and the hub, in this order; idempotent."""
+        if self._closing:
+            return
+        self._closing = True
+        self.stop.set()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.instances.close()
+        await self.launcher.close()
+        await self.hub.close()
+        self.places.console.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.places.runtime.rmdir()
+        self._lock.release()
+
+    def status(self) -> Status:
+        """The answer of ``status``."""
+        degraded = [
+            Degraded(member=kind.title, effect=kind.effect)
+            for kind in PIT
+            if not self.members[kind.extension].up
+        ]
+        return Status(
+            state="stopping" if self.stop.is_set() else "degraded" if degraded else "running",
+            version=VERSION,
+            pid=os.getpid(),
+            uptime_s=round(time.monotonic() - self._started, 3),
+            runs=list(self.playing.values()),
+            extensions=[self._info(instance) for instance in self.instances.all.values()],
+            degraded=degraded,
+        )
+
+    def options_for(
+        self, installed: Installed, out: Path | None, level: Level | None
+    ) -> LaunchOptions:
+        """How a player is launched: strict, unless another level was granted or asked for."""
+        chosen = level or self.settings.level or Level(installed.sandbox)
+        return LaunchOptions(level=chosen, out=out if installed.granted.out else None)
+
+    # The hub's listener: called on the event loop.
+
+    def registered(self, instance: str, hello: Hello) -> None:
+        """A peer was welcomed."""
+        self.instances.registered(instance, hello)
+
+    def rejected(self, instance: str, reason: str) -> None:
+        """A peer was turned away."""
+        log.warning("rejected", instance=instance, reason=reason)
+        self.instances.rejected(instance, reason)
+
+    def silent(self, instance: str) -> None:
+        """A peer has not been heard of for too long."""
+        log.warning("silent", instance=instance)
+        self.instances.lost(instance)
+
+    def left(self, instance: str, reason: str) -> None:
+        """A peer said bye."""
+        log.debug("left", instance=instance, reason=reason)
+        self.instances.left(instance)
+
+    # The Pit.
+
+    def _start_members(self) -> None:
+        present = [kind for kind in PIT if self.kit.get(kind.extension) is not None]
+        children = tuple(Child(kind.extension) for kind in present)
+        self._supervisor = Supervisor(Supervision(children))
+        for kind in (DAG_TRACKER, ARTIFACT_STORE):
+            if kind not in present:
+                raise _member_missing(kind, kind.extension)
+        for name in self._supervisor.start_order():
+            entry = self._required(name).manifest.extension.entry
+            if entry.program and not program(entry.program).is_file():
+                raise _member_missing(self.members[name].kind, str(program(entry.program)))
+            self._spawn_task(self._start_member(name))
+
+    async def _start_member(self, name: str, delay_s: float = 0.0) -> None:
+        await asyncio.sleep(delay_s)
+        member = self.members[name]
+        store = self.places.home / name.removeprefix("pit-")
+        options = LaunchOptions(level=Level.NONE, arguments=("--store", str(store)))
+        try:
+            instance = await self.instances.summon(self._required(name), options)
+        except SpawnError as error:
+            log.warning("member failed to start", member=name, reason=error.text)
+            if "protocol" in error.text:
+                member.gave_up(error.text)
+            elif not self._closing:
+                self._member_ended(name, crashed=True, why=_last_words(error.log, error.text))
+            return
+        self._member_instances[name] = instance
+        member.came()
+        log.info("member up", member=name, pid=instance.pid)
+
+    def _instance_ended(self, instance: Instance) -> None:
+        name = instance.installed.name
+        if self._member_instances.get(name) is instance and not self._closing:
+            del self._member_instances[name]
+            text = instance.exit.text if instance.exit else ""
+            log.warning("member ended", member=name, reason=text)
+            self._member_ended(name, crashed=True, why=text)
+
+    def _member_ended(self, name: str, *, crashed: bool, why: str) -> None:
+        self.members[name].went()
+        for action in self._supervisor.exited(name, crashed=crashed, now=time.monotonic()):
+            match action:
+                case Start(child, delay_s):
+                    self._spawn_task(self._start_member(child, delay_s))
+                case Stop(child):
+                    if other := self._member_instances.pop(child, None):
+                        self._spawn_task(self.instances.unload(other))
+                case Quarantine(child, reason):
+                    log.error("member quarantined", member=child, reason=reason)
+                    self.members[child].gave_up(f"{reason}; last: {why}")
+
+    def _required(self, name: str) -> Installed:
+        installed = self.kit.get(name)
+        if installed is None:
+            raise KeyError(name)
+        return installed
+
+    def _info(self, instance: Instance) -> InstanceInfo:
+        manifest = instance.installed.manifest
+        return InstanceInfo(
+            name=manifest.name,
+            version=manifest.version,
+            instance=instance.name,
+            state=str(instance.state),
+            sandbox=str(instance.level),
+            pid=instance.pid or None,
+            provides=[provided.capability for provided in manifest.provides],
+        )
+
+    def _clear_leftovers(self) -> None:
+        """What a killed kernel left: its processes are gone, their folders and sockets are not."""
+        for folder in (self.places.instances, self.places.spool):
+            for entry in folder.iterdir():
+                shutil.rmtree(entry, ignore_errors=True)
+        for entry in self.places.runtime.iterdir():
+            entry.unlink(missing_ok=True)
+
+    def _spawn_task(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _member_missing(kind: MemberKind, where: str) -> SymphonyError:
+    return SymphonyError(
+        ExitCode.UNAVAILABLE,
+        f"the {kind.title} is not installed",
+        where=where,
+        help="install the wheel symphony-pit into the kernel's environment (scripts/setup does)",
+        fault="environment",
+    )
+
+
+def _last_words(path: Path, text: str) -> str:
+    """The last line that a member wrote before it ended, or why it ended."""
+    try:
+        lines = path.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return text
+    return lines[-1] if lines else text

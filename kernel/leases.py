@@ -1,0 +1,70 @@
+"""Instances lent to steps: one step at a time, kept for the next step of the same run.
+
+Without a Pool Manager nothing is warmed: an instance is spawned when a step needs it. It is never
+shared between runs, and never used again after a failed attempt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+from .chambering import Event, State
+from .instances import Instance, Instances
+from .kit import Installed
+from .launchplan import LaunchOptions
+
+
+class Leases:
+    """The instances of one run."""
+
+    def __init__(self, instances: Instances) -> None:
+        self._instances = instances
+        self._idle: dict[str, list[Instance]] = defaultdict(list)
+        self._busy: set[Instance] = set()
+        self._endings: set[asyncio.Task[None]] = set()
+
+    async def take(self, installed: Installed, options: LaunchOptions) -> Instance:
+        """An activated instance, idle or new, now in use."""
+        idle = self._idle[installed.name]
+        while idle:
+            instance = idle.pop()
+            if instance.state is State.ACTIVATED:
+                break
+        else:
+            instance = await self._instances.summon(installed, options)
+        instance.on(Event.LEASE)
+        self._busy.add(instance)
+        return instance
+
+    def adopt(self, instance: Instance) -> None:
+        """Takes an instance that already runs, and is kept by somebody else."""
+        instance.on(Event.LEASE)
+        self._busy.add(instance)
+
+    def give_back(self, instance: Instance) -> None:
+        """The step is done with it and another one may have it."""
+        self._busy.discard(instance)
+        if instance.state is State.IN_USE:
+            instance.on(Event.RELEASE)
+            self._idle[instance.installed.name].append(instance)
+
+    async def discard(self, instance: Instance) -> str:
+        """Ends the instance now; returns the reason of its process' end."""
+        self._busy.discard(instance)
+        await self._instances.kill(instance)
+        return instance.exit.text if instance.exit else "never started"
+
+    def retire(self, player: str) -> None:
+        """No further step needs the player: its idle instances end in the background."""
+        for instance in self._idle.pop(player, []):
+            ending = asyncio.create_task(self._instances.unload(instance))
+            self._endings.add(ending)
+            ending.add_done_callback(self._endings.discard)
+
+    async def close(self) -> None:
+        """Ends what is left: idle ones in peace, busy ones by force."""
+        for player in list(self._idle):
+            self.retire(player)
+        busy = [self._instances.kill(instance) for instance in self._busy]
+        await asyncio.gather(*self._endings, *busy)

@@ -1,0 +1,112 @@
+"""The Pit as the kernel sees it: which members there are, which are up, and what is lost without one.
+
+A call to a member that is away waits until the supervisor has brought it back: running steps hold
+their results meanwhile and nothing is lost. Every method of the contracts is safe to repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from symphony.bus.errors import BusError
+from symphony.bus.hub import Hub
+
+from .errors import ExitCode, SymphonyError
+
+AWAY = frozenset({"unavailable", "crashed"})
+
+
+@dataclass(frozen=True)
+class MemberKind:
+    """One of the five: its extension, capability and what its absence means (DESIGN section 5)."""
+
+    title: str
+    extension: str
+    capability: str
+    effect: str
+
+
+DAG_TRACKER = MemberKind(
+    "DAG Tracker",
+    "pit-dag",
+    "pit.dag/1",
+    "new work waits; running steps finish and their results are held on disk",
+)
+ARTIFACT_STORE = MemberKind(
+    "Artifact Store",
+    "pit-artifacts",
+    "pit.artifacts/1",
+    "new work waits; running steps finish and their results are held on disk",
+)
+POOL_MANAGER = MemberKind(
+    "Pool Manager", "pit-pool", "pit.pool/1", "instances are spawned on demand, without warming"
+)
+ARBITRATION = MemberKind(
+    "Arbitration",
+    "pit-arbitration",
+    "pit.arbitration/1",
+    "first come first served within static limits",
+)
+STALE_MANAGER = MemberKind(
+    "Stale Manager", "pit-stale", "pit.stale/1", "nothing is archived or deleted"
+)
+PIT = (DAG_TRACKER, ARTIFACT_STORE, POOL_MANAGER, ARBITRATION, STALE_MANAGER)
+
+
+@dataclass
+class Member:
+    """One member's standing, and the way to call it."""
+
+    kind: MemberKind
+    hub: Hub
+    _up: asyncio.Event = field(default_factory=asyncio.Event)
+    _gone: str | None = None
+
+    @property
+    def up(self) -> bool:
+        """Whether it is registered and serves."""
+        return self._up.is_set() and self._gone is None
+
+    def came(self) -> None:
+        """It is registered."""
+        self._gone = None
+        self._up.set()
+
+    def went(self) -> None:
+        """Its process ended; it is being started again."""
+        self._up.clear()
+
+    def gave_up(self, reason: str) -> None:
+        """It will not come back by itself; whoever waits is told."""
+        self._gone = reason
+        self._up.set()
+
+    async def ready(self) -> None:
+        """Waits until it serves; raises if it is given up."""
+        await self._up.wait()
+        if self._gone is not None:
+            raise SymphonyError(
+                ExitCode.UNAVAILABLE,
+                f"the {self.kind.title} is not available: {self._gone}",
+                where=self.kind.capability,
+                help="see its log below the home's logs folder, then start the kernel again",
+                fault="environment",
+            )
+
+    async def call(self, method: str, args: Mapping[str, object], *, repeat: bool = True) -> Any:
+        """One call that outlives restarts of the member. Raises :class:`BusError` for the rest.
+
+        ``repeat=False``: a call that may have had its effect is not sent again by itself.
+        """
+        while True:
+            await self.ready()
+            try:
+                return await self.hub.call(self.kind.capability, method, args)
+            except BusError as error:
+                if error.code not in AWAY or not repeat:
+                    raise
+                if not self.hub.providers(self.kind.capability):
+                    self._up.clear()

@@ -1,0 +1,204 @@
+"""Where everything of one kernel lies: the durable home, the runtime folder of sockets, the lock.
+
+The home is what ``--home``, ``SYMPHONY_HOME`` or the XDG data folder says, 0700. Sockets lie apart
+because their paths are limited to 107 bytes. One kernel per home: an flock that names its holder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ExitCode, SymphonyError
+
+HANDOVER_S = 5.0  # how long a dead kernel's guard may still hold the lock
+LONGEST_BASE = 40  # bytes; leaves room for an instance's name within a socket path's 107
+
+
+def home_folder(option: Path | None, environment: Mapping[str, str]) -> Path:
+    """The home by option, ``SYMPHONY_HOME``, ``XDG_DATA_HOME`` or ``~/.local/share``."""
+    if option is not None:
+        return option.absolute()
+    if chosen := environment.get("SYMPHONY_HOME"):
+        return Path(chosen).absolute()
+    data = environment.get("XDG_DATA_HOME")
+    base = Path(data) if data else Path.home() / ".local" / "share"
+    return (base / "symphony").absolute()
+
+
+def runtime_folder(home: Path, environment: Mapping[str, str]) -> Path:
+    """The folder of this home's sockets; its name follows from the home's path."""
+    digest = hashlib.blake2b(os.fsencode(home), digest_size=6).hexdigest()
+    base = environment.get("XDG_RUNTIME_DIR")
+    if base and len(os.fsencode(base)) <= LONGEST_BASE:
+        return Path(base) / f"symphony-{digest}"
+    temporary = tempfile.gettempdir()
+    if len(os.fsencode(temporary)) > LONGEST_BASE:
+        temporary = "/tmp"  # noqa: S108 - our folder in it is 0700, ours, and checked
+    return Path(temporary) / f"symphony-{os.getuid()}-{digest}"
+
+
+@dataclass(frozen=True)
+class Places:
+    """All paths of one home."""
+
+    home: Path
+    runtime: Path
+
+    @classmethod
+    def find(cls, option: Path | None, environment: Mapping[str, str]) -> Places:
+        """The places by command line option and environment; nothing is created yet."""
+        home = home_folder(option, environment)
+        return cls(home, runtime_folder(home, environment))
+
+    @property
+    def dag(self) -> Path:
+        """The DAG Tracker's store."""
+        return self.home / "dag"
+
+    @property
+    def artifacts(self) -> Path:
+        """The Artifact Store's store."""
+        return self.home / "artifacts"
+
+    @property
+    def instances(self) -> Path:
+        """Inbox and outbox of every running instance."""
+        return self.home / "instances"
+
+    @property
+    def logs(self) -> Path:
+        """One log per instance."""
+        return self.home / "logs"
+
+    @property
+    def spool(self) -> Path:
+        """Inputs on their way into the Artifact Store."""
+        return self.home / "spool"
+
+    @property
+    def reports(self) -> Path:
+        """Reports of our own bugs."""
+        return self.home / "reports"
+
+    @property
+    def lock(self) -> Path:
+        """The lock file; it names the kernel's pid."""
+        return self.home / "kernel.lock"
+
+    @property
+    def console(self) -> Path:
+        """The console's ticket while a kernel runs."""
+        return self.runtime / "console.json"
+
+    def create(self) -> None:
+        """Makes the folders, all 0700."""
+        try:
+            for folder in (self.home, self.instances, self.logs, self.spool, self.reports):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.runtime.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise SymphonyError(
+                ExitCode.IO,
+                f"the home cannot be made: {error.strerror}",
+                where=str(error.filename),
+                help="choose another folder with --home or SYMPHONY_HOME",
+                fault="environment",
+            ) from error
+        require_private(self.home)
+        require_private(self.runtime)
+
+
+def require_private(folder: Path) -> None:
+    """Refuses a folder that is a link, somebody else's, or open to others."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise SymphonyError(
+            ExitCode.REFUSED,
+            "not a folder of this user",
+            where=str(folder),
+            help="remove it or choose another one",
+            fault="environment",
+        )
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        folder.chmod(0o700)
+
+
+class HomeLock:
+    """One kernel per home. The descriptor is also given to the guard, which holds it until it has
+    ended everything the kernel left: so the next kernel never meets the last one's processes."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    @property
+    def fd(self) -> int:
+        """The locked descriptor."""
+        if self._fd is None:
+            raise RuntimeError("the home is not locked")
+        return self._fd
+
+    def acquire(self) -> None:
+        """Takes the lock, or says who holds it."""
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SymphonyError(
+                ExitCode.IO,
+                f"the home cannot be locked: {error.strerror}",
+                where=str(self._path),
+                help="choose a writable home",
+                fault="environment",
+            ) from error
+        deadline = time.monotonic() + HANDOVER_S
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+                alive = holder.isdigit() and Path("/proc", holder).exists()
+                if alive or time.monotonic() > deadline:
+                    os.close(fd)
+                    raise SymphonyError(
+                        ExitCode.REFUSED,
+                        f"another kernel runs on this home, pid {holder or 'unknown'}",
+                        where=str(self._path.parent),
+                        help="stop it with `symphony-kernel stop`, or use another --home",
+                        fault="caller",
+                    ) from None
+                time.sleep(0.005)  # its guard is still ending what the dead kernel left
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        """Gives the lock up; idempotent."""
+        if self._fd is not None:
+            os.ftruncate(self._fd, 0)
+            os.close(self._fd)
+            self._fd = None
+
+
+def lock_holder(places: Places) -> int | None:
+    """The pid of the kernel that runs on this home, if one does."""
+    try:
+        fd = os.open(places.lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        return int(holder) if holder.isdigit() and Path("/proc", holder).exists() else None
+    finally:
+        os.close(fd)
+    return None

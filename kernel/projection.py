@@ -1,0 +1,126 @@
+"""From a journal record to the event of the machine interface. Pure.
+
+The same function serves the live run and reading a journal back, so both tell the same story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from . import model
+from .model import RunEvent
+
+STRIDE = 1000  # seq numbers per record; those between two records are for progress
+Record = Mapping[str, Any]
+
+
+def project(run: str, record: Record) -> RunEvent | None:
+    """The event of one record; None for records that are no event (`noted`)."""
+    make = _EVENTS.get(record["kind"])
+    if make is None:
+        return None
+    common = {"seq": record["index"] * STRIDE, "ts": record["ts"], "run": run}
+    if record.get("step"):
+        common["step"] = record["step"]
+    return make(common, record, record.get("data") or {})
+
+
+def progress_event(
+    seq: int, ts: str, run: str, step: str, body: Mapping[str, Any]
+) -> model.StepProgress:
+    """A step's progress as an event."""
+    return model.StepProgress(
+        seq=seq,
+        ts=ts,
+        run=run,
+        step=step,
+        done=body["done"],
+        total=body.get("total"),
+        message=body.get("message", ""),
+    )
+
+
+def _references(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.get("ref", "") for name, value in values.items()}
+
+
+def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.get("value", value.get("ref")) for name, value in values.items()}
+
+
+def _opened(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+    return model.RunOpened(
+        **common,
+        melody=data["melody"],
+        version=data["version"],
+        inputs=_shown(data["inputs"]),
+    )
+
+
+def _resumed(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+    return model.RunResumed(
+        **common,
+        melody=data["melody"],
+        version=data["version"],
+        inputs=_shown(data["inputs"]),
+        from_seq=data["from"] * STRIDE,
+    )
+
+
+def _started(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+    return model.StepStarted(**common, attempt=record["attempt"], **data)
+
+
+def _completed(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+    return model.StepFinished(
+        **common,
+        attempt=record["attempt"],
+        outputs=_references(data.get("outputs", {})),
+        quality=data.get("quality"),
+    )
+
+
+def _failed(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+    return model.StepFailed(
+        **common,
+        attempt=record.get("attempt") or 0,
+        error=msgspec.convert(data["error"], model.ErrorInfo),
+        exit=data["error"].get("exit"),
+    )
+
+
+def _skipped(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+    return model.StepSkipped(**common, reason=data["reason"])
+
+
+def _decision(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+    return model.Decision(**common, **data)
+
+
+def _gate(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+    return model.Gate(**common, **data)
+
+
+def _finished(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+    return model.RunFinished(
+        **common,
+        outcome=data["outcome"],
+        artifacts=msgspec.convert(data["data"]["artifacts"], dict[str, model.Delivered]),
+        metrics=data["data"]["metrics"],
+    )
+
+
+_EVENTS: dict[str, Callable[[dict[str, Any], Record, Record], RunEvent]] = {
+    "opened": _opened,
+    "resumed": _resumed,
+    "started": _started,
+    "completed": _completed,
+    "failed": _failed,
+    "skipped": _skipped,
+    "decision": _decision,
+    "gate": _gate,
+    "finished": _finished,
+}

@@ -1,0 +1,123 @@
+"""Questions about runs and artifacts, answered in the form of the machine interface."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from . import model
+from .errors import ExitCode, SymphonyError
+
+Ask = Callable[[str, str, Mapping[str, object]], Awaitable[Any]]
+"""Calls (capability, method, arguments) wherever the Pit runs."""
+
+DAG = "pit.dag/1"
+STORE = "pit.artifacts/1"
+CHUNK = 256 * 1024
+
+
+async def runs(ask: Ask, limit: int, playing: frozenset[str]) -> model.Runs:
+    """The newest runs."""
+    reply = await ask(DAG, "runs", {"limit": limit})
+    found = msgspec.convert(reply["runs"], list[model.RunSummary])
+    return model.Runs(
+        runs=[
+            msgspec.structs.replace(run, state="running") if run.run in playing else run
+            for run in found
+        ]
+    )
+
+
+async def run(ask: Ask, name: str) -> model.Run:
+    """One run with its steps."""
+    state = await ask(DAG, "state", {"run": name})
+    players: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    artifacts: dict[str, model.Delivered] = {}
+    async for record in journal(ask, name):
+        data = record.get("data") or {}
+        match record["kind"]:
+            case "started":
+                players[record["step"]] = data.get("player", "")
+            case "skipped":
+                reasons[record["step"]] = data.get("reason", "")
+            case "failed":
+                reasons[record["step"]] = data.get("error", {}).get("message", "")
+            case "finished":
+                artifacts = msgspec.convert(data["data"]["artifacts"], dict[str, model.Delivered])
+    steps = [
+        model.StepInfo(
+            id=step["id"],
+            state=step["state"],
+            attempt=step["attempt"],
+            player=players.get(step["id"]),
+            quality=step.get("quality"),
+            outputs={
+                key: value.get("ref", "") for key, value in (step.get("outputs") or {}).items()
+            },
+            reason=reasons.get(step["id"]) if step["state"] in ("failed", "skipped") else None,
+        )
+        for step in state["steps"]
+    ]
+    ended = sum(step.state in ("succeeded", "failed", "skipped") for step in steps)
+    return model.Run(
+        run=name,
+        melody=state["melody"],
+        version=state["version"],
+        state=state["state"],
+        opened=state["opened"],
+        finished=state.get("finished"),
+        steps=len(steps),
+        ended=ended,
+        digest=state["digest"],
+        inputs={
+            key: value.get("value", value.get("ref")) for key, value in state["inputs"].items()
+        },
+        step_list=steps,
+        artifacts=artifacts,
+    )
+
+
+async def journal(ask: Ask, name: str) -> AsyncIterator[dict[str, Any]]:
+    """All records of a run, page by page."""
+    after, more = 0, True
+    while more:
+        reply = await ask(DAG, "journal", {"run": name, "after": after})
+        for record in reply["records"]:
+            after = record["index"]
+            yield record
+        more = reply["more"]
+
+
+async def artifacts(ask: Ask, limit: int, filters: Mapping[str, str]) -> model.Artifacts:
+    """The newest artifacts, by name, run, step or player where asked."""
+    reply = await ask(STORE, "list", {"limit": limit, **filters})
+    return model.Artifacts(artifacts=msgspec.convert(reply["artifacts"], list[model.Artifact]))
+
+
+async def resolve(ask: Ask, reference: str) -> model.Artifact:
+    """The artifact with this reference, or the newest one with this name."""
+    if reference.startswith("blake3:"):
+        reply = await ask(STORE, "stat", {"refs": [reference]})
+    else:
+        reply = await ask(STORE, "list", {"name": reference, "limit": 1})
+    if not reply["artifacts"]:
+        raise SymphonyError(
+            ExitCode.NOT_FOUND,
+            "there is no such artifact",
+            where=reference,
+            help="see `symphony-kernel artifacts list`",
+        )
+    return msgspec.convert(reply["artifacts"][0], model.Artifact)
+
+
+async def read(ask: Ask, reference: str) -> AsyncIterator[bytes]:
+    """The bytes of a file artifact, in pieces."""
+    offset, more = 0, True
+    while more:
+        reply = await ask(STORE, "get", {"ref": reference, "offset": offset, "limit": CHUNK})
+        offset += len(reply["data"])
+        more = reply["more"]
+        yield reply["data"]

@@ -1,0 +1,271 @@
+//! The runs that are in memory, each with its journal; the others wait on disk.
+//!
+//! A run that nobody waits for may leave memory at any time: its journal says everything. Whoever asks
+//! for it next has it read again.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+
+use symphony_journal::{Log, LogError, Storage};
+use symphony_wire::{BusError, Code};
+use tracing::warn;
+
+use crate::names::file_of;
+use crate::record::Record;
+use crate::replies::MAX_RECORD;
+use crate::state::Run;
+
+/// Runs in memory at most; each holds a file open.
+const MAX_RUNS: usize = 96;
+/// Bytes of journal behind the runs in memory at most, unless one alone has more.
+const MAX_BYTES: u64 = 64 << 20;
+
+pub struct Slot<M> {
+    pub log: Log<M>,
+    pub run: Run,
+    /// Bytes cut off a torn journal when it was opened.
+    pub cut: u64,
+    used: u64,
+}
+
+/// A log and how many bytes were cut off it when it was opened.
+type Opened<M> = (Log<M>, u64);
+
+pub struct Shelf<S: Storage> {
+    pub storage: S,
+    slots: HashMap<String, Slot<S::File>>,
+    /// Logs whose file could not be brought in line with them: what was taken back may still be in it.
+    ragged: HashMap<String, Log<S::File>>,
+    /// Runs with records that wait for a flush.
+    touched: BTreeSet<String>,
+    /// A file was made since the folder was last synced.
+    unlisted: bool,
+    uses: u64,
+}
+
+impl<S: Storage> Shelf<S> {
+    pub fn new(storage: S) -> Self {
+        Self {
+            storage,
+            slots: HashMap::new(),
+            ragged: HashMap::new(),
+            touched: BTreeSet::new(),
+            unlisted: false,
+            uses: 0,
+        }
+    }
+
+    /// Whether something was said about the run, or about any, that the next flush may take back.
+    pub fn is_waiting(&self, run: Option<&str>) -> bool {
+        run.map_or(!self.touched.is_empty(), |run| self.touched.contains(run))
+    }
+
+    /// The run if it is in memory, without making it a recently used one.
+    pub fn peek(&self, run: &str) -> Option<&Run> {
+        self.slots.get(run).map(|slot| &slot.run)
+    }
+
+    /// The run, read from its journal if it is not in memory, or nothing if there is none.
+    pub fn find(&mut self, run: &str) -> Result<Option<&mut Slot<S::File>>, BusError> {
+        self.uses += 1;
+        if !self.slots.contains_key(run) {
+            let Some((log, cut)) = self.log(run, false)? else { return Ok(None) };
+            if log.count() == 0 {
+                self.set_aside(run, log);
+                return Ok(None);
+            }
+            match replay(run, &log) {
+                Ok(state) => self.place(run, Slot { log, run: state, cut, used: 0 }),
+                Err(error) => {
+                    self.set_aside(run, log);
+                    return Err(error);
+                }
+            }
+        }
+        let uses = self.uses;
+        let mut slot = self.slots.get_mut(run);
+        if let Some(slot) = &mut slot {
+            slot.used = uses;
+        }
+        Ok(slot)
+    }
+
+    /// Journals a new run under a name that [`find`](Self::find) found free.
+    pub fn create(&mut self, run: &str, record: &Record, state: Run) -> Result<&Run, BusError> {
+        let payload = encode(record)?;
+        let (mut log, cut) = self
+            .log(run, true)?
+            .ok_or_else(|| BusError::new(Code::Internal, "the journal was not made"))?;
+        if let Err(error) = log.append(&[payload]) {
+            self.set_aside(run, log);
+            return Err(io_error(run, &error));
+        }
+        self.unlisted = true;
+        self.touched.insert(run.to_owned());
+        self.place(run, Slot { log, run: state, cut, used: self.uses });
+        Ok(&self.slots[run].run)
+    }
+
+    /// Journals these records of a run that is in memory, all or none, and then applies them. Unless
+    /// `durable` they count as told right away, but not before others that wait for the flush.
+    pub fn commit(
+        &mut self,
+        run: &str,
+        mut records: Vec<Record>,
+        durable: bool,
+    ) -> Result<(), BusError> {
+        let slot = self
+            .slots
+            .get_mut(run)
+            .ok_or_else(|| BusError::new(Code::Internal, "the run is not in memory"))?;
+        for (record, index) in records.iter_mut().zip(slot.run.last + 1..) {
+            record.index = index;
+        }
+        let payloads = records.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        let at_once = !durable && slot.log.is_kept();
+        slot.log.append(&payloads).map_err(|error| io_error(run, &error))?;
+        if at_once {
+            slot.log.keep();
+        } else {
+            self.touched.insert(run.to_owned());
+        }
+        for record in &records {
+            // The state has reviewed them: a refusal here is a bug, and the run is then refused as a whole.
+            slot.run.apply(record).map_err(|error| error_of_ours(run, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Makes every waiting record durable or, if that fails for any run, takes all of them back.
+    pub fn flush(&mut self) -> Result<(), BusError> {
+        let result = self.sync();
+        for run in std::mem::take(&mut self.touched) {
+            if result.is_ok() {
+                if let Some(slot) = self.slots.get_mut(&run) {
+                    slot.log.keep();
+                }
+            } else if let Some(mut slot) = self.slots.remove(&run) {
+                if let Err(error) = slot.log.rewind() {
+                    warn!(run, %error, "failed to take back unsynced records; trying again later");
+                }
+                self.set_aside(&run, slot.log);
+            }
+        }
+        self.make_room();
+        result
+    }
+
+    fn sync(&mut self) -> Result<(), BusError> {
+        for run in &self.touched {
+            if let Some(slot) = self.slots.get_mut(run) {
+                slot.log.sync().map_err(|error| io_error(run, &error))?;
+            }
+        }
+        if self.unlisted {
+            self.storage.sync().map_err(|error| io_error("*", &error))?;
+            self.unlisted = false;
+        }
+        Ok(())
+    }
+
+    fn log(&mut self, run: &str, make: bool) -> Result<Option<Opened<S::File>>, BusError> {
+        if let Some(log) = self.ragged.remove(run) {
+            return Ok(Some((log, 0)));
+        }
+        let name = file_of(run);
+        let file =
+            if make { self.storage.create(&name).map(Some) } else { self.storage.open(&name) };
+        let Some(file) = file.map_err(|error| io_error(run, &error))? else { return Ok(None) };
+        let (log, cut) = Log::open(file).map_err(|error| log_error(run, &error))?;
+        if cut > 0 {
+            warn!(run, bytes = cut, "cut off a torn last record");
+        }
+        Ok(Some((log, cut)))
+    }
+
+    /// Forgets a log unless its file says something else.
+    fn set_aside(&mut self, run: &str, log: Log<S::File>) {
+        if !log.is_sound() {
+            self.ragged.insert(run.to_owned(), log);
+        }
+    }
+
+    fn place(&mut self, run: &str, slot: Slot<S::File>) {
+        self.slots.insert(run.to_owned(), Slot { used: self.uses, ..slot });
+        self.make_room();
+    }
+
+    fn make_room(&mut self) {
+        let mut bytes: u64 = self.slots.values().map(|slot| slot.log.bytes()).sum();
+        while self.slots.len() > MAX_RUNS || bytes > MAX_BYTES {
+            let newest = self.uses;
+            let idle = |slot: &Slot<S::File>| {
+                slot.used < newest && slot.log.is_kept() && slot.log.is_sound()
+            };
+            let oldest =
+                self.slots.iter().filter(|(_, slot)| idle(slot)).min_by_key(|(_, slot)| slot.used);
+            let Some(name) = oldest.map(|(name, _)| name.clone()) else { return };
+            bytes -= self.slots.remove(&name).map_or(0, |slot| slot.log.bytes());
+        }
+    }
+}
+
+fn replay<M: symphony_journal::Medium>(name: &str, log: &Log<M>) -> Result<Run, BusError> {
+    let mut run: Option<Run> = None;
+    let mut fault = None;
+    let mut index = 0;
+    log.read(0..log.count(), |payload| {
+        index += 1;
+        let step = Record::decode(index, payload).and_then(|record| match &mut run {
+            None => Run::open(&record).map(|opened| run = Some(opened)),
+            Some(run) => run.apply(&record),
+        });
+        fault = step.err();
+        fault.is_none()
+    })
+    .map_err(|error| log_error(name, &error))?;
+    match (run, fault) {
+        (Some(run), None) => Ok(run),
+        (_, fault) => Err(corrupt(
+            name,
+            &format!(
+                "record {index}: {}",
+                fault.map_or_else(|| "missing".to_owned(), |fault| fault.to_string())
+            ),
+        )),
+    }
+}
+
+fn encode(record: &Record) -> Result<Vec<u8>, BusError> {
+    let payload = record.encode()?;
+    if payload.len() <= MAX_RECORD {
+        return Ok(payload);
+    }
+    let message = format!("the record has {} bytes; at most {MAX_RECORD}", payload.len());
+    Err(BusError::new(Code::BadRequest, message)
+        .at("size")
+        .help("store large values as artifacts and refer to them"))
+}
+
+fn error_of_ours(run: &str, error: &BusError) -> BusError {
+    BusError::new(Code::Internal, format!("a journaled record was refused: {error}")).at(run)
+}
+
+pub fn log_error(run: &str, error: &LogError) -> BusError {
+    match error {
+        LogError::Io(error) => io_error(run, error),
+        LogError::Corrupt { .. } => corrupt(run, &error.to_string()),
+    }
+}
+
+fn corrupt(run: &str, what: &str) -> BusError {
+    BusError::new(Code::Corrupt, format!("the journal of run {run} is damaged: {what}"))
+        .at(file_of(run))
+        .help("restore this file from a backup; other runs are not affected")
+}
+
+pub fn io_error(run: &str, error: &io::Error) -> BusError {
+    BusError::new(Code::Io, format!("the journal of run {run}: {error}; nothing was written"))
+        .at(file_of(run))
+        .help("free disk space or repair the disk; then repeat the call")
+}

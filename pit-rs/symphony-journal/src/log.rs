@@ -1,0 +1,204 @@
+//! One log file: appends in order, acknowledges prefixes, and never shows a record that it did not keep.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+
+use crate::frame;
+use crate::frames::{Frames, Item};
+use crate::storage::Medium;
+
+/// Why a log cannot be read.
+#[derive(Debug)]
+pub enum LogError {
+    Io(io::Error),
+    /// The record that begins at this byte is damaged, and whole ones follow it.
+    Corrupt {
+        at: u64,
+    },
+}
+
+impl fmt::Display for LogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Corrupt { at } => write!(f, "the record at byte {at} is damaged"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
+
+impl From<io::Error> for LogError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// The only writer of one file.
+///
+/// Records go through three marks: written (by [`append`](Self::append)), on disk (by [`sync`](Self::sync))
+/// and kept (by [`keep`](Self::keep): somebody was told). [`rewind`](Self::rewind) takes back what was not kept.
+#[derive(Debug)]
+pub struct Log<M> {
+    file: M,
+    /// Where each record ends; the last one is where the next begins.
+    ends: Vec<u64>,
+    kept: usize,
+    /// Bytes known to be on disk.
+    synced: u64,
+    /// The file may hold bytes after the last record.
+    ragged: bool,
+    /// A sync failed: bytes that are not known to be on disk must be written once more.
+    suspect: bool,
+}
+
+impl<M: Medium> Log<M> {
+    /// Reads every record, cuts off a torn last one and makes the rest durable: whoever wrote it may have
+    /// died before its sync. Returns the log and how many bytes were cut off.
+    pub fn open(file: M) -> Result<(Self, u64), LogError> {
+        let end = file.len()?;
+        let mut ends = Vec::new();
+        let mut frames = Frames::new(&file, 0, end);
+        let whole = loop {
+            match frames.read()? {
+                Item::Payload(_) => ends.push(frames.at()),
+                Item::End => break end,
+                Item::Damage => break frames.at(),
+            }
+        };
+        if whole < end {
+            let rest = usize::try_from(end - whole).unwrap_or(usize::MAX);
+            let mut rest = vec![0; rest];
+            file.read_at(whole, &mut rest)?;
+            if frame::any_in(&rest[1..]) {
+                return Err(LogError::Corrupt { at: whole });
+            }
+            file.truncate(whole)?;
+        }
+        if end > 0 {
+            file.sync()?;
+        }
+        let kept = ends.len();
+        let log = Self { file, ends, kept, synced: whole, ragged: false, suspect: false };
+        Ok((log, end - whole))
+    }
+
+    /// How many records there are.
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Bytes of all records.
+    pub fn bytes(&self) -> u64 {
+        self.ends.last().copied().unwrap_or(0)
+    }
+
+    /// Whether every record is kept.
+    pub fn is_kept(&self) -> bool {
+        self.kept == self.ends.len()
+    }
+
+    /// Whether the file holds exactly the records.
+    pub fn is_sound(&self) -> bool {
+        !self.ragged
+    }
+
+    /// Writes the records, all of them or, on an error, none. Payloads: see [`frame::encode`].
+    pub fn append(&mut self, payloads: &[Vec<u8>]) -> io::Result<()> {
+        self.mend()?;
+        let size = payloads.iter().map(|payload| frame::HEADER + payload.len()).sum();
+        let mut bytes = Vec::with_capacity(size);
+        let start = self.bytes();
+        let mut ends = Vec::with_capacity(payloads.len());
+        for payload in payloads {
+            frame::encode(payload, &mut bytes);
+            ends.push(start + bytes.len() as u64);
+        }
+        if let Err(error) = self.file.write_at(start, &bytes) {
+            self.ragged = true;
+            // If it cannot be done now, the next append tries again before it writes.
+            let _ = self.mend();
+            return Err(error);
+        }
+        self.ends.extend(ends);
+        Ok(())
+    }
+
+    /// Makes every record durable. After an error call [`rewind`](Self::rewind).
+    pub fn sync(&mut self) -> io::Result<()> {
+        if self.synced == self.bytes() {
+            return Ok(());
+        }
+        match self.file.sync() {
+            Ok(()) => {
+                self.synced = self.bytes();
+                Ok(())
+            }
+            Err(error) => {
+                self.suspect = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// Marks every record as told to somebody: from now on it stays.
+    pub fn keep(&mut self) {
+        self.kept = self.ends.len();
+    }
+
+    /// Takes back every record that is not kept. The log shows them no more, even if the file still has them:
+    /// then this returns the error, and the next append removes them first.
+    pub fn rewind(&mut self) -> io::Result<()> {
+        self.ends.truncate(self.kept);
+        self.synced = self.synced.min(self.bytes());
+        self.ragged = true;
+        self.mend()
+    }
+
+    /// Brings the file in line with the records, durably: a later, shorter record over the remains of one
+    /// taken back would look like damage after a power cut.
+    fn mend(&mut self) -> io::Result<()> {
+        if !self.ragged {
+            return Ok(());
+        }
+        let end = self.bytes();
+        self.file.truncate(end)?;
+        if self.suspect {
+            // A failed sync may have marked these pages clean; writing makes them dirty again.
+            let mut unsure = vec![0; usize::try_from(end - self.synced).unwrap_or(usize::MAX)];
+            self.file.read_at(self.synced, &mut unsure)?;
+            self.file.write_at(self.synced, &unsure)?;
+        }
+        self.file.sync()?;
+        self.synced = end;
+        self.ragged = false;
+        self.suspect = false;
+        Ok(())
+    }
+
+    /// Passes the payloads of these records (0 is the first) to `visit` until it returns false.
+    pub fn read(
+        &self,
+        records: Range<usize>,
+        mut visit: impl FnMut(&[u8]) -> bool,
+    ) -> Result<(), LogError> {
+        let offset = |record: usize| record.checked_sub(1).map_or(0, |before| self.ends[before]);
+        let last = records.end.min(self.ends.len());
+        if records.start >= last {
+            return Ok(());
+        }
+        let mut frames = Frames::new(&self.file, offset(records.start), offset(last));
+        loop {
+            match frames.read()? {
+                Item::Payload(payload) => {
+                    if !visit(payload) {
+                        return Ok(());
+                    }
+                }
+                Item::End => return Ok(()),
+                Item::Damage => return Err(LogError::Corrupt { at: frames.at() }),
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A folder in memory that has the faults of real disks: full, failing to sync, losing power.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::storage::{Medium, Storage};
+
+#[derive(Debug, Default)]
+struct Bytes {
+    written: Vec<u8>,
+    on_disk: Vec<u8>,
+    /// What the next sync must bring to disk. A sync that fails forgets it, as Linux does.
+    dirty: Vec<Range<usize>>,
+    /// Whether the folder's entry is on disk.
+    listed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Disk {
+    files: BTreeMap<String, Bytes>,
+    capacity: Option<usize>,
+    syncs_fail: bool,
+    truncates_fail: bool,
+    syncs: usize,
+}
+
+/// Clones share one disk.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryStorage(Arc<Mutex<Disk>>);
+
+/// A file of a [`MemoryStorage`].
+#[derive(Debug)]
+pub struct MemoryFile {
+    storage: MemoryStorage,
+    name: String,
+}
+
+fn no_space() -> io::Error {
+    const ENOSPC: i32 = 28;
+    io::Error::from_raw_os_error(ENOSPC)
+}
+
+fn broken() -> io::Error {
+    const EIO: i32 = 5;
+    io::Error::from_raw_os_error(EIO)
+}
+
+impl MemoryStorage {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on all files together hold at most this many bytes.
+    pub fn set_capacity(&self, bytes: Option<usize>) {
+        self.disk().capacity = bytes;
+    }
+
+    pub fn set_syncs_fail(&self, fail: bool) {
+        self.disk().syncs_fail = fail;
+    }
+
+    pub fn set_truncates_fail(&self, fail: bool) {
+        self.disk().truncates_fail = fail;
+    }
+
+    /// How many syncs of files succeeded.
+    pub fn syncs(&self) -> usize {
+        self.disk().syncs
+    }
+
+    /// Cuts the power: what was not synced is gone.
+    pub fn cut_power(&self) {
+        let mut disk = self.disk();
+        disk.files.retain(|_, bytes| bytes.listed);
+        for bytes in disk.files.values_mut() {
+            bytes.written.clone_from(&bytes.on_disk);
+        }
+    }
+
+    /// A file's bytes, empty if there is none.
+    pub fn bytes(&self, name: &str) -> Vec<u8> {
+        self.disk().files.get(name).map(|bytes| bytes.written.clone()).unwrap_or_default()
+    }
+
+    /// Replaces a file, durably.
+    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+        let on_disk = bytes.clone();
+        let stored = Bytes { on_disk, written: bytes, dirty: Vec::new(), listed: true };
+        self.disk().files.insert(name.to_owned(), stored);
+    }
+
+    fn file(&self, name: &str) -> MemoryFile {
+        MemoryFile { storage: self.clone(), name: name.to_owned() }
+    }
+}
+
+impl Storage for MemoryStorage {
+    type File = MemoryFile;
+
+    fn open(&self, name: &str) -> io::Result<Option<MemoryFile>> {
+        Ok(self.disk().files.contains_key(name).then(|| self.file(name)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<MemoryFile> {
+        self.disk().files.entry(name.to_owned()).or_default();
+        Ok(self.file(name))
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        Ok(self.disk().files.keys().cloned().collect())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut disk = self.disk();
+        if disk.syncs_fail {
+            return Err(broken());
+        }
+        disk.files.values_mut().for_each(|bytes| bytes.listed = true);
+        Ok(())
+    }
+}
+
+impl MemoryFile {
+    fn with<T>(&self, act: impl FnOnce(&mut Bytes) -> T) -> io::Result<T> {
+        self.storage.disk().files.get_mut(&self.name).map(act).ok_or_else(broken)
+    }
+}
+
+impl Medium for MemoryFile {
+    fn len(&self) -> io::Result<u64> {
+        self.with(|bytes| bytes.written.len() as u64)
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(|_| broken())?;
+        self.with(|bytes| match bytes.written.get(start..start + buffer.len()) {
+            Some(found) => {
+                buffer.copy_from_slice(found);
+                Ok(())
+            }
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        })?
+    }
+
+    fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(|_| broken())?;
+        let mut disk = self.storage.disk();
+        let others: usize = disk
+            .files
+            .iter()
+            .filter(|(name, _)| **name != self.name)
+            .map(|f| f.1.written.len())
+            .sum();
+        let room = disk.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(others));
+        let bytes = disk.files.get_mut(&self.name).ok_or_else(broken)?;
+        let end = (start + data.len()).min(room.max(bytes.written.len()));
+        let fitting = end.saturating_sub(start);
+        if bytes.written.len() < start + fitting {
+            bytes.written.resize(start + fitting, 0);
+        }
+        bytes.written[start..start + fitting].copy_from_slice(&data[..fitting]);
+        bytes.dirty.push(start..start + fitting);
+        if fitting < data.len() {
+            return Err(no_space());
+        }
+        Ok(())
+    }
+
+    fn truncate(&self, length: u64) -> io::Result<()> {
+        if self.storage.disk().truncates_fail {
+            return Err(broken());
+        }
+        let length = usize::try_from(length).map_err(|_| broken())?;
+        self.with(|bytes| bytes.written.resize(length, 0))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut disk = self.storage.disk();
+        let fail = disk.syncs_fail;
+        disk.syncs += usize::from(!fail);
+        let bytes = disk.files.get_mut(&self.name).ok_or_else(broken)?;
+        let dirty = std::mem::take(&mut bytes.dirty);
+        if fail {
+            return Err(broken());
+        }
+        let length = bytes.written.len();
+        bytes.on_disk.resize(length, 0);
+        for range in dirty {
+            let range = range.start.min(length)..range.end.min(length);
+            bytes.on_disk[range.clone()].copy_from_slice(&bytes.written[range]);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,37 @@
+//! Peers of the Symphony bus: what stands between a process and its hub.
+//!
+//! - [`serve`] runs a [`Service`](symphony_wire::service::Service): every call that waits is handed over,
+//!   then one flush, then the answers (group commit).
+//! - [`Extension`] makes a player of plain functions, with progress, cancellation and deadlines.
+//! - [`Client`] calls capabilities.
+//!
+//! In each, one thread owns the socket and everything that goes through it; [`Stop`] ends them from outside.
+
+mod client;
+mod context;
+mod error;
+mod extension;
+mod link;
+mod liveness;
+mod serve;
+mod session;
+mod stop;
+mod worker;
+
+pub use client::{Client, Event};
+pub use context::{Context, File, Folder};
+pub use error::RuntimeError;
+pub use extension::Extension;
+pub use serve::serve;
+pub use session::Ended;
+pub use stop::Stop;
+pub use symphony_wire::{BusError, Code, Fault, Ticket};
+
+/// What this runtime calls itself in *hello*.
+const SDK: &str = concat!("symphony-rust/", env!("CARGO_PKG_VERSION"));
+
+/// Sends everything logged through `tracing` to stderr, one JSON object a line.
+pub fn log_to_stderr() {
+    // A second call finds a subscriber already there, which is as good.
+    let _ = tracing_subscriber::fmt().json().with_writer(std::io::stderr).try_init();
+}

@@ -1,0 +1,177 @@
+//! The connection to the hub: joining, frames in and out, heartbeats. Owned by one thread.
+
+use std::time::{Duration, Instant};
+
+use symphony_wire::body::{self, Bye, Hello, Welcome};
+use symphony_wire::constants::{HEARTBEAT_MS, LIVENESS, MAX_BODY};
+use symphony_wire::{Header, Kind, Ticket, PROTOCOL};
+use symphony_zmq::{self as zmq, opt, poll, Context, Interest, Message, Socket, DONTWAIT};
+
+use crate::liveness::Liveness;
+use crate::{RuntimeError, Stop, SDK};
+
+/// How long the hub may take to welcome a peer.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the last messages may take to leave at the end, milliseconds.
+const LINGER_MS: i32 = 500;
+
+pub struct Link {
+    socket: Socket,
+    liveness: Liveness,
+    instance: String,
+    max_body: usize,
+}
+
+impl Link {
+    /// Connects, says hello and waits for the welcome; `None` if `stop` was raised first.
+    pub fn join(
+        ticket: &Ticket,
+        provides: Vec<String>,
+        stop: &Stop,
+    ) -> Result<Option<Self>, RuntimeError> {
+        let now = Instant::now();
+        let mut link = Self {
+            socket: connect(ticket)?,
+            liveness: Liveness::new(Duration::from_millis(HEARTBEAT_MS), LIVENESS as u32, now),
+            instance: ticket.instance.clone(),
+            max_body: MAX_BODY,
+        };
+        let (sdk, pid) = (SDK.to_owned(), std::process::id());
+        let hello = body::write(&Hello { protocol: PROTOCOL, sdk, pid, provides });
+        link.send(&Header::new(Kind::Hello), hello)?;
+        while !stop.is_raised() {
+            let Some((header, frame)) = link.receive()? else {
+                let left = (now + JOIN_PATIENCE).saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(RuntimeError::NoWelcome);
+                }
+                link.wait(left, stop)?;
+                continue;
+            };
+            match header.kind {
+                Kind::Welcome => {
+                    link.welcomed(&frame)?;
+                    return Ok(Some(link));
+                }
+                Kind::Bye => return Err(dismissal(&frame)),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn welcomed(&mut self, frame: &[u8]) -> Result<(), RuntimeError> {
+        let welcome: Welcome = body::read(frame).map_err(|error| {
+            tracing::error!(%error, "the welcome is malformed");
+            RuntimeError::Incompatible
+        })?;
+        let beat = Duration::from_millis(u64::from(welcome.heartbeat_ms.get()));
+        self.liveness = Liveness::new(beat, u32::from(welcome.liveness.get()), Instant::now());
+        self.max_body = usize::try_from(welcome.max_body).unwrap_or(MAX_BODY).min(MAX_BODY);
+        // A hub that takes nothing more for as long as this is as good as dead.
+        let limit = i32::try_from(self.liveness.limit().as_millis()).unwrap_or(i32::MAX);
+        self.socket.set(opt::SNDTIMEO, limit).map_err(RuntimeError::zmq("set a socket option"))?;
+        self.instance = welcome.instance;
+        Ok(())
+    }
+
+    /// The name the hub knows us by.
+    pub fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Bytes that a body may have.
+    pub fn max_body(&self) -> usize {
+        self.max_body
+    }
+
+    pub fn send(&mut self, header: &Header, body: Vec<u8>) -> Result<(), RuntimeError> {
+        let failed = RuntimeError::zmq("send to the hub");
+        let mut frames = [
+            Message::copy_from(&header.encode()).map_err(&failed)?,
+            Message::from_vec(body).map_err(&failed)?,
+        ];
+        match self.socket.send_all(&mut frames, 0) {
+            Ok(()) => {
+                self.liveness.sent(Instant::now());
+                Ok(())
+            }
+            Err(zmq::Error::AGAIN) => Err(RuntimeError::HubLost),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// The next message that is there; what breaks the protocol is dropped.
+    pub fn receive(&mut self) -> Result<Option<(Header, Message)>, RuntimeError> {
+        loop {
+            let frames = match self.socket.recv_all(DONTWAIT) {
+                Ok(frames) => frames,
+                Err(zmq::Error::AGAIN) => return Ok(None),
+                Err(zmq::Error::INTERRUPTED) => continue,
+                Err(error) => return Err(RuntimeError::zmq("receive from the hub")(error)),
+            };
+            self.liveness.heard(Instant::now());
+            let Ok([header, body]) = <[Message; 2]>::try_from(frames) else {
+                tracing::warn!("dropped a message that has not two frames");
+                continue;
+            };
+            match Header::decode(&header) {
+                Ok(header) => return Ok(Some((header, body))),
+                Err(error) => tracing::warn!(%error, "dropped a message"),
+            }
+        }
+    }
+
+    /// Sends a heartbeat if one is due and `alive`; fails once the hub has been silent for too long.
+    pub fn tend(&mut self, alive: bool) -> Result<(), RuntimeError> {
+        let now = Instant::now();
+        if self.liveness.dead(now) {
+            return Err(RuntimeError::HubLost);
+        }
+        if alive && self.liveness.beat_due(now) {
+            self.send(&Header::new(Kind::Heartbeat), Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a message, the bell or the next heartbeat, but no longer than `limit`.
+    pub fn wait(&self, limit: Duration, stop: &Stop) -> Result<(), RuntimeError> {
+        // A heartbeat that is withheld stays due: look again in a while, not at once.
+        let rest = self.liveness.rest(Instant::now()).max(Duration::from_millis(10));
+        let interests = [Interest::Socket(&self.socket), Interest::Descriptor(stop.bell())];
+        let [_, rung] =
+            poll(interests, rest.min(limit)).map_err(RuntimeError::zmq("wait for the hub"))?;
+        if rung {
+            stop.hush();
+        }
+        Ok(())
+    }
+
+    /// Says farewell. What was sent before still leaves, in bounded time.
+    pub fn bye(mut self, reason: &str) -> Result<(), RuntimeError> {
+        let bye = body::write(&Bye { reason: reason.to_owned() });
+        self.send(&Header::new(Kind::Bye), bye)
+    }
+}
+
+/// What a *bye* from the hub means for us.
+pub fn dismissal(frame: &[u8]) -> RuntimeError {
+    match body::read::<Bye>(frame) {
+        Ok(Bye { reason }) if reason == "protocol" => RuntimeError::Incompatible,
+        Ok(Bye { reason }) => RuntimeError::Dismissed(reason),
+        Err(_) => RuntimeError::Dismissed("no reason given".to_owned()),
+    }
+}
+
+fn connect(ticket: &Ticket) -> Result<Socket, RuntimeError> {
+    let id = ticket.routing_id()?;
+    let open = || {
+        let mut socket = Context::new()?.socket(zmq::Kind::Dealer)?;
+        socket.set_bytes(opt::ROUTING_ID, &id)?;
+        socket.set(opt::LINGER, LINGER_MS)?;
+        socket.set_i64(opt::MAXMSGSIZE, MAX_BODY as i64)?;
+        socket.connect(&ticket.endpoint)?;
+        Ok(socket)
+    };
+    open().map_err(RuntimeError::zmq("connect to the hub"))
+}

@@ -1,0 +1,137 @@
+//! Bodies: how one is read strictly, and those that the protocol fixes (PROTOCOL sections 3, 4 and 6).
+//! Unknown keys are ignored.
+
+use std::fmt;
+use std::num::{NonZeroU16, NonZeroU32};
+
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::Value;
+
+/// Why a body is not the map it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BodyError {
+    /// The field, as a path from the top; `None` where the body as a whole is wrong.
+    pub field: Option<String>,
+    pub message: String,
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.field {
+            Some(field) => write!(f, "{} ({field})", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// Reads a body that is one msgpack map and nothing after it.
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+    // serde would also read a struct from an array, by position; the protocol has maps only.
+    if !matches!(body.first(), Some(0x80..=0x8f | 0xde | 0xdf)) {
+        return Err(BodyError { field: None, message: "not a map".to_owned() });
+    }
+    read_value(body)
+}
+
+/// Reads a body that is one msgpack item of any type and nothing after it.
+pub fn read_value<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
+    let mut rest = body;
+    let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        BodyError { field: (path != ".").then_some(path), message: error.into_inner().to_string() }
+    })?;
+    if rest.is_empty() {
+        Ok(value)
+    } else {
+        Err(BodyError { field: None, message: "bytes follow the body".to_owned() })
+    }
+}
+
+/// Writes one of the bodies below.
+pub fn write<T: Serialize>(body: &T) -> Vec<u8> {
+    // Text, numbers and maps into memory: the serializer has nothing it could refuse.
+    rmp_serde::to_vec_named(body).unwrap_or_default()
+}
+
+/// The first message of a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    pub protocol: u64,
+    pub sdk: String,
+    pub pid: u32,
+    pub provides: Vec<String>,
+}
+
+/// The hub's answer to a *hello* it accepts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    pub instance: String,
+    pub heartbeat_ms: NonZeroU32,
+    pub liveness: NonZeroU16,
+    pub max_body: u64,
+    pub inline_max: u64,
+}
+
+/// How far a call has come, in whatever unit the provider counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    pub done: f64,
+    #[serde(default)]
+    pub total: Option<f64>,
+    #[serde(default)]
+    pub message: String,
+}
+
+/// What an instance is configured with before its first call: two maps with string keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Activate {
+    #[serde(deserialize_with = "map")]
+    pub config: Value,
+    #[serde(deserialize_with = "map")]
+    pub params: Value,
+}
+
+fn map<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Value, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    let named = value.as_map().is_some_and(|pairs| pairs.iter().all(|(key, _)| key.is_str()));
+    named.then_some(value).ok_or_else(|| D::Error::custom("not a map with string keys"))
+}
+
+impl Default for Activate {
+    fn default() -> Self {
+        Self { config: Value::Map(Vec::new()), params: Value::Map(Vec::new()) }
+    }
+}
+
+/// A wish for a clean end within this many milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unload {
+    pub grace_ms: u32,
+}
+
+/// A farewell, from either side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bye {
+    pub reason: String,
+}
+
+/// The context of a call, under the key `$` of its arguments.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Context {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// This call's own folder below inbox and outbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub params: Option<Value>,
+}

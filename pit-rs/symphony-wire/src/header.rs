@@ -1,0 +1,336 @@
+//! The header frame: a msgpack array at fixed positions (PROTOCOL section 2).
+//!
+//! Read by hand rather than through serde: types and ranges are strict (a byte string is no string, a
+//! float no integer), later elements are skipped unread, and nothing is allocated but the strings kept.
+
+use std::fmt;
+
+use rmp::encode::{write_array_len, write_map_len, write_str, write_uint};
+use rmp::Marker;
+
+use crate::constants::{Kind, MAX_HEADER, MAX_IDEM, PROTOCOL, REQUEST_LIMIT};
+
+/// Whom a message is for or what it is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    #[default]
+    None,
+    /// A flow id, never 0.
+    Flow(u32),
+    /// A capability or a topic.
+    Name(String),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub kind: Kind,
+    pub target: Target,
+    /// Below 2^53; 0 where there is none.
+    pub request: u64,
+    /// Milliseconds the call may still take; 0: no deadline.
+    pub ttl: u32,
+    pub method: Option<String>,
+    /// Idempotency key, at most 128 characters.
+    pub idem: Option<String>,
+    /// A W3C `traceparent`.
+    pub trace: Option<String>,
+    /// The capability that a flow stands for; the hub says it with the flow's first call.
+    pub cap: Option<String>,
+}
+
+/// Why a frame is no header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderError {
+    TooLong,
+    Truncated,
+    Version(u64),
+    UnknownKind(u64),
+    /// Another type than this field has, or a value out of its range.
+    Field(&'static str),
+    TrailingBytes,
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(f, "header over {MAX_HEADER} bytes"),
+            Self::Truncated => write!(f, "header ends too soon"),
+            Self::Version(found) => write!(f, "header version {found}, this is {PROTOCOL}"),
+            Self::UnknownKind(found) => write!(f, "unknown message kind {found}"),
+            Self::Field(name) => write!(f, "header field {name} has a wrong type or value"),
+            Self::TrailingBytes => write!(f, "bytes follow the header"),
+        }
+    }
+}
+
+impl std::error::Error for HeaderError {}
+
+impl Header {
+    /// A header of this kind and nothing else.
+    pub fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            target: Target::None,
+            request: 0,
+            ttl: 0,
+            method: None,
+            idem: None,
+            trace: None,
+            cap: None,
+        }
+    }
+
+    /// A header that answers `self`: same target, same request.
+    pub fn answer(&self, kind: Kind) -> Self {
+        Self { target: self.target.clone(), request: self.request, ..Self::new(kind) }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(40);
+        // A Vec takes every write.
+        let _ = self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), rmp::encode::ValueWriteError> {
+        let options = [("idem", &self.idem), ("trace", &self.trace), ("cap", &self.cap)];
+        let given = options.iter().map(|(_, value)| u32::from(value.is_some())).sum();
+        write_array_len(out, if given == 0 { 6 } else { 7 })?;
+        write_uint(out, PROTOCOL)?;
+        write_uint(out, self.kind as u64)?;
+        match &self.target {
+            Target::None => out.push(Marker::Null.to_u8()),
+            Target::Flow(id) => write_uint(out, u64::from(*id)).map(drop)?,
+            Target::Name(name) => write_str(out, name)?,
+        }
+        write_uint(out, self.request)?;
+        write_uint(out, u64::from(self.ttl))?;
+        match &self.method {
+            None => out.push(Marker::Null.to_u8()),
+            Some(method) => write_str(out, method)?,
+        }
+        if given > 0 {
+            write_map_len(out, given)?;
+            for (key, value) in options {
+                if let Some(value) = value {
+                    write_str(out, key)?;
+                    write_str(out, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn decode(frame: &[u8]) -> Result<Self, HeaderError> {
+        if frame.len() > MAX_HEADER {
+            return Err(HeaderError::TooLong);
+        }
+        let mut reader = Reader { rest: frame };
+        let length = match reader.item()? {
+            Item::Array(length) if length >= 6 => length,
+            _ => return Err(HeaderError::Field("header")),
+        };
+        match reader.uint("version")? {
+            PROTOCOL => {}
+            other => return Err(HeaderError::Version(other)),
+        }
+        let kind = reader.uint("kind")?;
+        let kind = Kind::from_number(kind).ok_or(HeaderError::UnknownKind(kind))?;
+        let target = match reader.item()? {
+            Item::Nil => Target::None,
+            Item::Uint(id) => match u32::try_from(id) {
+                Ok(id) if id > 0 => Target::Flow(id),
+                _ => return Err(HeaderError::Field("target")),
+            },
+            Item::Str(name) if is_name(name) => Target::Name(name.to_owned()),
+            _ => return Err(HeaderError::Field("target")),
+        };
+        let request = reader.uint("request")?;
+        if request >= REQUEST_LIMIT {
+            return Err(HeaderError::Field("request"));
+        }
+        let ttl = u32::try_from(reader.uint("ttl")?).map_err(|_| HeaderError::Field("ttl"))?;
+        let method = match reader.item()? {
+            Item::Nil => None,
+            Item::Str(method) if is_method(method) => Some(method.to_owned()),
+            _ => return Err(HeaderError::Field("method")),
+        };
+        let mut header = Self { target, request, ttl, method, ..Self::new(kind) };
+        if length > 6 {
+            header.read_options(&mut reader)?;
+            reader.skip(u64::from(length) - 7)?;
+        }
+        if reader.rest.is_empty() {
+            Ok(header)
+        } else {
+            Err(HeaderError::TrailingBytes)
+        }
+    }
+
+    fn read_options(&mut self, reader: &mut Reader<'_>) -> Result<(), HeaderError> {
+        let pairs = match reader.item()? {
+            Item::Nil => 0,
+            Item::Map(pairs) => pairs,
+            _ => return Err(HeaderError::Field("options")),
+        };
+        for _ in 0..pairs {
+            let Item::Str(key) = reader.item()? else {
+                return Err(HeaderError::Field("options"));
+            };
+            match key {
+                "idem" => match reader.item()? {
+                    Item::Str(text) if text.chars().count() <= MAX_IDEM => {
+                        self.idem = Some(text.to_owned());
+                    }
+                    _ => return Err(HeaderError::Field("idem")),
+                },
+                "trace" => match reader.item()? {
+                    Item::Str(text) => self.trace = Some(text.to_owned()),
+                    _ => return Err(HeaderError::Field("trace")),
+                },
+                "cap" => match reader.item()? {
+                    Item::Str(name) if is_name(name) => self.cap = Some(name.to_owned()),
+                    _ => return Err(HeaderError::Field("cap")),
+                },
+                _ => reader.skip(1)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `name ["/" major]`: labels `[a-z][a-z0-9-]*` joined by dots, a major version without leading zero.
+fn is_name(text: &str) -> bool {
+    let (name, major) = match text.split_once('/') {
+        Some((name, major)) => (name, Some(major)),
+        None => (text, None),
+    };
+    name.split('.').all(|label| is_word(label, b'-'))
+        && major.is_none_or(|digits| {
+            !digits.starts_with('0')
+                && !digits.is_empty()
+                && digits.bytes().all(|b| b.is_ascii_digit())
+        })
+}
+
+fn is_method(text: &str) -> bool {
+    is_word(text, b'_')
+}
+
+fn is_word(text: &str, joiner: u8) -> bool {
+    text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == joiner)
+}
+
+/// One msgpack item without its children.
+enum Item<'a> {
+    Nil,
+    Uint(u64),
+    Str(&'a str),
+    Array(u32),
+    Map(u32),
+    /// Any other type, already passed over.
+    Other,
+}
+
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: u64) -> Result<&'a [u8], HeaderError> {
+        let length = usize::try_from(length).map_err(|_| HeaderError::Truncated)?;
+        if length > self.rest.len() {
+            return Err(HeaderError::Truncated);
+        }
+        let (taken, rest) = self.rest.split_at(length);
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn big_endian(&mut self, width: u64) -> Result<u64, HeaderError> {
+        Ok(self.take(width)?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+    }
+
+    fn length(&mut self, width: u64) -> Result<u32, HeaderError> {
+        u32::try_from(self.big_endian(width)?).map_err(|_| HeaderError::Truncated)
+    }
+
+    fn uint(&mut self, field: &'static str) -> Result<u64, HeaderError> {
+        match self.item()? {
+            Item::Uint(value) => Ok(value),
+            _ => Err(HeaderError::Field(field)),
+        }
+    }
+
+    fn text(&mut self, length: u64) -> Result<Item<'a>, HeaderError> {
+        std::str::from_utf8(self.take(length)?)
+            .map(Item::Str)
+            .map_err(|_| HeaderError::Field("text"))
+    }
+
+    /// A signed encoding of a number that is not negative counts as unsigned: msgpack writers differ.
+    fn signed(&mut self, width: u64) -> Result<Item<'a>, HeaderError> {
+        let value = self.big_endian(width)?;
+        let negative = value >> (8 * width - 1) == 1;
+        Ok(if negative { Item::Other } else { Item::Uint(value) })
+    }
+
+    fn other(&mut self, length: u64) -> Result<Item<'a>, HeaderError> {
+        self.take(length).map(|_| Item::Other)
+    }
+
+    fn item(&mut self) -> Result<Item<'a>, HeaderError> {
+        let marker = Marker::from_u8(self.take(1)?[0]);
+        match marker {
+            Marker::Null => Ok(Item::Nil),
+            Marker::FixPos(value) => Ok(Item::Uint(u64::from(value))),
+            Marker::U8 => self.big_endian(1).map(Item::Uint),
+            Marker::U16 => self.big_endian(2).map(Item::Uint),
+            Marker::U32 => self.big_endian(4).map(Item::Uint),
+            Marker::U64 => self.big_endian(8).map(Item::Uint),
+            Marker::I8 => self.signed(1),
+            Marker::I16 => self.signed(2),
+            Marker::I32 => self.signed(4),
+            Marker::I64 => self.signed(8),
+            Marker::FixStr(length) => self.text(u64::from(length)),
+            Marker::Str8 => self.big_endian(1).and_then(|length| self.text(length)),
+            Marker::Str16 => self.big_endian(2).and_then(|length| self.text(length)),
+            Marker::Str32 => self.big_endian(4).and_then(|length| self.text(length)),
+            Marker::FixArray(length) => Ok(Item::Array(u32::from(length))),
+            Marker::Array16 => self.length(2).map(Item::Array),
+            Marker::Array32 => self.length(4).map(Item::Array),
+            Marker::FixMap(length) => Ok(Item::Map(u32::from(length))),
+            Marker::Map16 => self.length(2).map(Item::Map),
+            Marker::Map32 => self.length(4).map(Item::Map),
+            Marker::FixNeg(_) | Marker::True | Marker::False => Ok(Item::Other),
+            Marker::F32 => self.other(4),
+            Marker::F64 => self.other(8),
+            Marker::Bin8 => self.big_endian(1).and_then(|length| self.other(length)),
+            Marker::Bin16 => self.big_endian(2).and_then(|length| self.other(length)),
+            Marker::Bin32 => self.big_endian(4).and_then(|length| self.other(length)),
+            Marker::FixExt1 => self.other(2),
+            Marker::FixExt2 => self.other(3),
+            Marker::FixExt4 => self.other(5),
+            Marker::FixExt8 => self.other(9),
+            Marker::FixExt16 => self.other(17),
+            Marker::Ext8 => self.big_endian(1).and_then(|length| self.other(length + 1)),
+            Marker::Ext16 => self.big_endian(2).and_then(|length| self.other(length + 1)),
+            Marker::Ext32 => self.big_endian(4).and_then(|length| self.other(length + 1)),
+            Marker::Reserved => Err(HeaderError::Field("msgpack")),
+        }
+    }
+
+    /// Passes over `left` items with all that is in them. A count instead of recursion: depth costs nothing.
+    fn skip(&mut self, mut left: u64) -> Result<(), HeaderError> {
+        while left > 0 {
+            left += match self.item()? {
+                Item::Array(items) => u64::from(items),
+                Item::Map(pairs) => 2 * u64::from(pairs),
+                _ => 0,
+            };
+            left -= 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! The ticket: what the kernel gives an instance so that it can join (PROTOCOL section 1).
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::FromRawFd;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::constants::{TICKET_VARIABLE, TICKET_VERSION};
+
+/// More than this is no ticket.
+const MAX_TICKET: u64 = 65_536;
+
+/// Endpoint, secret and name of one instance. `Debug` leaves the secret out.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct Ticket {
+    pub v: u64,
+    pub endpoint: String,
+    identity: String,
+    pub instance: String,
+    /// Absent for consoles.
+    pub inbox: Option<PathBuf>,
+    /// Absent for consoles.
+    pub outbox: Option<PathBuf>,
+}
+
+/// Why there is no ticket to use.
+#[derive(Debug)]
+pub enum TicketError {
+    /// `SYMPHONY_TICKET` is not set.
+    Absent,
+    /// `SYMPHONY_TICKET` is neither `fd:N` nor `file:PATH`.
+    Place(String),
+    Unreadable(String, std::io::Error),
+    /// Not the JSON object it should be; never quotes it.
+    Malformed(String),
+    Version(u64),
+    /// The system gives no random bytes.
+    NoRandomness,
+}
+
+impl fmt::Display for TicketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => write!(f, "{TICKET_VARIABLE} is not set"),
+            Self::Place(found) => {
+                write!(f, "{TICKET_VARIABLE} is {found:?}, not fd:N or file:PATH")
+            }
+            Self::Unreadable(place, error) => {
+                write!(f, "the ticket at {place} is unreadable: {error}")
+            }
+            Self::Malformed(what) => write!(f, "the ticket is malformed: {what}"),
+            Self::NoRandomness => write!(f, "the system gives no random bytes"),
+            Self::Version(found) => write!(f, "ticket version {found}, this is {TICKET_VERSION}"),
+        }
+    }
+}
+
+impl std::error::Error for TicketError {}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("endpoint", &self.endpoint)
+            .field("instance", &self.instance)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ticket {
+    /// Reads the ticket from where `SYMPHONY_TICKET` says. Call it once: a descriptor is read empty and closed.
+    pub fn load() -> Result<Self, TicketError> {
+        let place = std::env::var(TICKET_VARIABLE).map_err(|_| TicketError::Absent)?;
+        Self::load_from(&place)
+    }
+
+    /// Reads the ticket from `fd:N` or `file:PATH`.
+    pub fn load_from(place: &str) -> Result<Self, TicketError> {
+        let read = |reader: &mut dyn Read| {
+            let mut bytes = Vec::new();
+            reader
+                .take(MAX_TICKET)
+                .read_to_end(&mut bytes)
+                .map(|_| bytes)
+                .map_err(|error| TicketError::Unreadable(place.to_owned(), error))
+        };
+        let bytes = match place.split_once(':') {
+            Some(("fd", "0")) => read(&mut std::io::stdin().lock())?,
+            Some(("fd", number)) => {
+                let number = number
+                    .parse::<i32>()
+                    .ok()
+                    .filter(|number| *number > 2)
+                    .ok_or_else(|| TicketError::Place(place.to_owned()))?;
+                // SAFETY: whoever set the variable opened this descriptor for us alone to read and close;
+                // nothing else in the process has it, the three standard ones are excluded.
+                let mut file = unsafe { File::from_raw_fd(number) };
+                read(&mut file)?
+            }
+            Some(("file", path)) => {
+                let mut file = File::open(Path::new(path))
+                    .map_err(|error| TicketError::Unreadable(place.to_owned(), error))?;
+                read(&mut file)?
+            }
+            _ => return Err(TicketError::Place(place.to_owned())),
+        };
+        Self::parse(&bytes)
+    }
+
+    /// Reads the ticket's JSON. Unknown keys are ignored.
+    pub fn parse(json: &[u8]) -> Result<Self, TicketError> {
+        // serde_json's own message could quote the secret: line and column say enough.
+        let ticket: Self = serde_json::from_slice(json).map_err(|error| {
+            TicketError::Malformed(format!("line {} column {}", error.line(), error.column()))
+        })?;
+        if ticket.v != TICKET_VERSION {
+            return Err(TicketError::Version(ticket.v));
+        }
+        ticket.secret().map(|_| ticket)
+    }
+
+    /// Whether several peers may join with this ticket at once (section 8).
+    pub fn is_console(&self) -> bool {
+        self.inbox.is_none()
+    }
+
+    /// The ZeroMQ routing id, a secret: 16 bytes, of a console 16 and as many random ones of its own.
+    pub fn routing_id(&self) -> Result<Vec<u8>, TicketError> {
+        let mut id = self.secret()?.to_vec();
+        if self.is_console() {
+            let mut own = [0; 16];
+            getrandom::fill(&mut own).map_err(|_| TicketError::NoRandomness)?;
+            id.extend_from_slice(&own);
+        }
+        Ok(id)
+    }
+
+    fn secret(&self) -> Result<[u8; 16], TicketError> {
+        let wrong = || TicketError::Malformed("identity is not 32 hex digits".to_owned());
+        if self.identity.len() != 32 || !self.identity.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        u128::from_str_radix(&self.identity, 16).map(u128::to_be_bytes).map_err(|_| wrong())
+    }
+}

@@ -1,0 +1,265 @@
+"""Starts instances on this machine, through the guard."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+from typing import Any, Protocol
+
+from . import bubblewrap, canary, exits, staging
+from . import runtime as runtimes
+from .guard import MAX_PACKET
+from .identities import Identities, check_range
+from .link import Link, close_all
+from .policy import CODE, ExitReason, Level, SandboxRefused, SpawnSpec, places
+
+_GUARD_ENDED = "the guard of the sandboxes ended"
+_NO_MOUNTS = (
+    "root must be able to mount: start Symphony as an ordinary user instead, or give the container "
+    "SYS_ADMIN"
+)
+
+
+class Process(Protocol):
+    """A started instance. `pid`: its first process; 0 if it could not be started."""
+
+    instance: str
+    pid: int
+    level: Level
+
+    async def wait(self) -> ExitReason: ...
+
+    def kill(self) -> None: ...
+
+
+class Launcher(Protocol):
+    """Starts instances somewhere. `close` ends all that is left."""
+
+    async def start(self) -> None: ...
+
+    async def spawn(self, spec: SpawnSpec) -> Process: ...
+
+    async def close(self) -> None: ...
+
+
+class LocalProcess:
+    """An instance under the guard."""
+
+    def __init__(self, spec: SpawnSpec, uid: int | None) -> None:
+        loop = asyncio.get_running_loop()
+        self.instance = spec.instance
+        self.level = spec.policy.level
+        self.pid = 0
+        self.uid = uid
+        self._killed: str | None = None
+        self._pidfd: int | None = None
+        self._known: asyncio.Future[None] = loop.create_future()
+        self._ended: asyncio.Future[ExitReason] = loop.create_future()
+
+    async def wait(self) -> ExitReason:
+        """Waits for the end of the whole tree."""
+        return await asyncio.shield(self._ended)
+
+    def kill(self, reason: str = "killed by the kernel") -> None:
+        """Kills the whole tree: its first process is the init of all the others. Idempotent."""
+        if self._ended.done():
+            return
+        self._killed = self._killed or reason
+        if self._pidfd is not None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    async def known(self) -> None:
+        """Waits until the guard has registered it or has reported why it did not start."""
+        await asyncio.shield(self._known)
+
+    def started(self, pid: int, pidfd: int) -> None:
+        """Takes over `pidfd`."""
+        self.pid, self._pidfd = pid, pidfd
+        if self._killed is not None:
+            self.kill(self._killed)
+        if not self._known.done():
+            self._known.set_result(None)
+
+    def ended(self, code: int | None, text: str) -> None:
+        reason = exits.interpret(code, text, killed=self._killed)
+        if self._pidfd is not None:
+            os.close(self._pidfd)
+            self._pidfd = None
+        if not self._known.done():
+            self._known.set_result(None)
+        if not self._ended.done():
+            self._ended.set_result(reason)
+
+
+class LocalLauncher:
+    """The launcher of this machine: one guard, one canary sandbox, then any number of instances.
+
+    `start` returns as soon as the guard is ready; the canary runs meanwhile, and the first sandboxed
+    `spawn` (or `prove`) waits for it and raises SandboxRefused if sandboxes cannot be had here.
+    A guard that was killed takes its instances with it; the next `spawn` starts another.
+    """
+
+    def __init__(self, *, bwrap: str | None = None) -> None:
+        self._bwrap = bwrap or shutil.which("bwrap")
+        self._runtime = runtimes.find()
+        self._root = os.geteuid() == 0
+        self._identities = Identities()
+        self._link: Link | None = None
+        self._linking = asyncio.Lock()
+        self._fault = ""
+        self._proof: asyncio.Task[None] | None = None
+        self._processes: dict[int, LocalProcess] = {}
+        self._last = 0
+
+    async def start(self) -> None:
+        """Starts the guard. Raises SandboxRefused where not even that is possible."""
+        await self._open()
+        self._proof = asyncio.create_task(self._prove())
+        # Its failure belongs to whoever asks for a sandbox; nobody may ever do.
+        self._proof.add_done_callback(lambda task: task.cancelled() or task.exception())
+
+    async def prove(self) -> None:
+        """Waits for the canary. Raises SandboxRefused with mechanism and remedy."""
+        if self._proof is None:
+            raise RuntimeError("the launcher is not started")
+        await asyncio.shield(self._proof)
+
+    async def spawn(self, spec: SpawnSpec) -> Process:
+        """Starts an instance; what goes wrong with this one alone is told by its `wait`.
+
+        Raises SandboxRefused if its level cannot be had, ValueError for a bind that may not be or a
+        request over 128 KiB.
+        """
+        if spec.policy.level is Level.MINIMAL:
+            raise SandboxRefused(
+                "sandbox level minimal",
+                "not available in this version: ask for strict, or for none where you trust the code",
+            )
+        if spec.policy.level is not Level.NONE:
+            await self.prove()
+        return await self._launch(spec)
+
+    async def close(self) -> None:
+        """Ends the guard and with it every instance. Idempotent."""
+        if self._proof is not None:
+            self._proof.cancel()
+            await asyncio.gather(self._proof, return_exceptions=True)
+        for process in self._processes.values():
+            process.kill("the launcher was closed")
+        async with self._linking:
+            link, self._link = self._link, None
+            if link is not None:
+                await link.close()
+
+    async def _prove(self) -> None:
+        if self._root:
+            check_range()
+        if self._fault:
+            raise SandboxRefused(f"private mounts of the guard ({self._fault})", _NO_MOUNTS)
+        await canary.prove(self._launch, self._bwrap)
+
+    async def _open(self) -> Link:
+        link = Link(self._report, self._guard_gone)
+        self._fault = await link.open()
+        self._link = link
+        return link
+
+    async def _linked(self) -> Link:
+        async with self._linking:
+            if self._link is None:
+                raise RuntimeError("the launcher is not started")
+            if self._link.alive:
+                return self._link
+            await self._link.close()
+            return await self._open()
+
+    async def _launch(self, spec: SpawnSpec) -> LocalProcess:
+        link = await self._linked()
+        self._last += 1
+        number = self._last
+        sandboxed = spec.policy.level is not Level.NONE
+        process = LocalProcess(spec, self._identities.take() if self._root and sandboxed else None)
+        self._processes[number] = process
+        try:
+            await link.send(self._request(number, spec, process.uid))
+        except ConnectionError as fault:
+            self._ended(number, None, str(fault))
+        except BaseException:
+            self._ended(number, None, "not started")
+            raise
+        await process.known()
+        return process
+
+    def _request(self, number: int, spec: SpawnSpec, uid: int | None) -> bytes:
+        """The guard's packet; see `guard` for its form."""
+        command = bubblewrap.command(spec.argv, self._runtime)
+        fields: dict[str, Any] = {
+            "id": number,
+            "bwrap": self._bwrap,
+            "uid": uid,
+            "shown": [],
+            "log": str(spec.log),
+        }
+        if spec.policy.level is Level.NONE:
+            fields |= _unconfined(spec, command)
+        else:
+            shown = bubblewrap.mounts(spec, self._runtime)
+            sources = [str(mount.source) for mount in shown]
+            if uid is not None:
+                fields["shown"] = [(str(m.source), m.writable) for m in shown]
+                sources = [staging.path(str(number), i) for i in range(len(shown))]
+            fields |= {
+                "options": bubblewrap.options(spec.policy, shown, sources),
+                "command": [*bubblewrap.limits(spec.policy), *command],
+                "environment": {},
+                "folder": "/",
+            }
+        packet = json.dumps(fields).encode() + b"\n" + spec.stdin
+        if len(packet) > MAX_PACKET:
+            raise ValueError(f"spawn request of {len(packet)} bytes; the limit is {MAX_PACKET}")
+        return packet
+
+    def _report(self, event: dict[str, Any], fds: list[int]) -> None:
+        match event:
+            case {"event": "started", "id": number, "pid": pid} if number in self._processes:
+                self._processes[number].started(pid, fds.pop())
+            case {"event": "ended", "id": number, "code": code, "text": text}:
+                self._ended(number, code, text)
+        close_all(fds)
+
+    def _ended(self, number: int, code: int | None, text: str) -> None:
+        process = self._processes.pop(number, None)
+        if process is not None:
+            process.ended(code, text)
+            if process.uid is not None:
+                self._identities.give_back(process.uid)
+
+    def _guard_gone(self) -> None:
+        for number, process in list(self._processes.items()):
+            process.kill(_GUARD_ENDED)
+            self._ended(number, None, _GUARD_ENDED)
+
+
+def _unconfined(spec: SpawnSpec, command: list[str]) -> dict[str, Any]:
+    """Level none: the caller's PATH and HOME, the host's paths."""
+    environment = bubblewrap.environment(spec.policy, home=os.environ.get("HOME", "/"))
+    environment["PATH"] = os.environ.get("PATH", environment["PATH"])
+    return {
+        "options": None,
+        "command": _outside(command, places(spec).code),
+        "environment": environment,
+        "folder": str(spec.code or "/"),
+    }
+
+
+def _outside(command: list[str], code: str) -> list[str]:
+    """Without a sandbox the code folder lies where it is on the host."""
+    return [
+        code + word.removeprefix(CODE) if word == CODE or word.startswith(CODE + "/") else word
+        for word in command
+    ]

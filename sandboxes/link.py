@@ -1,0 +1,132 @@
+"""The kernel's end of the guard: starts it, sends it requests, hands on its reports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from . import seccomp
+from .guard import MAX_PACKET
+from .policy import SandboxRefused
+
+# Runs the guard without importing this package's __init__, which needs more than the guard does.
+_BOOT = (
+    "import sys, types; package = types.ModuleType('sandboxes'); "
+    "package.__path__ = [sys.argv.pop(1)]; sys.modules['sandboxes'] = package; "
+    "from sandboxes.guard import main; main()"
+)
+_READY_S = 10.0
+
+# An event and the descriptors that came with it; the receiver owns these.
+Report = Callable[[dict[str, Any], list[int]], None]
+
+
+class Link:
+    """One guard, from its start to its end."""
+
+    def __init__(self, report: Report, gone: Callable[[], None]) -> None:
+        self._report = report
+        self._gone = gone
+        self._loop = asyncio.get_running_loop()
+        self._ready: asyncio.Future[str] = self._loop.create_future()
+        self._sending = asyncio.Lock()
+        self._socket: socket.socket | None = None
+        self._guard: subprocess.Popen[bytes] | None = None
+        self._ending: asyncio.Task[None] | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._socket is not None
+
+    async def open(self) -> str:
+        """Starts the guard; gives what keeps it from making sandboxes, or "".
+
+        Raises SandboxRefused if there is no guard at all.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._guard = subprocess.Popen(  # noqa: ASYNC220 - returns after one fork and exec
+                [
+                    *(sys.executable, "-I", "-S", "-c", _BOOT),
+                    *(str(Path(__file__).parent), str(theirs.fileno())),
+                ],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                cwd="/",
+            )
+        ours.setblocking(False)
+        self._socket = ours
+        self._loop.add_reader(ours.fileno(), self._receive)
+        try:
+            await self.send(seccomp.program())
+            return await asyncio.wait_for(asyncio.shield(self._ready), _READY_S)
+        except (TimeoutError, OSError) as fault:
+            await self.close()
+            raise SandboxRefused("guard process", f"it did not start ({fault!r})") from fault
+        except BaseException:
+            await self.close()
+            raise
+
+    async def send(self, packet: bytes) -> None:
+        """Raises ConnectionError if the guard has ended."""
+        async with self._sending:
+            if self._socket is None:
+                raise ConnectionError("the guard of the sandboxes has ended")
+            await self._loop.sock_sendall(self._socket, packet)
+
+    async def close(self) -> None:
+        """Ends the guard and with it everything it started. Idempotent."""
+        self._lost()
+        if self._ending is not None:
+            await self._ending
+
+    def _receive(self) -> None:
+        """Takes every report that is there."""
+        while self._socket is not None:
+            try:
+                packet, fds, _, _ = socket.recv_fds(self._socket, MAX_PACKET, 1)
+            except BlockingIOError:
+                return
+            except OSError:  # reset by its death
+                packet, fds = b"", []
+            if not packet:
+                self._lost()
+                return
+            event = json.loads(packet)
+            if event["event"] == "ready":
+                self._ready.set_result(event["fault"])
+            else:
+                self._report(event, fds)
+
+    def _lost(self) -> None:
+        if self._socket is None or self._guard is None:
+            return
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+        self._socket = None
+        self._ending = self._loop.create_task(self._end(self._guard))
+
+    async def _end(self, guard: subprocess.Popen[bytes]) -> None:
+        """Its watchdog exits when nothing below is left; only then is everything told to be gone."""
+        await self._loop.run_in_executor(None, guard.wait)
+        if not self._ready.done():
+            with contextlib.suppress(asyncio.InvalidStateError):
+                self._ready.set_exception(
+                    SandboxRefused("guard process", "it ended at once; stderr may say why")
+                )
+        self._gone()
+
+
+def close_all(fds: list[int]) -> None:
+    """For descriptors that came with a report nobody takes."""
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,56 @@
+"""The JUnit report."""
+
+import xml.etree.ElementTree as ET
+
+from symphony.kernel import junit
+from symphony.kernel.model import (
+    ErrorInfo,
+    RunEvent,
+    RunFinished,
+    StepFailed,
+    StepFinished,
+    StepSkipped,
+    StepStarted,
+)
+
+COMMON = {"run": "r"}
+
+
+def started(seq: int, step: str, attempt: int, second: int) -> StepStarted:
+    ts = f"2026-01-31T12:00:{second:02}.000Z"
+    return StepStarted(
+        seq=seq, ts=ts, run="r", step=step, attempt=attempt, player="p", instance="i"
+    )
+
+
+def failed(seq: int, step: str, second: int, message: str = "boom") -> StepFailed:
+    error = ErrorInfo(class_="failed", message=message, fault="provider")
+    ts = f"2026-01-31T12:00:{second:02}.000Z"
+    return StepFailed(seq=seq, ts=ts, run="r", step=step, attempt=1, error=error)
+
+
+def test_a_case_a_step_with_its_last_outcome() -> None:
+    ts = "2026-01-31T12:00:09.000Z"
+    events: list[RunEvent] = [
+        started(1, "a", 1, 0),
+        failed(2, "a", 1),
+        started(3, "a", 2, 2),
+        StepFinished(
+            seq=4, ts="2026-01-31T12:00:05.500Z", run="r", step="a", attempt=2, outputs={}
+        ),
+        started(5, "b", 1, 5),
+        failed(6, "b", 6, "bad \x00 byte"),
+        StepSkipped(seq=7, ts=ts, run="r", step="c", reason="b failed"),
+        RunFinished(
+            seq=8, ts=ts, run="r", outcome="failed", artifacts={}, metrics={"duration_s": 9}
+        ),
+    ]
+    suite = ET.fromstring(junit.report("melody", events)).find("testsuite")  # noqa: S314 - ours
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures"), suite.get("skipped")) == ("3", "1", "1")
+    a, b, c = suite.findall("testcase")
+    assert (a.get("name"), a.get("time"), len(a)) == ("a", "3.500", 0)
+    failure = b.find("failure")
+    assert failure is not None
+    assert failure.get("message") == "bad  byte"
+    assert c.find("skipped") is not None

@@ -1,0 +1,77 @@
+"""Homes, sockets and the lock."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from symphony.kernel.errors import ExitCode, SymphonyError
+from symphony.kernel.places import HomeLock, Places, home_folder, lock_holder
+
+
+def test_order_of_the_home() -> None:
+    option = Path("/o")
+    assert home_folder(option, {"SYMPHONY_HOME": "/e", "XDG_DATA_HOME": "/x"}) == option
+    assert home_folder(None, {"SYMPHONY_HOME": "/e", "XDG_DATA_HOME": "/x"}) == Path("/e")
+    assert home_folder(None, {"XDG_DATA_HOME": "/x"}) == Path("/x/symphony")
+
+
+def test_a_long_home_still_has_short_socket_paths(tmp_path: Path) -> None:
+    home = tmp_path / ("very-long-name-" * 12) / "home"
+    for environment in ({}, {"XDG_RUNTIME_DIR": str(tmp_path / ("x" * 100))}):
+        places = Places.find(home, environment)
+        socket = places.runtime / f"{'n' * 48}-12345.sock"
+        assert len(os.fsencode(socket)) <= 107
+
+
+def test_folders_are_private(tmp_path: Path) -> None:
+    places = Places(tmp_path / "home", tmp_path / "run")
+    places.home.mkdir(mode=0o755)
+    places.create()
+    for folder in (places.home, places.runtime, places.logs):
+        assert folder.stat().st_mode & 0o077 == 0
+
+
+def test_a_link_in_place_of_the_runtime_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "run").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(SymphonyError) as caught:
+        Places(tmp_path / "home", tmp_path / "run").create()
+    assert caught.value.code is ExitCode.REFUSED
+
+
+def test_the_second_kernel_is_refused_with_the_pid_of_the_first(tmp_path: Path) -> None:
+    first = HomeLock(tmp_path / "lock")
+    first.acquire()
+    with pytest.raises(SymphonyError, match=str(os.getpid())) as caught:
+        HomeLock(tmp_path / "lock").acquire()
+    assert caught.value.code is ExitCode.REFUSED
+    first.release()
+    HomeLock(tmp_path / "lock").acquire()
+
+
+def test_a_dead_kernels_lock_is_taken_when_its_guard_has_let_go(tmp_path: Path) -> None:
+    # The "kernel" writes its pid and dies at once; its child holds the lock a moment longer.
+    code = """
+import fcntl, os, sys, time
+fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.flock(fd, fcntl.LOCK_EX)
+os.write(fd, f"{os.getpid()}\\n".encode())
+if os.fork() == 0:
+    sys.stdin.readline()
+    os._exit(0)
+print("held", flush=True)
+"""
+    path = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        holder.wait()
+        assert lock_holder(Places(tmp_path, tmp_path)) is None
+        holder.stdin.close()
+        HomeLock(path).acquire()
