@@ -76,4 +76,5 @@ def decode_as(data: Buffer, kind: type[T]) -> T:
     try:
         return msgspec.msgpack.decode(data, type=kind)
     except _REFUSALS as error:
-        raise ProtocolError(f"not a valid {kind.__name__.lower()}: {error}", where="body") from None
+        name = getattr(kind, "__name__", "body").lower()
+        raise ProtocolError(f"not a valid {name}: {error}", where="body") from None

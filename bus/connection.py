@@ -62,7 +62,7 @@ class Connection:
 
     @contextmanager
     def speaking(self) -> Iterator[Session]:
-        """The session, for this thread alone until the block ends; raises BusError if it is over."""
+        """The session, for this thread alone; raises BusError if the connection is over."""
         with self._lock:
             if self._end is not None:
                 raise self._end

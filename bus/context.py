@@ -14,7 +14,7 @@ from .messages import Context as CallContext
 from .messages import Progress
 
 
-class Cancelled(BusError):
+class Cancelled(BusError):  # noqa: N818 - part of the SDK, named as the caller's wish
     """Raised by `ctx.check()` when the answer is no longer wanted."""
 
     def __init__(self) -> None:

@@ -263,28 +263,11 @@ class Control:
 
     def _resolve(self, caller: str, head: Header, body: bytes) -> None:
         """The first call to a capability, or one on a flow that was revoked."""
-        target = head.target
         try:
-            if isinstance(target, int):
-                capability = self.flows.capability_of(target)
-                if capability is None or self.flows.caller_of(target) != caller:
-                    self._count_refusal(caller, "flow", "not-yours")
-                    raise BusError("refused", "this flow does not belong to the caller")
-            elif target is None:
-                raise BusError("bad-request", "the call names no capability", where="target")
-            else:
-                capability = target
-            if not _granted(capability, self._members[caller].grants.calls):
-                self._count_refusal(caller, capability, "calls")
-                raise BusError(
-                    "refused",
-                    f"{caller} may not call {capability}",
-                    where="permissions.calls",
-                    help="name the capability in the manifest's permissions and grant it",
-                )
+            capability = self._called_capability(caller, head.target)
             provider = self._choose(capability, "")
         except BusError as error:
-            number = target if isinstance(target, int) else None
+            number = head.target if isinstance(head.target, int) else None
             header = encode_header(wire.ERROR, number, head.request)
             self.datapath.send(caller, header, encode(error.to_body()))
             return
@@ -294,6 +277,27 @@ class Control:
         options = {**(head.options or {}), wire.CAPABILITY_OPTION: capability}
         header = encode_header(wire.CALL, number, head.request, head.ttl, head.method, options)
         self.datapath.inject(caller, header, body)
+
+    def _called_capability(self, caller: str, target: int | str | None) -> str:
+        """What a call's target stands for; raises BusError if the caller may not call that."""
+        if isinstance(target, int):
+            capability = self.flows.capability_of(target)
+            if capability is None or self.flows.caller_of(target) != caller:
+                self._count_refusal(caller, "flow", "not-yours")
+                raise BusError("refused", "this flow does not belong to the caller")
+        elif target is None:
+            raise BusError("bad-request", "the call names no capability", where="target")
+        else:
+            capability = target
+        if not _granted(capability, self._members[caller].grants.calls):
+            self._count_refusal(caller, capability, "calls")
+            raise BusError(
+                "refused",
+                f"{caller} may not call {capability}",
+                where="permissions.calls",
+                help="name the capability in the manifest's permissions and grant it",
+            )
+        return capability
 
     def _event(self, peer: str, head: Header, body: bytes) -> None:
         if isinstance(head.target, str) and _granted(

@@ -68,7 +68,7 @@ class Dealer:
         poller.register(self._socket.FD, select.POLLIN)
         poller.register(wakeup, select.POLLIN)
         # The descriptor of a ZeroMQ socket tells of changes only: what is there must be read first.
-        if not self._socket.get(zmq.EVENTS) & zmq.POLLIN:
+        if not int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
             poller.poll(max(0, int(timeout_s * 1000)))
 
     def attach(self, loop: asyncio.AbstractEventLoop, pump: Callable[[], None]) -> None:

@@ -10,15 +10,15 @@ from .switch import Peer, Switch
 MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024  # per peer
 
 
-class Outcome(Enum):
-    """What became of an attempt to send."""
+class Refusal(Enum):
+    """Why a message was not sent."""
 
-    SENT = "sent"
     BUSY = "busy"  # the peer's transport is full for now
     GONE = "gone"  # the peer is not connected
 
 
-TrySend = Callable[[bytes, bytes, bytes], Outcome]  # routing id, header, body
+# Routing id, header, body; None when sent.
+TrySend = Callable[[bytes, bytes, bytes], Refusal | None]
 
 
 class Egress:
@@ -38,17 +38,19 @@ class Egress:
         """Sends all that can be sent now; what a failure makes the switch say is sent as well."""
         if self._blocked:
             self._retry()
-        switch = self._switch
+        switch, try_send = self._switch, self._try_send
         while switch.out:
             batch, switch.out = switch.out, []
             for peer, header, body in batch:
                 if peer.queue:
                     self._enqueue(peer, header, body)
                     continue
-                outcome = self._try_send(peer.identity, header, body)
-                if outcome is Outcome.BUSY:
+                refusal = try_send(peer.identity, header, body)
+                if refusal is None:
+                    continue
+                if refusal is Refusal.BUSY:
                     self._enqueue(peer, header, body)
-                elif outcome is Outcome.GONE:
+                else:
                     switch.undeliverable(peer, header, gone=True)
 
     def _enqueue(self, peer: Peer, header: bytes, body: bytes) -> None:
@@ -64,12 +66,12 @@ class Egress:
         for peer in list(self._blocked):
             while peer.queue:
                 header, body = peer.queue[0]
-                outcome = self._try_send(peer.identity, header, body)
-                if outcome is Outcome.BUSY:
+                refusal = self._try_send(peer.identity, header, body)
+                if refusal is Refusal.BUSY:
                     break
                 peer.queue.popleft()
                 peer.queued_bytes -= len(header) + len(body)
-                if outcome is Outcome.GONE:
+                if refusal is Refusal.GONE:
                     self._switch.undeliverable(peer, header, gone=True)
             if not peer.queue:
                 self._blocked.discard(peer)

@@ -19,9 +19,10 @@ from threading import Event
 from typing import Any, TypeVar
 
 from . import wire
-from .codec import decode, decode_as, encode
+from .codec import decode_as, encode
 from .context import CallBus, Cancelled, Context, Log
 from .errors import BusError, ProtocolError
+from .files import is_relative
 from .function import Function
 from .messages import Activate
 from .messages import Context as CallContext
@@ -107,16 +108,15 @@ class Extension:
 
 
 def _arguments(body: bytes) -> tuple[dict[str, Any], CallContext]:
-    args = decode(body)
-    if not isinstance(args, dict):
-        raise BusError("bad-request", "the arguments are not a map", where="body")
+    try:
+        args = decode_as(body, dict[str, Any])
+    except ProtocolError:
+        raise BusError("bad-request", "the arguments are not a map", where="body") from None
     try:
         call = decode_as(encode(args.get(wire.CONTEXT_KEY, {})), CallContext)
     except ProtocolError as error:
         raise BusError("bad-request", error.message, where=wire.CONTEXT_KEY) from None
-    if call.folder is not None and (
-        not call.folder or call.folder in {".", ".."} or "/" in call.folder
-    ):
+    if call.folder is not None and ("/" in call.folder or not is_relative(call.folder)):
         raise BusError("bad-request", "the folder is not a plain name", where=wire.CONTEXT_KEY)
     return args, call
 

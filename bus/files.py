@@ -1,6 +1,6 @@
 """File references in bodies (`PROTOCOL.md` section 4): from the wire to paths and back."""
 
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from .errors import BusError
@@ -44,6 +44,6 @@ def refer(path: Path, base: Path, where: str) -> dict[str, str]:
             where=where,
             help="write results below ctx.outbox and return their paths",
         ) from None
-    if not path.exists() or relative == PurePosixPath("."):
+    if not path.exists() or relative == Path():
         raise BusError("wrong-output", f"there is no file {path} in the outbox", where=where)
     return {FOLDER if path.is_dir() else FILE: relative.as_posix()}

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import wire
-from .codec import decode, encode
+from .codec import decode_as, encode
 from .control import Control, Grants, HubListener, KernelCall, LocalCall
 from .datapath import Datapath
-from .errors import BusError, ProtocolError
+from .errors import BusError
 from .messages import Activate, Progress
+from .session import encode_body
 from .ticket import Ticket
 
 __all__ = ["Grants", "Hub", "HubListener", "LocalHandler", "Request"]
@@ -147,7 +148,7 @@ class Hub:
         Raises BusError: the provider's own, or `unavailable`, `deadline`, `crashed`,
         `bad-request`, `overloaded`. Cancelling the task cancels the call.
         """
-        body = _body(args)
+        body = encode_body(args)
         future, call = self._kernel_call(instance or "")
         if on_progress is not None:
             tell = on_progress
@@ -197,7 +198,7 @@ class Hub:
 
     def publish(self, topic: str, value: object) -> None:
         """Sends an event to every instance that may and does subscribe to the topic."""
-        self._control.publish(topic, _body(value))
+        self._control.publish(topic, encode_body(value))
 
     def serve(self, capability: str, handler: LocalHandler) -> None:
         """Makes the kernel the provider of a capability.
@@ -235,11 +236,9 @@ class Hub:
 
         kind = wire.ERROR
         try:
-            args = decode(call.body)
-            if not isinstance(args, dict):
-                raise ProtocolError("the arguments are not a map", where="body")
+            args = decode_as(call.body, dict[str, Any])
             request = Request(call.caller, call.capability, call.method, args, progress)
-            body = _body(await self._handlers[call.capability](request))
+            body = encode_body(await self._handlers[call.capability](request))
             kind = wire.RESULT
         except asyncio.CancelledError:
             body = encode(BusError("cancelled", "the call was cancelled").to_body())
@@ -279,17 +278,3 @@ class Hub:
                 future.set_exception(error)
 
         return future, KernelCall(instance, None, succeed, fail)
-
-
-def _body(value: object) -> bytes:
-    try:
-        body = encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise BusError("bad-request", f"the value cannot be sent: {error}") from None
-    if len(body) > wire.MAX_BODY:
-        raise BusError(
-            "bad-request",
-            f"the body has {len(body)} bytes, more than {wire.MAX_BODY}",
-            help="pass large data as a file",
-        )
-    return body

@@ -5,13 +5,14 @@ message takes effect before the call returns; time is what the injected clock sa
 deadlines only in `tick`.
 """
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
 
 from . import wire
 from .datapath import Flow, Upcall, UpcallQueue
-from .egress import Egress, Outcome
+from .egress import Egress, Refusal
 from .errors import BusError
 from .switch import Switch
 
@@ -25,12 +26,13 @@ class MemoryPeer:
         self.identity = identity
         self.endpoint = endpoint
         self.inbox: deque[tuple[bytes, bytes]] = deque()
-        self.on_message: Callable[[], None] | None = None
+        self.on_message: Callable[[], object] | None = None
         self._datapath = datapath
 
-    def send(self, *frames: bytes) -> None:
+    def send(self, *frames: bytes) -> bool:
         """Sends one message; of another number of frames than two it is dropped and counted."""
         self._datapath.receive(self, frames)
+        return True
 
     def receive(self) -> tuple[bytes, bytes] | None:
         """Takes the oldest message, None if there is none."""
@@ -39,6 +41,14 @@ class MemoryPeer:
         message = self.inbox.popleft()
         self._datapath.flush()
         return message
+
+    def attach(self, loop: asyncio.AbstractEventLoop, pump: Callable[[], None]) -> None:
+        """Calls `pump` on the loop after each message."""
+        self.on_message = lambda: loop.call_soon(pump)
+
+    def detach(self, loop: asyncio.AbstractEventLoop) -> None:  # noqa: ARG002 - as `link.Link`
+        """Undoes `attach`."""
+        self.on_message = None
 
     def close(self) -> None:
         """Ends the connection; what is sent to it from now on is undeliverable."""
@@ -128,8 +138,8 @@ class MemoryDatapath:
             self.disconnect(peer)
         elif len(frames) != 2:
             self._switch.counts["frames"] += 1
-        else:
-            self._switch.receive(peer.identity, frames[0], frames[1], self._clock())
+        elif not self._switch.receive(peer.identity, frames[0], frames[1], self._clock()):
+            self._switch.counts["unknown-identity"] += 1
         self.flush()
 
     def tick(self) -> None:
@@ -148,13 +158,13 @@ class MemoryDatapath:
             self._flushing = False
         self._upcalls.tell()
 
-    def _deliver(self, identity: bytes, header: bytes, body: bytes) -> Outcome:
+    def _deliver(self, identity: bytes, header: bytes, body: bytes) -> Refusal | None:
         peer = self._connections.get(identity)
         if peer is None:
-            return Outcome.GONE
+            return Refusal.GONE
         if len(peer.inbox) >= CAPACITY:
-            return Outcome.BUSY
+            return Refusal.BUSY
         peer.inbox.append((header, body))
         if peer.on_message is not None:
             peer.on_message()
-        return Outcome.SENT
+        return None

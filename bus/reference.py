@@ -23,7 +23,7 @@ import zmq
 
 from . import wire
 from .datapath import Flow, Upcall, UpcallQueue
-from .egress import Egress, Outcome
+from .egress import Egress, Refusal
 from .errors import BusError
 from .switch import Switch
 
@@ -36,6 +36,7 @@ CLOSE_S: Final = 5.0
 
 _NOW: Final = int(zmq.DONTWAIT)
 _MORE_NOW: Final = int(zmq.DONTWAIT | zmq.SNDMORE)
+_ID_SIZES: Final = frozenset({wire.IDENTITY_BYTES, wire.CONSOLE_IDENTITY_BYTES})
 _WAKER: Final = b"\0waker"
 _names = count(1)
 _log = logging.getLogger("symphony.bus")
@@ -175,15 +176,17 @@ class ReferenceDatapath:
     def _receive_batch(self, now: float) -> None:
         """Waits for a message until something else is due, then takes all that are there.
 
-        Asking libzmq whether more frames follow costs more than reading two of them, so it is
-        asked once a message, after its third frame. See `_resynchronise` for what that can show.
+        Asking libzmq whether more frames follow costs more than reading two of them, and a message
+        of another length than three frames shows by itself: either a routing id, which is secret
+        and therefore no peer's to forge but its own, stands where a header or body is expected, or
+        what is read as a routing id is none. Only then is it asked; see `_resynchronise`.
         """
-        recv, get, receive = self._recv, self._get, self._switch.receive
+        recv, switch = self._recv, self._switch
+        receive, knows = switch.receive, switch.knows
         self._wait_at_most(now)
         self._sleeping = True
-        flags = zmq.DONTWAIT if self._commands else 0
         try:
-            identity = recv(flags)
+            identity = recv(_NOW if self._commands else 0)
         except zmq.Again:
             return
         finally:
@@ -191,41 +194,53 @@ class ReferenceDatapath:
         now = self._clock()
         # Bulk comes in rows: the size of one body foretells whether the next is worth sharing.
         copy = self._copy
-        header = body = None
+        taken = 0
         try:
-            for taken in range(MAX_BATCH):
-                if taken:
-                    header = body = None
-                    identity = recv(_NOW)
+            while True:
+                header = body = None
                 header = recv(_NOW)
                 body = recv(_NOW, copy)
-                if get(zmq.RCVMORE):
-                    self._resynchronise(bytes(body), now)
-                elif identity != _WAKER:
-                    receive(identity, header, body, now)
-                    copy = len(body) < ZERO_COPY_BYTES
+                size = len(body)
+                if size in _ID_SIZES and knows(bytes(body)) and self._more():
+                    self._resynchronise(bytes(body), [], now)
+                elif len(header) in _ID_SIZES and knows(header):
+                    self._resynchronise(header, [bytes(body)], now)
+                elif not receive(identity, header, body, now):
+                    self._unknown(identity)
+                copy = size < ZERO_COPY_BYTES
+                taken += 1
+                if taken == MAX_BATCH:
+                    break
+                identity = recv(_NOW)
         except zmq.Again:
             if header is not None and body is None:
-                self._switch.counts["frames"] += 1
+                switch.counts["frames"] += 1
         self._copy = copy
 
-    def _resynchronise(self, suspect: bytes, now: float) -> None:
-        """Finds the next message after one with a wrong number of frames.
+    def _resynchronise(self, identity: bytes, frames: list[bytes], now: float) -> None:
+        """Takes the rest of a message that begins with `identity` and `frames`.
 
-        More frames follow the third one. Either that message is too long, or it was a frame short
-        and `suspect` is the routing id that the next message begins with. A peer can forge the
-        second case only with a routing id that it knows, its own.
+        A message with too few or too many frames came before it and was dropped.
         """
         self._switch.counts["frames"] += 1
-        rest: list[bytes] = []
-        more = True
-        while more:
+        self._read_rest(frames)
+        if len(frames) == 2:
+            self._switch.receive(identity, frames[0], frames[1], now)
+
+    def _unknown(self, identity: bytes) -> None:
+        """Drops the rest of a message whose first frame is nobody's routing id."""
+        if identity != _WAKER:
+            self._switch.counts["unknown-identity"] += 1
+        self._read_rest([])
+
+    def _read_rest(self, frames: list[bytes]) -> None:
+        while self._more():
             frame = self._recv(_NOW)
-            more = self._get(zmq.RCVMORE)
-            if len(rest) < 3:
-                rest.append(frame)
-        if len(rest) == 2 and self._switch.knows(suspect):
-            self._switch.receive(suspect, rest[0], rest[1], now)
+            if len(frames) < 3:
+                frames.append(frame)
+
+    def _more(self) -> bool:
+        return bool(self._get(zmq.RCVMORE))
 
     def _wait_at_most(self, now: float) -> None:
         """Bounds the next wait by what is due; powers of two, so that it changes seldom."""
@@ -235,23 +250,23 @@ class ReferenceDatapath:
             self._waiting = wait
             self._router.set(zmq.RCVTIMEO, wait)
 
-    def _try_send(self, identity: bytes, header: bytes, body: bytes) -> Outcome:
+    def _try_send(self, identity: bytes, header: bytes, body: bytes) -> Refusal | None:
         send = self._send
         try:
             send(identity, _MORE_NOW)
             send(header, _MORE_NOW)
             send(body, _NOW)
         except zmq.Again:
-            return Outcome.BUSY
+            return Refusal.BUSY
         except zmq.ZMQError:  # EHOSTUNREACH: nobody is connected with this routing id
-            return Outcome.GONE
-        return Outcome.SENT
+            return Refusal.GONE
+        return None
 
     def _bind(self, endpoint: str, done: "Future[None]") -> None:
         path = _socket_path(endpoint)
         try:
-            if path is not None and _is_served(path):
-                raise OSError(errno.EADDRINUSE, "another process listens there")
+            if path is not None:
+                _refuse_served(path)
             self._router.bind(endpoint)
             if path is not None:
                 path.chmod(0o600)
@@ -280,10 +295,11 @@ def _socket_path(endpoint: str) -> Path | None:
     return Path(place) if scheme == "ipc" else None
 
 
-def _is_served(path: Path) -> bool:
+def _refuse_served(path: Path) -> None:
+    """Raises OSError if a process listens there: binding would silently take the path from it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))
         except OSError:
-            return False
-        return True
+            return
+    raise OSError(errno.EADDRINUSE, "another process listens there")

@@ -154,8 +154,12 @@ class Session:
             self._say(encode_header(wire.CANCEL, target, request), b"", now)
 
     def answer(self, flow: int | None, request: int, value: object, now: float) -> None:
-        """Ends a call to us (or, without a flow, an activation) with a result."""
-        self._say(encode_header(wire.RESULT, flow, request), encode_body(value), now)
+        """Ends a call to us (or, without a flow, an activation) with a result.
+
+        Raises BusError `wrong-output` for what cannot be sent; the call is then still open.
+        """
+        body = encode_body(value, "wrong-output")
+        self._say(encode_header(wire.RESULT, flow, request), body, now)
 
     def fail(self, flow: int | None, request: int, error: BusError, now: float) -> None:
         """Ends a call to us (or, without a flow, an activation) with an error."""
@@ -264,15 +268,15 @@ class Session:
         self.out.append((header, body))
 
 
-def encode_body(value: object) -> bytes:
-    """One body within the limits; raises BusError `bad-request` for what cannot be sent."""
+def encode_body(value: object, code: str = "bad-request") -> bytes:
+    """One body within the limits; raises BusError `code` for what cannot be sent."""
     try:
         body = encode(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise BusError("bad-request", f"the value cannot be sent: {error}") from None
+        raise BusError(code, f"the value cannot be sent: {error}") from None
     if len(body) > wire.MAX_BODY:
         raise BusError(
-            "bad-request",
+            code,
             f"the body has {len(body)} bytes, more than {wire.MAX_BODY}",
             help="pass large data as a file",
         )

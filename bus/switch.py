@@ -155,25 +155,28 @@ class Switch:
     # -- messages ---------------------------------------------------------------------------
 
     def knows(self, identity: bytes) -> bool:
-        """Whether these bytes are the routing id of an admitted peer."""
-        return identity in self._by_identity
+        """Whether these bytes are a routing id that is let in."""
+        return identity in self._by_identity or identity[: wire.IDENTITY_BYTES] in self._consoles
 
-    def receive(self, identity: bytes, header: bytes, body: bytes, now: float) -> None:
-        """Handles one message of two frames; never raises, whatever the frames hold."""
+    def receive(self, identity: bytes, header: bytes, body: bytes, now: float) -> bool:
+        """Handles one message of two frames; never raises, whatever the frames hold.
+
+        False if the routing id is nobody's: the message was ignored.
+        """
         peer = self._by_identity.get(identity) or self._admit_console(identity, now)
         if peer is None:
-            self.counts["unknown-identity"] += 1
-            return
+            return False
         peer.heard = now
         if len(header) > wire.MAX_HEADER or len(body) > wire.MAX_BODY:
             self.counts["oversize"] += 1
-            return
+            return True
         try:
             head = decode_header(header)
         except ProtocolError:
             self.counts["undecodable"] += 1
-            return
+            return True
         self._dispatch(peer, head, header, body, now)
+        return True
 
     def _dispatch(
         self,

@@ -20,14 +20,7 @@ from .connection import Connection
 from .context import Log
 from .errors import BusError
 from .messages import Progress
-from .session import (
-    Activated,
-    Called,
-    CancelAsked,
-    Event,
-    UnloadAsked,
-    encode_body,
-)
+from .session import Activated, Called, CancelAsked, Event, UnloadAsked
 from .ticket import Ticket
 
 if TYPE_CHECKING:
@@ -51,7 +44,7 @@ def work(extension: "Extension", environ: Mapping[str, str]) -> int:
         ticket = Ticket.load(environ)
         worker = _Worker(extension, ticket)
     except BusError as error:
-        log.error("cannot join the bus", reason=str(error), help=error.help)
+        log.error("cannot join the bus", reason=str(error), help=error.help)  # noqa: TRY400 - ours
         return EXIT_NO_TICKET if error.code == "bad-request" else EXIT_LOST
     return worker.run(log)
 
@@ -90,13 +83,13 @@ class _Worker:
                     reason = "unload"
                     return 0
                 else:
-                    log.error("the bus is lost", reason=str(self._reason))
-                    return EXIT_LOST
+                    break
         except BusError as error:
-            log.error("the bus is lost", reason=str(error))
-            return EXIT_LOST
+            self._reason = error
         finally:
             self._leave(reason)
+        log.error("the bus is lost", reason=str(self._reason))
+        return EXIT_LOST
 
     def _leave(self, reason: str) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -121,7 +114,6 @@ class _Worker:
                 outbox=self._outbox,
                 cancel=cancel,
             )
-            encode_body(value)
         except BusError as raised:
             error = raised
         finally:
@@ -130,8 +122,11 @@ class _Worker:
         now = time.monotonic()
         with self._connection.speaking() as session:
             if error is None:
-                session.answer(called.flow, called.request, value, now)
-            else:
+                try:
+                    session.answer(called.flow, called.request, value, now)
+                except BusError as raised:
+                    error = raised
+            if error is not None:
                 session.fail(called.flow, called.request, error, now)
 
     def _activate(self, activated: Activated) -> None:

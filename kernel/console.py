@@ -22,9 +22,10 @@ from symphony.sandboxes.policy import Level, SandboxRefused
 from .calling import CallContext
 from .chambering import State
 from .errors import Problems, SymphonyError
+from .grants import Grant
 from .instances import Instance, SpawnError
 from .kernel import Kernel
-from .kit import Grant, Installed
+from .kit import Installed
 from .leases import Leases
 from .members import ARTIFACT_STORE, DAG_TRACKER
 from .values import inline

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, cast
+
+from symphony.bus.errors import BusError
 
 Fault = Literal["caller", "provider", "kernel", "environment"]
 
@@ -72,6 +74,18 @@ def exit_code_of(bus_code: str) -> ExitCode:
     return BUS_CODES.get(bus_code, ExitCode.FAILED)
 
 
+def from_bus(error: BusError) -> SymphonyError:
+    """An error of the bus as one of a command."""
+    return SymphonyError(
+        exit_code_of(error.code),
+        error.message,
+        where=error.where,
+        help=error.help,
+        fault=cast(Fault, error.fault),
+        name=error.code,
+    )
+
+
 class Problem(NamedTuple):
     """One fault in something that was given to us."""
 
@@ -100,7 +114,7 @@ class SymphonyError(Exception):
         *,
         where: str | None = None,
         help: str | None = None,  # noqa: A002 - the word of the interface
-        fault: Fault | None = None,
+        fault: str | None = None,
         name: str | None = None,
     ) -> None:
         super().__init__(message)
@@ -108,7 +122,7 @@ class SymphonyError(Exception):
         self.message = message
         self.where = where
         self.help = help
-        self.fault: Fault = fault or FAULTS[code]
+        self.fault: str = fault or FAULTS[code]
         self.name = name or code.label
 
     def to_json(self) -> dict[str, object]:

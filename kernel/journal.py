@@ -8,7 +8,8 @@ journaled: it takes the numbers between two records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -72,7 +73,7 @@ class RunJournal:
         self._next = reply["index"]
         if seen_seq is not None:
             await self.replay(seen_seq, until=reply["index"])
-        state: dict[str, Any] = reply["run"]
+        state = await whole_state(self._dag.call, self._run, reply["run"])
         data = {"from": reply["from"], **state}
         self._deliver({"index": reply["index"], "kind": "resumed", "ts": ts, "data": data})
         return state
@@ -169,7 +170,11 @@ class RunJournal:
                 "data": {"final": True, **args},
             }
         )
-        cascade = reply.get("cascade", [])
+        cascade = list(reply.get("cascade", []))
+        if reply.get("more"):
+            rest = await self.records(after=cascade[-1]["index"] if cascade else reply["index"])
+            more = itertools.takewhile(lambda record: record["kind"] == "skipped", rest)
+            cascade += [{**record, "reason": record["data"]["reason"]} for record in more]
         for entry in cascade:
             data = {"reason": entry["reason"]}
             self._deliver({**entry, "kind": "skipped", "ts": ts, "data": data})
@@ -187,6 +192,20 @@ class RunJournal:
             self._progress = 0
             if event is not None:
                 self._emit(event)
+
+
+async def whole_state(
+    ask: Callable[[str, Mapping[str, object]], Awaitable[Any]],
+    run: str,
+    state: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A run's STATE with all of its steps; ``state`` is its first page if that is known."""
+    whole = state or await ask("state", {"run": run})
+    page = whole
+    while page.get("more"):
+        page = await ask("state", {"run": run, "after": len(whole["steps"])})
+        whole["steps"] += page["steps"]
+    return dict(whole)
 
 
 def _advance(

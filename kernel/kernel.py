@@ -30,6 +30,7 @@ from .errors import ExitCode, SymphonyError
 from .instances import Instance, Instances, SpawnError
 from .kit import Installed, load_kit
 from .launchplan import LaunchOptions, program
+from .logs import open_log
 from .members import ARTIFACT_STORE, DAG_TRACKER, PIT, Member, MemberKind
 from .model import Degraded, InstanceInfo, RunSummary, Status
 from .places import HomeLock, Places
@@ -67,6 +68,7 @@ class Kernel:
         """Locks the home and brings everything up; members register in the background."""
         self.places.create()
         self._lock.acquire()
+        open_log(self.places.logs / "kernel.log")
         self._clear_leftovers()
         self.hub = Hub(ReferenceDatapath(), listener=self)
         self.launcher = LocalLauncher(keep_fds=(self._lock.fd,))

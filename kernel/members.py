@@ -1,4 +1,4 @@
-"""The Pit as the kernel sees it: which members there are, which are up, and what is lost without one.
+"""The Pit as the kernel sees it: its members, which are up, and what is lost without one.
 
 A call to a member that is away waits until the supervisor has brought it back: running steps hold
 their results meanwhile and nothing is lost. Every method of the contracts is safe to repeat.

@@ -179,8 +179,11 @@ class RunSummary(Struct, frozen=True, kw_only=True):
     melody: str
     version: str
     state: Annotated[
-        Literal["open", "running", "succeeded", "failed", "aborted"],
-        Meta(description="open: begun and not finished; running: a kernel plays it now"),
+        Literal["open", "running", "succeeded", "failed", "aborted", "corrupt"],
+        Meta(
+            description="open: begun and not finished; running: a kernel plays it now; "
+            "corrupt: its journal is damaged"
+        ),
     ]
     opened: Time
     finished: Time | None = None

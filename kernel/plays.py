@@ -19,7 +19,7 @@ from symphony.sandboxes.policy import Level
 
 from .bindings import FromInput, FromStep
 from .conductor import Conductor, StepRules
-from .errors import ExitCode, SymphonyError, exit_code_of
+from .errors import ExitCode, SymphonyError, from_bus
 from .export import Result, export
 from .journal import Emit, RunJournal, timestamp
 from .kernel import Kernel
@@ -251,6 +251,8 @@ def _restored(state: Mapping[str, Any]) -> Stage:
     stage = Stage(inputs)
     for step in state["steps"]:
         stage.attempts[step["id"]] = step["attempt"]
+        if (quality := step.get("quality")) is not None:
+            stage.qualities[step["id"]] = quality
         if step["state"] == "succeeded":
             outputs = step.get("outputs") or {}
             stage.outputs[step["id"]] = {
@@ -337,11 +339,4 @@ def _bus_errors() -> Iterator[None]:
     try:
         yield
     except BusError as error:
-        raise SymphonyError(
-            exit_code_of(error.code),
-            error.message,
-            where=error.where,
-            help=error.help,
-            fault=error.fault,
-            name=error.code,
-        ) from error
+        raise from_bus(error) from error

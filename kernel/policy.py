@@ -1,7 +1,7 @@
 """The rule policy: which step plays next, and what to do when one fails.
 
-Pure decisions. Ready steps go in critical-path order. A failed attempt is retried with backoff, then
-the next player is tried, then an optional step is skipped, and if nothing is left the run fails.
+Pure decisions. Ready steps go in critical-path order. A failed attempt is retried with backoff,
+then the next player is tried, then an optional step is skipped, and else the run fails.
 """
 
 from __future__ import annotations

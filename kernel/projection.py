@@ -25,7 +25,9 @@ def project(run: str, record: Record) -> RunEvent | None:
     common = {"seq": record["index"] * STRIDE, "ts": record["ts"], "run": run}
     if record.get("step"):
         common["step"] = record["step"]
-    return make(common, record, record.get("data") or {})
+    if record["kind"] in ("started", "completed", "failed"):
+        common["attempt"] = record.get("attempt") or 0
+    return make(common, record.get("data") or {})
 
 
 def progress_event(
@@ -51,7 +53,7 @@ def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.get("value", value.get("ref")) for name, value in values.items()}
 
 
-def _opened(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+def _opened(common: dict[str, Any], data: Record) -> RunEvent:
     return model.RunOpened(
         **common,
         melody=data["melody"],
@@ -60,7 +62,7 @@ def _opened(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
     )
 
 
-def _resumed(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+def _resumed(common: dict[str, Any], data: Record) -> RunEvent:
     return model.RunResumed(
         **common,
         melody=data["melody"],
@@ -70,41 +72,39 @@ def _resumed(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
     )
 
 
-def _started(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
-    return model.StepStarted(**common, attempt=record["attempt"], **data)
+def _started(common: dict[str, Any], data: Record) -> RunEvent:
+    return model.StepStarted(**common, **data)
 
 
-def _completed(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+def _completed(common: dict[str, Any], data: Record) -> RunEvent:
     return model.StepFinished(
         **common,
-        attempt=record["attempt"],
         outputs=_references(data.get("outputs", {})),
         quality=data.get("quality"),
     )
 
 
-def _failed(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+def _failed(common: dict[str, Any], data: Record) -> RunEvent:
     return model.StepFailed(
         **common,
-        attempt=record.get("attempt") or 0,
         error=msgspec.convert(data["error"], model.ErrorInfo),
         exit=data["error"].get("exit"),
     )
 
 
-def _skipped(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+def _skipped(common: dict[str, Any], data: Record) -> RunEvent:
     return model.StepSkipped(**common, reason=data["reason"])
 
 
-def _decision(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+def _decision(common: dict[str, Any], data: Record) -> RunEvent:
     return model.Decision(**common, **data)
 
 
-def _gate(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+def _gate(common: dict[str, Any], data: Record) -> RunEvent:
     return model.Gate(**common, **data)
 
 
-def _finished(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
+def _finished(common: dict[str, Any], data: Record) -> RunEvent:
     return model.RunFinished(
         **common,
         outcome=data["outcome"],
@@ -113,7 +113,7 @@ def _finished(common: dict[str, Any], record: Record, data: Record) -> RunEvent:
     )
 
 
-_EVENTS: dict[str, Callable[[dict[str, Any], Record, Record], RunEvent]] = {
+_EVENTS: dict[str, Callable[[dict[str, Any], Record], RunEvent]] = {
     "opened": _opened,
     "resumed": _resumed,
     "started": _started,

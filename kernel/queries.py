@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from . import model
 from .errors import ExitCode, SymphonyError
+from .journal import whole_state
 
 Ask = Callable[[str, str, Mapping[str, object]], Awaitable[Any]]
 """Calls (capability, method, arguments) wherever the Pit runs."""
@@ -32,7 +34,7 @@ async def runs(ask: Ask, limit: int, playing: frozenset[str]) -> model.Runs:
 
 async def run(ask: Ask, name: str) -> model.Run:
     """One run with its steps."""
-    state = await ask(DAG, "state", {"run": name})
+    state = await whole_state(partial(ask, DAG), name)
     players: dict[str, str] = {}
     reasons: dict[str, str] = {}
     artifacts: dict[str, model.Delivered] = {}

@@ -28,8 +28,6 @@ from .melody import Melody, Step
 from .policy import Decision, Failure
 from .values import Value, inline, variables
 
-DEFAULT_TIMEOUT_S = 600.0
-
 
 @dataclass(frozen=True)
 class Cast:
@@ -46,8 +44,16 @@ class Stage:
 
     inputs: dict[str, Value]
     outputs: dict[str, dict[str, Value]] = field(default_factory=dict)
+    qualities: dict[str, float] = field(default_factory=dict)
     attempts: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
+
+    def seen(self, step: str) -> dict[str, object]:
+        """What a condition sees of a step: its outputs and quality; nothing if it has none."""
+        found = variables(self.outputs.get(step, {}))
+        if step in self.qualities:
+            found["quality"] = self.qualities[step]
+        return found
 
 
 class AttemptFailed(Exception):  # noqa: N818 - an outcome, not a fault of ours
@@ -161,6 +167,8 @@ class Runner:
                 verdict.score,
             )
             self._stage.outputs[step.id] = outputs
+            if verdict.score is not None:
+                self._stage.qualities[step.id] = verdict.score
             self._stage.counts["succeeded"] += 1
             self._step_ended(step, advance)
         finally:
@@ -190,7 +198,7 @@ class Runner:
             "sandbox": str(instance.level),
         }
         await self._journal.append([*records, _started(step, attempt, started)])
-        ttl_ms = int((step.timeout_s or DEFAULT_TIMEOUT_S) * 1000)
+        ttl_ms = int(step.timeout_s * 1000)
         context = CallContext(self._run, step.id, attempt, ttl_ms)
         try:
             outputs = await self._caller.call(
@@ -283,8 +291,8 @@ class Runner:
         """Why the step's condition leaves it out, or None."""
         if step.condition is None:
             return None
-        outputs = {name: variables(values) for name, values in self._stage.outputs.items()}
-        context = {"inputs": variables(self._stage.inputs), "steps": outputs}
+        steps = {name: self._stage.seen(name) for name in self._steps}
+        context = {"inputs": variables(self._stage.inputs), "steps": steps}
         try:
             wanted = compile_expression(step.condition).evaluate(context)
         except ExpressionError as error:

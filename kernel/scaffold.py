@@ -84,10 +84,10 @@ def create(name: str, capability: str, parent: Path) -> Path:
         raise SymphonyError(
             ExitCode.IO, f"cannot be written: {error.strerror}", where=str(folder)
         ) from error
-    except Problems as error:
+    except Problems:
         for path in _FILES:
             (folder / path).unlink()
         for inner in (folder / "tests", folder):
             inner.rmdir()
-        raise error
+        raise
     return folder

@@ -7,7 +7,6 @@ convert into each other: a text input may be given as a file and a file input as
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import os
@@ -21,7 +20,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .document import KeyPath
 from .errors import Problem, Problems
-from .structure import Finding, dotted, explain, schema_findings, shown
+from .schemacheck import schema_fault
+from .structure import Finding, dotted, schema_findings, shown
 from .syntax import MediaType, hint
 
 TypeName = Literal["text", "integer", "number", "boolean", "json", "file", "folder"]
@@ -240,54 +240,6 @@ def _parse_path(kind: ValueType, text: str) -> tuple[object, list[Problem]]:
     if not fits:
         return None, [Problem(f"{shown(text)} is not {_NOUNS[kind.type]}", None, "check the path")]
     return None, [Problem(f"{shown(text)} is not readable", None, "check its permissions")]
-
-
-@functools.lru_cache(maxsize=256)  # the same few schemas are used at every check
-def schema_fault(encoded: bytes) -> str | None:
-    """Why this JSON is no JSON Schema that stands alone: it may refer to nothing outside itself."""
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import SchemaError
-
-    schema = msgspec.json.decode(encoded)
-    try:
-        Draft202012Validator.check_schema(
-            schema, format_checker=Draft202012Validator.FORMAT_CHECKER
-        )
-    except SchemaError as error:
-        return next(explain(error)).message
-    except RecursionError:
-        return "nested too deeply"
-    for reference in _references(schema):
-        if not _resolves(schema, reference):
-            return f"the reference {shown(reference)} leads nowhere in it"
-    return None
-
-
-def _references(schema: object) -> Iterator[str]:
-    stack = [schema]
-    while stack:
-        node = stack.pop()
-        if isinstance(node, dict):
-            yield from (
-                node[key] for key in ("$ref", "$dynamicRef") if isinstance(node.get(key), str)
-            )
-            stack.extend(node.values())
-        elif isinstance(node, list):
-            stack.extend(node)
-
-
-def _resolves(schema: dict[str, Any], reference: str) -> bool:
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-    from referencing.jsonschema import DRAFT202012
-
-    resource = DRAFT202012.create_resource(schema)
-    root = resource.id() or ""
-    try:
-        Registry().with_resource(root, resource).resolver(root).lookup(reference)
-    except Unresolvable:
-        return False
-    return True
 
 
 def _is_json(value: object) -> bool:

@@ -6,6 +6,7 @@ file (`--args`), so that neither paths nor granted environment show in the host'
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -19,25 +20,27 @@ PRLIMIT = "/usr/bin/prlimit"
 
 # Targets that a granted bind may neither cover nor lie in: the sandbox's own ground.
 RESERVED = ("/usr", "/proc", "/dev", "/sys", "/lib", "/lib64", "/bin", "/sbin", CODE, INBOX, OUTBOX)
-COVERING = ("/", "/run", "/tmp", SOCKET)
+TMP = "/tmp"  # noqa: S108 - the private one inside
+COVERING = ("/", "/run", TMP, SOCKET)
 
-_BASE = """
+_BASE = shlex.split("""
 --unshare-user --unshare-pid --unshare-net --unshare-ipc --unshare-uts --unshare-cgroup-try
 --disable-userns --die-with-parent --new-session --hostname ext --clearenv
 --ro-bind /usr /usr --symlink usr/lib /lib --symlink usr/lib64 /lib64 --symlink usr/bin /bin
 --symlink usr/sbin /sbin --perms 0755 --dir /etc
 --ro-bind-try /etc/ld.so.cache /etc/ld.so.cache --proc /proc --dev /dev
 --ro-bind /dev/null /proc/1/mem --ro-bind /dev/null /proc/1/task/1/mem
-""".split()
+""")
 
 
 @dataclass(frozen=True)
 class Mount:
-    """A path of the host to show inside."""
+    """A path of the host to show inside. `own`: made for this instance alone."""
 
     source: Path
     target: str
     writable: bool = False
+    own: bool = False
 
 
 def _checked(target: str) -> str:
@@ -54,14 +57,15 @@ def mounts(spec: SpawnSpec, runtime: Runtime) -> list[Mount]:
 
     Raises ValueError for a granted target that would cover the sandbox's own parts.
     """
-    own = (
-        (spec.code, CODE, False),
-        (spec.socket, SOCKET, False),
-        (spec.inbox, INBOX, False),
-        (spec.outbox, OUTBOX, True),
-    )
     chosen = [Mount(folder, str(folder)) for folder in runtime.folders]
-    chosen += [Mount(source, target, writable) for source, target, writable in own if source]
+    if spec.code:
+        chosen.append(Mount(spec.code, CODE))
+    if spec.socket:
+        chosen.append(Mount(spec.socket, SOCKET, own=True))
+    if spec.inbox:
+        chosen.append(Mount(spec.inbox, INBOX))
+    if spec.outbox:
+        chosen.append(Mount(spec.outbox, OUTBOX, writable=True, own=True))
     chosen += [Mount(b.source, _checked(b.target), b.writable) for b in spec.policy.binds]
     return sorted(chosen, key=lambda mount: len(PurePosixPath(mount.target).parts))
 
@@ -82,7 +86,7 @@ def limits(policy: SandboxPolicy) -> list[str]:
     """The prlimit command that sets the resource limits from inside.
 
     The soft limit of processor time lies below the hard one, so that the signal tells (SIGXCPU).
-    RLIMIT_DATA, not RLIMIT_AS, bounds memory: reserved but unused address space is no use of memory.
+    RLIMIT_DATA, not RLIMIT_AS, bounds memory: reserved address space is no use of memory.
     """
     cpu = [f"--cpu={policy.cpu_s}:{policy.cpu_s + 1}"] if policy.cpu_s is not None else []
     return [
@@ -101,6 +105,8 @@ def limits(policy: SandboxPolicy) -> list[str]:
 
 def command(argv: Sequence[str], runtime: Runtime) -> list[str]:
     """The instance's own command, with "python" made the runtime's interpreter."""
+    if not argv or any("\0" in word for word in argv):
+        raise ValueError("a command needs at least one word, and none with a NUL byte")
     if argv[0] == "python":
         return [runtime.python, *FLAGS, *argv[1:]]
     return list(argv)
@@ -109,7 +115,7 @@ def command(argv: Sequence[str], runtime: Runtime) -> list[str]:
 def _parents(targets: Sequence[str]) -> list[str]:
     """Folders on the way to the targets; those bubblewrap makes by itself are 0700."""
     ways = {str(parent) for target in targets for parent in PurePosixPath(target).parents}
-    return sorted(ways - {"/", "/tmp"}, key=len)  # noqa: S108 - a path inside the sandbox
+    return sorted(ways - {"/", TMP}, key=len)
 
 
 def options(policy: SandboxPolicy, shown: Sequence[Mount], sources: Sequence[str]) -> list[str]:
@@ -118,12 +124,15 @@ def options(policy: SandboxPolicy, shown: Sequence[Mount], sources: Sequence[str
     `sources[i]` is the path under which the guard offers `shown[i]`.
     """
     result = [*_BASE, "--uid", INSIDE_ID, "--gid", INSIDE_ID]
-    for name, value in environment(policy, home="/tmp").items():  # noqa: S108 - inside
+    for name, value in environment(policy, home=TMP).items():
         result += ["--setenv", name, value]
-    result += ["--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", "/tmp"]  # noqa: S108
+    result += ["--perms", "1777", "--size", str(policy.tmp_bytes), "--tmpfs", TMP]
     result += ["--perms", "1777", "--size", str(SHARED_MEMORY_BYTES), "--tmpfs", "/dev/shm"]  # noqa: S108
     for parent in _parents([mount.target for mount in shown]):
         result += ["--perms", "0755", "--dir", parent]
     for mount, source in zip(shown, sources, strict=True):
         result += ["--bind" if mount.writable else "--ro-bind", source, mount.target]
-    return [*result, "--remount-ro", "/", "--remount-ro", "/dev", "--chdir", "/tmp"]  # noqa: S108
+    result += ["--remount-ro", "/", "--remount-ro", "/dev", "--chdir", TMP]
+    if any("\0" in word for word in result):  # it would end the option and begin another
+        raise ValueError("a path or granted variable holds a NUL byte")
+    return result

@@ -1,11 +1,12 @@
 """Proves, before the first instance is started, that a sandbox really holds on this machine.
 
-The proof is a sandbox that tries to break out in a few cheap ways. A refusal names the mechanism that
-is missing and says how to get it.
+The proof is a sandbox that tries to break out in a few cheap ways. A refusal names the mechanism
+that is missing and says how to get it.
 """
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from .bubblewrap import PRLIMIT
 from .policy import ExitReason, Level, SandboxPolicy, SandboxRefused, SpawnSpec
 
 NAMESPACES = (
-    "allow unprivileged user namespaces: `sysctl user.max_user_namespaces=15000`, on Debian kernels "
+    "allow unprivileged user namespaces: `sysctl user.max_user_namespaces=15000`, on Debian "
     "also `sysctl kernel.unprivileged_userns_clone=1`; in a container start it with "
     "`--security-opt seccomp=unconfined --cap-add SYS_ADMIN`"
 )
@@ -65,7 +66,7 @@ async def prove(launch: Callable[[SpawnSpec], Awaitable[_Started]], bwrap: str |
     """Raises SandboxRefused unless the strict sandbox works here."""
     if bwrap is None:
         raise SandboxRefused("bubblewrap", "`apt-get install bubblewrap`")
-    if not Path(PRLIMIT).exists():
+    if shutil.which(PRLIMIT) is None:
         raise SandboxRefused("prlimit", "`apt-get install util-linux`")
     with tempfile.TemporaryDirectory(prefix="symphony-canary-") as folder:
         spec = SpawnSpec(

@@ -35,7 +35,7 @@ def check_range(uid_map: Path = Path("/proc/self/uid_map")) -> None:
     """Raises SandboxRefused where this (container's) root may not use the range."""
     for line in uid_map.read_text().splitlines():
         first, _, count = map(int, line.split())
-        if first <= FIRST and FIRST + COUNT <= first + count:
+        if first <= FIRST and first + count >= FIRST + COUNT:
             return
     raise SandboxRefused(
         f"user ids {FIRST} to {FIRST + COUNT - 1}",

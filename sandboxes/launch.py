@@ -14,6 +14,7 @@ from . import bubblewrap, canary, exits, staging
 from . import runtime as runtimes
 from .guard import MAX_PACKET
 from .identities import Identities, check_range
+from .job import Request
 from .link import Link, close_all
 from .policy import CODE, ExitReason, Level, SandboxRefused, SpawnSpec, places
 
@@ -99,12 +100,15 @@ class LocalProcess:
 class LocalLauncher:
     """The launcher of this machine: one guard, one canary sandbox, then any number of instances.
 
-    `start` returns as soon as the guard is ready; the canary runs meanwhile, and the first sandboxed
-    `spawn` (or `prove`) waits for it and raises SandboxRefused if sandboxes cannot be had here.
+    `start` returns as soon as the guard is ready; the canary runs meanwhile, and the first
+    sandboxed `spawn` (or `prove`) waits for it and raises SandboxRefused if there is no sandbox.
     A guard that was killed takes its instances with it; the next `spawn` starts another.
     """
 
-    def __init__(self, *, bwrap: str | None = None) -> None:
+    def __init__(self, *, bwrap: str | None = None, keep_fds: tuple[int, ...] = ()) -> None:
+        """`keep_fds` stay open in the guard, and in nothing that it starts, until it has ended
+        every instance: a lock held this way tells when the last process is gone."""
+        self._keep_fds = keep_fds
         self._bwrap = bwrap or shutil.which("bwrap")
         self._runtime = runtimes.find()
         self._root = os.geteuid() == 0
@@ -138,7 +142,7 @@ class LocalLauncher:
         if spec.policy.level is Level.MINIMAL:
             raise SandboxRefused(
                 "sandbox level minimal",
-                "not available in this version: ask for strict, or for none where you trust the code",
+                "not available in this version: ask for strict, or for none if you trust the code",
             )
         if spec.policy.level is not Level.NONE:
             await self.prove()
@@ -196,30 +200,22 @@ class LocalLauncher:
         return process
 
     def _request(self, number: int, spec: SpawnSpec, uid: int | None) -> bytes:
-        """The guard's packet; see `guard` for its form."""
+        """The guard's packet. Raises ValueError for what may not be asked."""
         command = bubblewrap.command(spec.argv, self._runtime)
-        fields: dict[str, Any] = {
-            "id": number,
-            "bwrap": self._bwrap,
-            "uid": uid,
-            "shown": [],
-            "log": str(spec.log),
-        }
-        if spec.policy.level is Level.NONE:
-            fields |= _unconfined(spec, command)
-        else:
+        request = _unconfined(number, spec, command)
+        if spec.policy.level is not Level.NONE:
             shown = bubblewrap.mounts(spec, self._runtime)
             sources = [str(mount.source) for mount in shown]
             if uid is not None:
-                fields["shown"] = [(str(m.source), m.writable) for m in shown]
+                request["shown"] = [(str(m.source), m.writable, m.own) for m in shown]
                 sources = [staging.path(str(number), i) for i in range(len(shown))]
-            fields |= {
-                "options": bubblewrap.options(spec.policy, shown, sources),
-                "command": [*bubblewrap.limits(spec.policy), *command],
-                "environment": {},
-                "folder": "/",
-            }
-        packet = json.dumps(fields).encode() + b"\n" + spec.stdin
+            request["uid"] = uid
+            request["bwrap"] = self._bwrap or "bwrap"
+            request["options"] = bubblewrap.options(spec.policy, shown, sources)
+            request["command"] = [*bubblewrap.limits(spec.policy), *command]
+            request["environment"] = {}  # the instance's is among the options
+            request["folder"] = "/"
+        packet = json.dumps(request).encode() + b"\n" + spec.stdin
         if len(packet) > MAX_PACKET:
             raise ValueError(f"spawn request of {len(packet)} bytes; the limit is {MAX_PACKET}")
         return packet
@@ -245,15 +241,20 @@ class LocalLauncher:
             self._ended(number, None, _GUARD_ENDED)
 
 
-def _unconfined(spec: SpawnSpec, command: list[str]) -> dict[str, Any]:
+def _unconfined(number: int, spec: SpawnSpec, command: list[str]) -> Request:
     """Level none: the caller's PATH and HOME, the host's paths."""
     environment = bubblewrap.environment(spec.policy, home=os.environ.get("HOME", "/"))
     environment["PATH"] = os.environ.get("PATH", environment["PATH"])
     return {
-        "options": None,
+        "id": number,
         "command": _outside(command, places(spec).code),
+        "options": None,
+        "bwrap": "",
+        "uid": None,
+        "shown": [],
         "environment": environment,
         "folder": str(spec.code or "/"),
+        "log": str(spec.log),
     }
 
 

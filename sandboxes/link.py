@@ -116,7 +116,7 @@ class Link:
         self._ending = self._loop.create_task(self._end(self._guard))
 
     async def _end(self, guard: subprocess.Popen[bytes]) -> None:
-        """Its watchdog exits when nothing below is left; only then is everything told to be gone."""
+        """Its watchdog exits when nothing below is left; only then is everything told gone."""
         await self._loop.run_in_executor(None, guard.wait)
         if not self._ready.done():
             with contextlib.suppress(asyncio.InvalidStateError):

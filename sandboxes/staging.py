@@ -1,7 +1,7 @@
 """Makes host paths reachable for a dropped uid: the guard's private mounts (root only).
 
-The guard leaves the host's mount namespace (nothing done here is seen outside, and all of it is gone
-when the guard ends) and clones each wanted path below a tmpfs of its own. The clone is mounted
+The guard leaves the host's mount namespace (nothing done here is seen outside, and all of it is
+gone when the guard ends) and clones each wanted path below a tmpfs of its own. The clone is mounted
 with an id mapping, so that what the owner owns outside, the dropped uid owns inside, and the other
 way round for files made there. open_tree(2), mount_setattr(2), move_mount(2), user_namespaces(7).
 """
@@ -46,7 +46,7 @@ def _syscall(what: str, number: int, *arguments: object) -> int:
 
 
 def enter() -> None:
-    """Moves this (single-threaded) process into a mount namespace of its own with an empty stage."""
+    """Moves this single-threaded process into its own mount namespace, with an empty stage."""
     _check(_libc.unshare(_CLONE_NEWNS), "unshare mount namespace")
     _check(_libc.mount(None, b"/", None, _MS_REC | _MS_SLAVE, None), "make / a slave")
     flags = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
@@ -76,6 +76,14 @@ def _mapping(owner: tuple[int, int], uid: int) -> int:
         os.close(ready_w)
 
 
+def _cannot_map(source: str) -> OSError:
+    return OSError(
+        errno.EOPNOTSUPP,
+        f"the file system of {source} cannot map owners: what an instance writes must lie on ext4, "
+        "xfs or btrfs, or on tmpfs from kernel 6.3 on",
+    )
+
+
 def path(name: str, index: int) -> str:
     """Where the stage called `name` shows its path number `index`."""
     return f"{STAGE}/{name}/{index}"
@@ -91,7 +99,7 @@ class Stage:
         self._mappings: dict[tuple[int, int], int] = {}
         self._folder.mkdir(mode=0o711)
 
-    def add(self, index: int, source: str, *, writable: bool) -> None:
+    def add(self, index: int, source: str, *, writable: bool, own: bool) -> None:
         """Clones `source` (followed through symbolic links) to `path(name, index)`."""
         clone = _syscall(
             f"open {source}",
@@ -101,7 +109,7 @@ class Stage:
             ctypes.c_uint(_OPEN_TREE_CLONE | os.O_CLOEXEC),
         )
         try:
-            self._restrict(clone, source, writable=writable)
+            self._restrict(clone, source, writable=writable, own=own)
             place = Path(path(self._folder.name, index))
             if stat.S_ISDIR(os.fstat(clone).st_mode):
                 place.mkdir(mode=0o711)
@@ -120,7 +128,7 @@ class Stage:
         finally:
             os.close(clone)
 
-    def _restrict(self, clone: int, source: str, *, writable: bool) -> None:
+    def _restrict(self, clone: int, source: str, *, writable: bool, own: bool) -> None:
         flags = _ATTR_NOSUID | _ATTR_NODEV | (0 if writable else _ATTR_RDONLY)
         status = os.fstat(clone)
         owner = (status.st_uid, status.st_gid)
@@ -131,22 +139,18 @@ class Stage:
         except OSError as fault:
             if fault.errno not in _NO_IDMAP:
                 raise
-            # The file system cannot map ids. Reading goes by the files' own modes then; a socket
-            # and a writable folder must belong to the instance, which is done only to an empty one.
-            self._own(clone, source, status, writable=writable)
+            # The file system cannot map ids. Reading goes by the files' own modes then; what is the
+            # instance's own is given to it; a user's folder does not change hands.
+            if own:
+                self._give(clone, source)
+            elif writable:
+                raise _cannot_map(source) from fault
             _set_attributes(clone, source, flags, 0)
 
-    def _own(self, clone: int, source: str, status: os.stat_result, *, writable: bool) -> None:
-        socket = stat.S_ISSOCK(status.st_mode)
-        if not socket and not writable:
-            return
-        here = f"/proc/self/fd/{clone}"
-        if not socket and (not stat.S_ISDIR(status.st_mode) or os.listdir(here)):  # noqa: PTH208
-            raise OSError(
-                errno.EOPNOTSUPP,
-                f"the file system of {source} cannot map owners (kernel too old for it): "
-                "a folder to be written must lie on ext4, xfs or btrfs, or be empty",
-            )
+    def _give(self, clone: int, source: str) -> None:
+        here = Path(f"/proc/self/fd/{clone}")
+        if here.is_dir() and any(here.iterdir()):
+            raise _cannot_map(source)
         os.chown(here, self._uid, self._uid)
 
     def mapped(self) -> None:

@@ -2,6 +2,7 @@
 
 `strict/cold` and `standard/cold` start a player in a fresh sandbox, `bare` starts the same program
 with the same interpreter by a plain subprocess. Rounds alternate; medians; one warm-up round each.
+The first message is the SDK's hello.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import secrets
 import statistics
 import subprocess
 import tempfile
@@ -16,22 +18,20 @@ import time
 from pathlib import Path
 
 import zmq
-from symphony.sandboxes import Level, LocalLauncher, SandboxPolicy, SpawnSpec
+
+from symphony.bus.ticket import Ticket
+from symphony.sandboxes import Level, LocalLauncher, SandboxPolicy, SpawnSpec, bubblewrap
 from symphony.sandboxes.runtime import FLAGS, find
 
 SANDBOXED = {"strict/cold": Level.STRICT, "standard/cold": Level.STANDARD}
 TIMEOUT_MS = 20_000
 
-# What an SDK player does until its hello: read the ticket, import, connect, send.
 PLAYER = """
-import json, sys
-ticket = json.loads(sys.stdin.buffer.read())
-import msgspec, zmq
-socket = zmq.Context().socket(zmq.DEALER)
-socket.setsockopt(zmq.ROUTING_ID, bytes.fromhex(ticket["identity"]))
-socket.connect(ticket["endpoint"])
-socket.send_multipart([msgspec.msgpack.encode([1, 1, None, 0, 0, None]), b""])
-socket.recv()
+from symphony.bus.extension import Extension
+ext = Extension()
+@ext.provides("bench.noop/1")
+def noop(ctx) -> None: ...
+ext.run()
 """
 
 
@@ -54,9 +54,9 @@ class Bench:
         hub.bind(f"ipc://{path}")
         return hub, path
 
-    @staticmethod
-    def _ticket(endpoint: str) -> bytes:
-        return json.dumps({"endpoint": endpoint, "identity": "00" * 15 + "01"}).encode()
+    def _ticket(self, endpoint: str) -> bytes:
+        folder = str(self._folder)
+        return Ticket(1, endpoint, secrets.token_hex(16), "bench", folder, folder).to_json()
 
     @staticmethod
     def _first_message(hub: zmq.Socket[bytes], begun: float) -> float:
@@ -88,9 +88,10 @@ class Bench:
 
     def bare(self) -> float:
         hub, path = self._hub()
+        environment = bubblewrap.environment(SandboxPolicy(), home=str(self._folder))
         argv = [find().python, *FLAGS, str(self._code / "main.py")]
         begun = time.perf_counter()
-        with subprocess.Popen(argv, stdin=subprocess.PIPE) as process:
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, env=environment) as process:
             assert process.stdin is not None  # noqa: S101 - it was asked for
             process.stdin.write(self._ticket(f"ipc://{path}"))
             process.stdin.close()

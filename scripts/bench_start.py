@@ -25,23 +25,24 @@ BARE = [sys.executable, "-I", "-c", "print('ready', flush=True); input()"]
 
 
 @contextmanager
-def started(command: list[str]) -> Iterator[tuple[psutil.Popen, float]]:
+def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], float]]:
     """The process once it has written its first line, and the milliseconds until then."""
     begun = time.perf_counter()
-    process = psutil.Popen(
+    process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+    assert process.stdout is not None
     try:
         heard, _, _ = select.select([process.stdout], [], [], READY_S)
         line = process.stdout.readline() if heard else ""
         spent = (time.perf_counter() - begun) * 1000
         if "ready" not in line:
             process.kill()
-            sys.exit(f"error: {command[0]} did not get ready: {process.communicate()[1]}")
+            sys.exit(f"error: {' '.join(command)} did not get ready\n{process.communicate()[1]}")
         yield process, spent
     finally:
         process.terminate()
-        process.communicate(timeout=READY_S)
+        process.wait(timeout=READY_S)
 
 
 def serve(home: Path) -> list[str]:
@@ -56,7 +57,7 @@ def cold(command: list[str]) -> float:
 def idle_rss(command: list[str]) -> float:
     with started(command) as (process, _):
         time.sleep(SETTLE_S)
-        return float(process.memory_info().rss) / 2**20
+        return float(psutil.Process(process.pid).memory_info().rss) / 2**20
 
 
 def measure(home: Path, rounds: int) -> list[Result]:

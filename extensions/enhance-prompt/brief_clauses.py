@@ -164,7 +164,7 @@ def _is_object(words: list[str], index: int) -> bool:
     as_list = following in ("", ",", "and", "or", ")", ":")
     first = vocabulary.lemma(words[0]) if words else None
     after_with = any(w.lower() in ("with", "by", "has", "have", "including", ":", "(") for w in words[:index])
-    both = words[index].lower() in ("note", "book", "record", "place", "order", "plan", "post", "issue", "label", "report", "count", "total", "cost", "rate", "tag", "set", "list", "address", "open", "view", "loan", "average", "store")
+    both = words[index].lower() in ("note", "book", "record", "place", "order", "plan", "post", "issue", "label", "report", "count", "total", "cost", "rate", "tag", "list", "address", "email", "e-mail", "load", "share", "open", "view", "loan", "average", "store")
     return both and (after_with or (as_list and first != words[index].lower() and following not in ("and", "or", ",")))
 
 

@@ -26,6 +26,7 @@ _FOR_EACH = re.compile(
 _KEEP_OF = re.compile(rf"\b{_KEEP}s?\s+(?P<list>.+?)\s+(?:of|for|about)\s+(?:each|every|all)\s+(?P<noun>[\w'-]+(?: [\w'-]+)?)$", re.IGNORECASE)
 _COLON = re.compile(r"^(?:an? |the |each |every )?(?P<noun>[\w'-]+(?: [\w'-]+){0,1})(?: (?:fields|data|details|record|info))?\s*(?::|\s[-–—=]\s|\s\()\s*(?P<list>.+?)\)?$", re.IGNORECASE)
 _WITH = re.compile(r"^\s*[:(]|\b(?:with|including|having|giving|by entering|by giving|and (?:its|their|his|her)|namely|containing|consisting of)\b:?", re.IGNORECASE)
+_ON_A = re.compile(r"\b(?:on|at)\b(?= (?:an? |the )?(?:date|time|day)\b)", re.IGNORECASE)
 _NOT_THINGS = frozenset(
     "data report statistics statistic result overview everything anything thing something information system app application way tool"
     " file program record command list number time copy history detail change item_list csv json pdf excel summary dashboard use user_interface"
@@ -137,7 +138,7 @@ def _from_clause(entities: dict[str, Entity], clause: Clause, *, strong: bool) -
     phrase, rest = noun_phrase(list(clause.words))
     if not phrase or not clause.asked or (strong and clause.op not in _STRONG):
         return
-    if not strong and (clause.op not in ("list", "search", "count", "status", "tag", "return", "sort", "import", "increase", "decrease") or not is_plural(phrase[-1]) or clause.verb == "print"):
+    if not strong and (clause.op not in ("list", "search", "count", "status", "tag", "return", "sort", "increase", "decrease") or not is_plural(phrase[-1]) or clause.verb == "print"):
         return
     owner = _owner(entities, rest) if clause.op in ("create", "update", "delete") else None
     if owner and (clause.verb in _SETTERS or clause.op != "create") and entity_of(entities, phrase) is None:
@@ -150,7 +151,7 @@ def _from_clause(entities: dict[str, Entity], clause: Clause, *, strong: bool) -
             elif field:
                 entities[owner].add(Field(field.name, field.type, True))
         return
-    if clause.op == "update" and (owner or brief_fields.hinted_type(identifier(" ".join(phrase))) != "text"):
+    if (clause.op in ("update", "status") or not strong) and (owner or brief_fields.hinted_type(identifier(" ".join(phrase))) != "text"):
         return
     if not strong and clause.op == "list" and len(phrase) > 2:
         return
@@ -183,10 +184,10 @@ def _create_fields(entities: dict[str, Entity], clause: Clause) -> None:
     parts = _WITH.split(text, maxsplit=1)
     known = frozenset(entities)
     if len(parts) == 2:
-        for one in brief_fields.parse(parts[1].strip(" :()"), known):
+        for one in brief_fields.parse(_ON_A.sub(",", parts[1].strip(" :()")), known):
             if one.name != name and len(one.name) > 1:
                 entities[name].add(one)
-    for part in re.split(r"\b(?:for|on|at|by|to|under|in|from|with|and)\b|,", parts[0]):
+    for part in re.split(r"\b(?:for|of|on|at|by|to|under|in|from|with|and)\b|,", parts[0]):
         found = brief_fields.parse_one(part, known) if part.strip() else None
         if found and found.name != name and (found.type != "text" or found.name in known):
             entities[name].add(found)

@@ -10,7 +10,7 @@ from brief_words import TYPE_HINTS, TYPE_WORDS
 
 _RESERVED = frozenset(("id", "db", "self", "today", "help"))
 _LEAD = re.compile(
-    r"^(?:(?:a|an|the|its|their|his|her|my|our|your|also|and|or|plus|maybe|perhaps|some|any|one or more|zero or more|"
+    r"^(?:(?:a|an|the|by|of|for|on|at|to|in|list of|set of|its|their|his|her|my|our|your|also|and|or|plus|maybe|perhaps|some|any|one or more|zero or more|"
     r"at least|of course|sometimes|usually|always|current|own|full|unique|required|mandatory|optional|optionally|"
     r"possibly|(?:it|they|we) (?:has|have)|has|have|with|is|are|each|every|which|that)\s+)+",
     re.IGNORECASE,
@@ -62,6 +62,10 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
     lowered = f"{name_part} {note}".lower()
     optional = bool(re.search(r"\b(?:optional(?:ly)?|maybe|perhaps|possibly|sometimes|may be (?:empty|blank)|if (?:any|known))\b", lowered))
     unique = bool(re.search(r"\bunique\b", lowered))
+    unit = re.search(r"\s+in (minutes|hours|days|weeks|seconds|grams|pages|euros?|dollars|kg|km|cm)$", name_part.strip(), re.IGNORECASE)
+    if unit:
+        name_part = name_part.strip()[: unit.start()]
+        note = f"{note}, in {unit[1].lower()}".strip(", ")
     alternatives = re.match(r"^(?:a |an |the )?((?:[\w-]+, ?)*[\w-]+ or [\w-]+) ([\w-]+)$", name_part, re.IGNORECASE)
     if alternatives:
         name_part, note = alternatives[2], f"{note}, {alternatives[1]}"
@@ -74,7 +78,7 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
         name_part = f"{when[1]} date" if when[1] else "date"
     name_part = _CUT.sub("", _LEAD.sub("", name_part.strip()))
     name_part = re.sub(r"\b(?:optional|unique|required)\b", "", name_part, flags=re.IGNORECASE)
-    if re.search(r"\b(?:that'?s|enough|etc|stuff|things|such|so on|more)\b", name_part, re.IGNORECASE):
+    if re.search(r"\b(?:that'?s|enough|etc|stuff|things|such|so on|more|itself|themselves|himself|herself)\b", name_part, re.IGNORECASE):
         return None
     if len(name_part.split()) > 4 or not name_part.strip():
         return None
@@ -110,9 +114,9 @@ def _stated_type(note: str) -> str | None:
         if words.startswith(("in ", "yyyy", "iso")):
             if "yyyy" in words or "iso" in words:
                 return "date"
-            if last[0] in ("euro", "euros", "dollars", "kg", "km", "pounds"):
+            if last[0] in ("euro", "euros", "dollars", "kg", "km", "cm", "pounds"):
                 return "decimal"
-            if last[0] in ("minutes", "hours", "days", "seconds", "pages", "grams"):
+            if last[0] in ("minutes", "hours", "days", "weeks", "seconds", "pages", "grams"):
                 return "integer"
     if re.search(r"\b(?:\d+ ?(?:to|-|–) ?\d+)\b", note):
         return "integer"

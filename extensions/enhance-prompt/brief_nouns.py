@@ -50,7 +50,7 @@ def singular(word: str) -> str:
 @cache
 def plural(name: str) -> str:
     """The plural of an identifier: gym_member → gym_members."""
-    head, _, last = name.rpartition("_")
+    head, _, last = name.rstrip("_").rpartition("_")
     if last in ("data", "series", "species", "news"):
         return name + "_entries"
     many = str(_engine().plural_noun(last) or last + "s").lower() if last.isalpha() else last + "s"

@@ -16,7 +16,7 @@ from brief_model import Entity, Field, Requirement, Specification
 from brief_nouns import identifier, is_plural, noun_phrase, plural, singular
 
 _RANGE = re.compile(r"\b(?:today|tomorrow|yesterday|this (?:week|month|year)|next (?:\d+ )?(?:week|month|day)s?|for (?:a|the|one) (?:given |certain |particular |specific )?(?:day|date|week|month)|"
-                    r"between|upcoming|on (?:a|any|the) (?:given |certain |particular |specific )?(?:day|date)|by date|last (?:\d+ )?(?:week|month|day)s?|in the next|period|date range|of (?:a|the) (?:day|week|month))\b")  # fmt: skip
+                    r"between|by (?:day|week|month|year)|upcoming|on (?:a|any|the) (?:given |certain |particular |specific )?(?:day|date)|by date|last (?:\d+ )?(?:week|month|day)s?|in the next|period|date range|of (?:a|the) (?:day|week|month))\b")  # fmt: skip
 _BY = re.compile(r"\b(?:filter(?:ed|ing)?|search(?:ed|able|ing)?|find|by|on|using|in|for|of (?:a|one) (?:given|certain))\s+(?:(?:its|their|the|a|any)\s+)?(.+)$")
 _SORT = re.compile(r"\b(?:sort(?:ed|ing)?|order(?:ed|ing)?|rank(?:ed)?)(?: \w+)?? (?:by|on)\s+(?:(?:its|their|the)\s+)?([\w -]+)")
 _GROUP = re.compile(r"\b(?:per|by|for each|in each|of each|for every|grouped by|each)\s+(?:(?:the|its|their)\s+)?([\w-]+(?: [\w-]+)?)")
@@ -42,8 +42,29 @@ def requirement(spec: Specification, clause: Clause, text: str, line: int) -> Re
         made.noun = entity.name
     if entity is None:
         return _as_gap(made, clause)
-    fits = _DETAILS[clause.op](spec, entity, made, phrase, rest, tail)
+    if clause.verb in ("book", "reserve") and entity.stated and entity.name not in _BOOKINGS:
+        entity = _booking(spec, entity, made)
+    if clause.op == "list" and phrase and phrase[0] in ("total", "sum", "average"):
+        made.verb = "sum"
+    elif clause.op == "list" and re.match(r"(?:the )?(?:total )?number of\b", tail):
+        made.verb = "count"
+    fits = _DETAILS[made.verb if made.verb in _DETAILS else clause.op](spec, entity, made, phrase, rest, tail)
     return made if fits else _as_gap(made, clause)
+
+
+_BOOKINGS = frozenset("appointment booking reservation visit session meeting slot order ticket table_booking".split())
+
+
+def _booking(spec: Specification, entity: Entity, made: Requirement) -> Entity:
+    """Who books a thing that has a life of its own makes a booking, not another such thing."""
+    booking = spec.entities.setdefault("booking", Entity("booking", "bookings"))
+    booking.stated = True
+    booking.add(Field(entity.name, f"ref({entity.name})"))
+    people = [n for n in spec.entities if n in vocabulary.ACTORS and n != entity.name]
+    who = made.actor if made.actor in spec.entities else people[0] if people else None
+    booking.add(Field(who or "booked_by", f"ref({who})" if who else "text"))
+    made.noun = "booking"
+    return booking
 
 
 def _as_gap(made: Requirement, clause: Clause) -> Requirement:
@@ -85,6 +106,10 @@ def _target(spec: Specification, phrase: list[str], rest: list[str], clause: Cla
         return spec.requirements[-1].noun if spec.requirements[-1].noun in spec.entities else None
     if name is None and "stock" in (*phrase, *words):
         return next((e.name for e in spec.entities.values() if _stock(e)), None)
+    spoken = spec.requirements[-1].noun if spec.requirements and spec.requirements[-1].noun in spec.entities else None
+    flag = bool(phrase) and brief_fields.hinted_type(singular(phrase[-1])) == "boolean"
+    if name is None and spoken and ((phrase and phrase[0] in ("total", "sum", "average")) or (clause.op == "status" and flag)):
+        return spoken
     if name is None and clause.op in ("search", "list", "sort", "update", "sum", "count", "report", "increase", "decrease"):
         for entity in spec.entities.values():
             if phrase and _match(entity, " ".join(phrase)):
@@ -113,7 +138,7 @@ def _fields_in(entity: Entity, text: str, add: bool = False) -> list[Field]:
     for part in brief_fields.split_list(re.sub(r"\s+(?:or|and/or)\s+", ", ", text)):
         part = re.sub(r"\b(?:sorted|ordered|when|so|that|which|from|of|for|in)\b.*$", "", part).strip()
         known = _match(entity, part) if part else None
-        if known is None and add and part and len(part.split()) <= 3:
+        if known is None and add and part and len(part.split()) <= 3 and not re.search(r"\b(?:day|week|month|year)s?$", part):
             new = brief_fields.parse_one(part)
             known = entity.add(Field(new.name, new.type, True)) if new and new.name != entity.name else None
         if known and known not in found:
@@ -162,7 +187,9 @@ def _list(spec: Specification, entity: Entity, made: Requirement, phrase: list[s
     if re.search(r"\bhow (?:many|much)\b", tail) and "stock" not in tail:
         made.verb = "count"
         return _count(spec, entity, made, phrase, rest, tail)
-    if not phrase or (not is_plural(phrase[-1]) and re.match(r"(?:the |all )?(?:an? |one |single|details|detail|info|full|the )", tail)
+    if not phrase and re.match(r"(?:who|what|whether|where|how|if)\b", tail):
+        return False
+    if (not phrase and not re.search(r"\bby\b", tail)) or (phrase and not is_plural(phrase[-1]) and re.match(r"(?:the |all )?(?:an? |one |single|details|detail|info|full|the )", tail)
                       and entity_of(spec.entities, phrase) == entity.name and not re.search(r"\b(?:list|all|overview|history|schedule)\b", tail)):  # fmt: skip
         made.verb = "show"
         return True
@@ -188,9 +215,9 @@ def _list(spec: Specification, entity: Entity, made: Requirement, phrase: list[s
         found = _fields_in(target, sort[1], add=True)
         details += [f"@sort={found[0].name}"] if found else []
         tail = tail[: sort.start()]
-    if by := re.search(r"\b(?:by|with|in|for|of|from|filtered by)\s+(?:(?:a|an|the|one|each|its|their|given|certain|particular|specific|same)\s+)*(.+)$", tail):
+    if by := re.search(r"\b(?:by|per|with|in|for|of|from|filtered by)\s+(?:(?:a|an|the|one|each|its|their|given|certain|particular|specific|same)\s+)*(.+)$", tail):
         known = {d.split("=")[0].split("<")[0] for d in details} | {d.split("=")[-1] for d in details}
-        explicit = made.word == "filter" or re.search(r"\bby\b", tail)
+        explicit = made.word == "filter" or re.search(r"\b(?:by|per)\b", tail)
         for one in _fields_in(target, by[1], add=bool(explicit) and not _RANGE.search(tail)):
             if one.name not in known:
                 details.append(one.name)
@@ -230,6 +257,9 @@ def _update(spec: Specification, entity: Entity, made: Requirement, phrase: list
         made.verb, made.details = "status", [set_state(entity, to[1])]
         return True
     names: list[Field] = []
+    if made.word == "rate":
+        made.details = [entity.add(Field("rating", "integer", True)).name]
+        return True
     if entity_of(spec.entities, phrase) != entity.name and phrase:
         named = re.sub(r"\b(?:of|for|on|in)\b.*$", "", tail)
         names = _fields_in(entity, named if re.search(r",| and | or ", named) else " ".join(phrase), add=True)
@@ -245,6 +275,11 @@ def _update(spec: Specification, entity: Entity, made: Requirement, phrase: list
 
 
 def _status(spec: Specification, entity: Entity, made: Requirement, phrase: list[str], rest: list[str], tail: str) -> bool:
+    flag = singular(phrase[-1]) if phrase else ""
+    if brief_fields.hinted_type(flag) == "boolean" and flag not in vocabulary.STATES:
+        entity.add(Field(flag, "boolean"))
+        made.details = [f"{flag}=true"]
+        return True
     state = vocabulary.past(made.word)
     if made.word in ("mark", "flag", "set"):
         to = re.search(r"\b(?:as|to)\s+(?:being\s+|a\s+)?([\w-]+)", tail) or re.search(r"\b(" + "|".join(vocabulary.STATES) + r")\b", tail)
@@ -271,6 +306,8 @@ def _search(spec: Specification, entity: Entity, made: Requirement, phrase: list
 def _count(spec: Specification, entity: Entity, made: Requirement, phrase: list[str], rest: list[str], tail: str) -> bool:
     group = _GROUP.search(tail)
     fields = _fields_in(entity, group[1], add=True) if group else []
+    if group and not fields:
+        return False
     made.details = _state_filter(spec, entity, set(re.findall(r"[\w-]+", tail)))
     made.details += [f"@group={fields[0].name}"] if fields else []
     return True
@@ -292,6 +329,8 @@ def _sum(spec: Specification, entity: Entity, made: Requirement, phrase: list[st
         made.details.append("@average=true")
     group = _GROUP.search(tail)
     fields = _fields_in(entity, group[1]) if group else []
+    if group and not fields:
+        return False
     made.details += [f"@group={fields[0].name}"] if fields and fields[0].name not in made.details else []
     return True
 
@@ -352,7 +391,7 @@ def _return(spec: Specification, entity: Entity, made: Requirement, phrase: list
 def _assign(spec: Specification, entity: Entity, made: Requirement, phrase: list[str], rest: list[str], tail: str) -> bool:
     to = noun_phrase(rest[1:])[0] if rest and rest[0].lower() in ("to", "with") else []
     other = entity_of(spec.entities, to) if to else None
-    name = other if other and other != entity.name else identifier(singular(to[-1])) if to else "assignee"
+    name = other if other and other != entity.name else identifier(singular(to[-1])) if to and to[-1] not in ("themselves", "themself", "himself", "herself", "someone") else "assignee"
     if other and entity_of(spec.entities, phrase) is None:
         field = brief_fields.parse_one(" ".join(phrase))
         name, entity, other = (field.name if field else "assignee"), spec.entities[other], None

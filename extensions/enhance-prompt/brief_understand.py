@@ -19,6 +19,7 @@ _QUALITIES = (
     ("persistence", r"\b(?:sqlite|persist\w*|survives?|restart\w*|local file|one file|single file|database file|saved? (?:to|on) disk|not lose|lose (?:any )?data|stored (?:locally|in a file))\b"),
     ("python", r"\b(?:in python|python (?:3|package)|installable|pip install)\b"),
 )
+_WHOLE = re.compile(r"\b(?:want|need|like|looking for|build|make|create)s?(?: us| me| to have)? an? [\w -]*(?:tool|app|application|program|system|tracker|book|manager|software|diary|planner|solution|list|database)\b", re.IGNORECASE)
 _DESCRIPTION = re.compile(
     r"^(?:(?:also|and|plus|for),? )?(?P<noun>(?:an? |the |each |every |all )?[\w'-]+(?: [\w'-]+)?)\s*"
     r"(?:has\b|have (?!to\b)|consists? of|contains?|includes?|:|\(|,|-\s)",
@@ -96,7 +97,7 @@ def _take(spec: Specification, s: Statement) -> None:
         for one in _expand(clause):
             _add(spec, requirement(spec, one, text, s.line), text)
     if not asked and not stated:
-        if s.section in ("features", "quality") and s.is_item or (_ASKING.search(text) and s.section not in ("goal", "users")):
+        if s.section in ("features", "quality") and s.is_item or (_ASKING.search(text) and s.section not in ("goal", "users") and not _WHOLE.search(text)):
             _add(spec, _gap(text, s), text)
         else:
             spec.context.append(text)
@@ -138,13 +139,13 @@ def _borrowed_fields(spec: Specification) -> None:
     for entity in spec.entities.values():
         if not entity.fields:
             entity.add(Field("name", "text"))
-            spec.assumptions.append(f"A {_say(entity.name)} has a name; the brief names no fields for it.")
+            spec.assumptions.append(f"{_a(entity).capitalize()} has a name; the brief names no fields for it.")
         elif all(f.type in ("boolean", "decimal", "integer", "list") or f.type.startswith("choice") for f in entity.fields):
             entity.fields.insert(0, Field("name", "text"))
-            spec.assumptions.append(f"A {_say(entity.name)} also has a name, to tell one from another.")
+            spec.assumptions.append(f"{_a(entity).capitalize()} also has a name, to tell one from another.")
         elif all(f.type in ("date", "datetime", "boolean", "list") or f.type.startswith("choice") or f.optional for f in entity.fields) and not any(f.name in ("name", "title", "description") for f in entity.fields) and not any(f.type.startswith("ref") for f in entity.fields):
             entity.fields.insert(0, Field("title", "text"))
-            spec.assumptions.append(f"A {_say(entity.name)} also has a title, to tell one from another.")
+            spec.assumptions.append(f"{_a(entity).capitalize()} also has a title, to tell one from another.")
         for one in entity.fields:
             if one.type in ("integer", "decimal") and one.name in ("quantity", "stock", "price") and one.minimum is None:
                 one.minimum = 0
@@ -155,10 +156,9 @@ def _imply(spec: Specification) -> None:
     for entity in list(spec.entities.values()):
         has = {r.verb for r in spec.requirements if r.noun == entity.name and not (r.verb == "list" and r.details)}
         lent = entity.name == "loan" and any(r.verb == "lend" for r in spec.requirements)
-        say = _say(entity.name)
         if "create" not in has and not lent:
-            spec.requirements.append(Requirement(f"Add a {say}", "user", "create", entity.name, priority="should", word="add"))
-            spec.assumptions.append(f"A {say} can be added, although the brief does not say so.")
+            spec.requirements.append(Requirement(f"Add {_a(entity)}", "user", "create", entity.name, priority="should", word="add"))
+            spec.assumptions.append(f"{_a(entity).capitalize()} can be added, although the brief does not say so.")
         if "list" not in has:
             spec.requirements.append(Requirement(f"List the {_say(entity.plural)}", "user", "list", entity.name, priority="should", word="list"))
             spec.assumptions.append(f"The {_say(entity.plural)} can be listed, although the brief does not say so.")
@@ -182,7 +182,7 @@ def _finish(spec: Specification) -> None:
     spec.users = spec.users or ["user"]
     for entity in spec.entities.values():
         if not entity.stated:
-            spec.questions.append(f"Which fields does a {_say(entity.name)} have? Assumed: {', '.join(_say(f.name) for f in entity.fields)}.")
+            spec.questions.append(f"Which fields does {_a(entity)} have? Assumed: {', '.join(_say(f.name) for f in entity.fields)}.")
         spec.questions += [f"What are the possible values of the {_say(f.name)} of a {_say(entity.name)}? Any text is accepted for now."
                            for f in entity.fields if f.name in ("status", "priority", "type", "kind", "state") and f.type == "text"]  # fmt: skip
     if not spec.requirements:
@@ -217,6 +217,10 @@ def _goal(spec: Specification, title: str, found: list[Statement]) -> str:
         stated = [s.text for s in found if s.section == "prose" and not s.is_item and len(s.text.split()) > 4][:2]
     text = " ".join(stated) or title
     return text if len(text) <= 600 else text[:597] + "…"
+
+
+def _a(entity: Entity) -> str:
+    return f"{'an' if entity.name[0] in 'aeiou' else 'a'} {_say(entity.name)}"
 
 
 def _say(name: str) -> str:

@@ -15,7 +15,7 @@ OPERATIONS: dict[str, str] = {
     " jot reserve build",
     "list": "list view see browse display show print overview look get check review filter",
     "update": "update edit change modify rename set correct adjust reschedule move postpone amend revise"
-    " extend renew alter fix replace",
+    " extend renew alter fix replace rate",
     "status": "complete finish close cancel archive approve reject pay confirm start stop reopen activate"
     " deactivate ship deliver accept decline mark resolve publish suspend freeze block tick flag"
     " unpublish retire settle fulfil dispatch pause resume",
@@ -113,7 +113,7 @@ STATES = (
 OVERDUE = frozenset("overdue late expired past-due lapsed".split())
 UNFINISHED = frozenset("unfinished incomplete outstanding current undone remaining unresolved pending".split())
 PAST = {
-    "pay": "paid", "ship": "shipped", "stop": "stopped", "check-in": "checked-in", "tick": "done",
+    "pay": "paid", "ship": "shipped", "stop": "stopped", "check-in": "checked-in", "tick": "done", "freeze": "frozen",
     "complete": "completed", "cancel": "cancelled", "reopen": "open", "settle": "settled", "flag": "flagged",
     "fulfil": "fulfilled", "resume": "active", "activate": "active", "deactivate": "inactive",
 }  # fmt: skip

@@ -20,7 +20,7 @@ class UnreadableBacklog(Exception):
     """The text is no backlog."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Attribute:
     name: str
     kind: str
@@ -65,7 +65,7 @@ class Attribute:
         return "--" + self.column.strip("_").replace("_", "-")
 
 
-@dataclass
+@dataclass(eq=False)
 class Thing:
     name: str
     plural: str
@@ -88,7 +88,7 @@ class Thing:
         return [a for a in self.attributes if a.kind == "ref"]
 
 
-@dataclass
+@dataclass(eq=False)
 class Feature:
     id: str
     text: str
@@ -132,7 +132,7 @@ class Feature:
         return self.command.replace("-", "_")
 
 
-@dataclass
+@dataclass(eq=False)
 class Plan:
     title: str
     goal: str

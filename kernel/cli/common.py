@@ -20,7 +20,7 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError
 from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import Level, SandboxRefused
 
-from ..errors import ExitCode, SymphonyError, exit_code_of
+from ..errors import ExitCode, SymphonyError, from_bus
 from ..places import Places
 
 HomeOption = Annotated[
@@ -55,7 +55,7 @@ def execute(app: typer.Typer, program: str) -> int:
     """Runs a command line; every outcome becomes an exit code and a clear message."""
     arguments = sys.argv[1:]
     try:
-        app(arguments, prog_name=program, standalone_mode=False)
+        code = app(arguments, prog_name=program, standalone_mode=False)
     except typer.Exit as done:
         return int(done.exit_code)
     except NoArgsIsHelpError as error:
@@ -76,7 +76,7 @@ def execute(app: typer.Typer, program: str) -> int:
         return ExitCode.DONE
     except Exception as error:  # the outermost place: nothing may end in a traceback
         return _report(as_symphony_error(error), arguments)
-    return ExitCode.DONE
+    return int(code or ExitCode.DONE)
 
 
 def as_symphony_error(error: Exception) -> SymphonyError:
@@ -105,25 +105,17 @@ def as_symphony_error(error: Exception) -> SymphonyError:
             return _bug(error)
 
 
-def from_bus(error: BusError) -> SymphonyError:
-    """A bus error as one of a command."""
-    return SymphonyError(
-        exit_code_of(error.code),
-        error.message,
-        where=error.where,
-        help=error.help,
-        fault=error.fault,
-        name=error.code,
-    )
-
-
 def run_async(work: Coroutine[Any, Any, int]) -> int:
     """Runs a coroutine on a fresh loop."""
     return asyncio.run(work)
 
 
+_home: list[Path | None] = [None]  # of this command line: where a report of a bug goes
+
+
 def find_places(home: Path | None) -> Places:
     """The places of this command line."""
+    _home[0] = home
     return Places.find(home, os.environ)
 
 
@@ -166,7 +158,7 @@ def _bug(error: Exception) -> SymphonyError:
     report = "".join(traceback.format_exception(error))
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
     try:
-        folder = Places.find(None, os.environ).reports
+        folder = Places.find(_home[0], os.environ).reports
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / f"{stamp}-{os.getpid()}.txt"
         path.write_text(report)

@@ -33,7 +33,7 @@ def console_client(places: Places) -> Client:
     try:
         ticket = Ticket.from_json(places.console.read_bytes())
         if lock_holder(places) is None:
-            raise FileNotFoundError
+            raise FileNotFoundError  # noqa: TRY301 - one answer for both
     except FileNotFoundError:
         raise SymphonyError(
             ExitCode.UNAVAILABLE,

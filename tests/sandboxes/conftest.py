@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from symphony.sandboxes import ExitReason, LocalLauncher, SandboxPolicy, SpawnSpec
 
 

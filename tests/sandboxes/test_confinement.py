@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from symphony.sandboxes import SandboxPolicy
 
 
@@ -282,7 +283,8 @@ def files():
     except OSError as fault: return fault.errno
 def size(n):
     with open('/tmp/big', 'wb') as f: f.write(bytes(n))
-report([memory(), len(bytearray(50 << 20)), files(), attempt(size, 2 << 20), attempt(size, 1 << 20)])
+fits = len(bytearray(50 << 20))
+report([memory(), fits, files(), attempt(size, 2 << 20), attempt(size, 1 << 20)])
 """
     policy = SandboxPolicy(memory_bytes=128 << 20, open_files=64, file_bytes=1 << 20)
     refused, fine, files, too_big, fits = sandboxes.probe(source, policy=policy)

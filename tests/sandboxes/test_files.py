@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from symphony.sandboxes import Bind, Level, SandboxPolicy
 
 
@@ -209,7 +210,8 @@ async def main():
     try:
         log = Path({str(private)!r}, "log")
         source = "import sys, symphony.sandboxes.policy as p; print(sys.prefix, p.__name__)"
-        spec = SpawnSpec(instance="x", argv=("python", "-c", source), policy=SandboxPolicy(), log=log)
+        argv = ("python", "-c", source)
+        spec = SpawnSpec(instance="x", argv=argv, policy=SandboxPolicy(), log=log)
         reason = await (await launcher.spawn(spec)).wait()
         print(reason.kind, log.read_text())
     finally:
@@ -220,3 +222,83 @@ asyncio.run(main())
         [home / "bin/python", "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout.split() == ["finished", str(home), "symphony.sandboxes.policy"], done.stderr
+
+
+_ON_RAMFS = """
+import asyncio, os, socket, sys
+from pathlib import Path
+from symphony.sandboxes import Bind, LocalLauncher, SandboxPolicy, SpawnSpec
+base = Path("/mnt")
+for name in ("in", "out", "empty", "full"):
+    (base / name).mkdir(mode=0o755)
+(base / "in/brief").write_text("hello")
+(base / "full/mine").write_text("host")
+server = socket.socket(socket.AF_UNIX)
+server.bind("/mnt/bus.sock")
+server.listen()
+source = '''
+import os, socket
+socket.socket(socket.AF_UNIX).connect("/run/bus.sock")
+open("/outbox/a", "w").write(open("/inbox/brief").read())
+print("all", end=" ")
+'''
+async def main():
+    launcher = LocalLauncher()
+    await launcher.start()
+    try:
+        for binds in ((), (Bind(base / "full", "/full", writable=True),)):
+            spec = SpawnSpec(
+                instance="x", argv=("python", "-c", source), policy=SandboxPolicy(binds=binds),
+                inbox=base / "in", outbox=base / "out", socket=base / "bus.sock",
+                log=Path(sys.argv[1]))
+            reason = await (await launcher.spawn(spec)).wait()
+            print(reason.kind, reason.text)
+            for path in (base / "out").iterdir():
+                path.unlink()
+    finally:
+        await launcher.close()
+    print(os.stat("/mnt/full/mine").st_uid, Path(sys.argv[1]).read_text())
+asyncio.run(main())
+"""
+
+
+def test_a_file_system_that_cannot_map_owners(tmp_path: Path, as_root: None) -> None:
+    """ramfs is one: what is the instance's own changes owner, a granted folder is refused."""
+    script = 'mount -t ramfs ramfs /mnt && exec "$@"'
+    argv = ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-c", _ON_RAMFS]
+    log = str(tmp_path / "log")
+    done = subprocess.run([*argv, log], capture_output=True, text=True, timeout=60, check=False)
+    first, second, last = done.stdout.splitlines()
+    assert first.strip() == "finished", done
+    assert second.startswith("spawn-failed")
+    assert "/mnt/full" in second
+    assert last.split() == ["0", "all"]
+
+
+def test_a_test_suite_with_database_threads_and_subprocesses_runs_inside(
+    sandboxes: Any, private: Path
+) -> None:
+    suite = """
+import multiprocessing, sqlite3, subprocess, sys, tempfile, threading
+def test_database(tmp_path):
+    with sqlite3.connect(tmp_path / "x.db") as db:
+        db.execute("create table t (a)"); db.execute("insert into t values (1)")
+    assert sqlite3.connect(tmp_path / "x.db").execute("select a from t").fetchall() == [(1,)]
+def test_threads():
+    threads = [threading.Thread(target=lambda: None) for _ in range(16)]
+    [t.start() for t in threads]; [t.join() for t in threads]
+def test_subprocess():
+    assert subprocess.run([sys.executable, "-c", "print(1)"], capture_output=True).stdout == b"1\\n"
+def test_pool():
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert pool.map(abs, [-1, -2]) == [1, 2]
+"""
+    (private / "test_suite.py").write_text(suite)
+    options = ("-q", "-p", "no:cacheprovider", "--rootdir=/tmp", "--junitxml=/outbox/report.xml")
+    outbox = private / "out"
+    outbox.mkdir()
+    argv = ("python", "-m", "pytest", *options, "/ext")
+    reason, output = sandboxes.run(*argv, code=private, outbox=outbox)
+    assert reason.kind == "finished", output
+    assert "4 passed" in output
+    assert (outbox / "report.xml").exists()

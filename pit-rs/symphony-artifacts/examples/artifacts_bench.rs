@@ -68,7 +68,10 @@ fn large(folder: &Path, name: &str, mib: u64, make: fn(u64, &mut [u8])) -> Outco
         let staged = [(reference, RelativePath::parse("staged", "path")?)];
         let (get, floor) = alternating(
             round,
-            || Ok(store.stage(&outbox, &staged, false).map(drop)?),
+            || {
+                store.stage(&outbox, &staged, false)?;
+                Ok(())
+            },
             || hash_and_write(&source, &outbox.join("floor-2"), false),
         )?;
         gets.push(get);
@@ -146,7 +149,10 @@ fn start(folder: &Path) -> Outcome<()> {
         ("after a kill", &crashed),
         ("of a new store", &folder.join("new")),
     ] {
-        let took = timed(|| Ok(drop(Store::open(path, Faults::default())?)))?;
+        let took = timed(|| {
+            drop(Store::open(path, Faults::default())?);
+            Ok(())
+        })?;
         println!(
             "{:<34}{:>10.1} ms",
             format!("start {case}, 20,000 blobs"),
@@ -181,7 +187,7 @@ fn alternating(
     ours: impl FnOnce() -> Outcome<()>,
     floor: impl FnOnce() -> Outcome<()>,
 ) -> Outcome<(Duration, Duration)> {
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         let ours = timed(ours)?;
         Ok((ours, timed(floor)?))
     } else {

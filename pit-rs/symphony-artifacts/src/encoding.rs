@@ -10,7 +10,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 const BLOCK: usize = 4095;
 /// How much of a content is compressed to decide about the rest.
 const SAMPLE: usize = 64 * 1024;
-/// Level 1 keeps pace with hashing and disk; level 3 saves about 5 % more of a text and halves the speed.
+/// The fastest of zstd's usual levels: pace comes before the last few per cent of space.
 const LEVEL: i32 = 1;
 
 /// Threads that compress one large content; each holds about 4 MiB.

@@ -1,4 +1,5 @@
 //! `pit.artifacts/1` as a caller sees it: msgpack in, msgpack out, each reply after its flush.
+#![allow(clippy::unwrap_used)] // A test ends where its helpers fail.
 
 mod common;
 
@@ -263,7 +264,8 @@ fn wrong_arguments_are_refused_by_place() {
     let mut caller = Caller::new();
     let good = text(&Reference::of(b"never put"));
     let item = map(&[("ref", good.clone()), ("path", "../x".into())]);
-    let stage = |folder: &str| [("folder", folder.into()), ("items", list(&[item.clone()]))];
+    let stage =
+        |folder: &str| [("folder", folder.into()), ("items", list(std::slice::from_ref(&item)))];
     for (method, arguments, code, place) in [
         ("get", vec![("ref", "blake3:12".into())], Code::BadRequest, "ref"),
         ("get", vec![("ref", good.clone())], Code::NotFound, good.as_str().unwrap()),
@@ -276,7 +278,7 @@ fn wrong_arguments_are_refused_by_place() {
     }
     let item = map(&[("ref", good), ("path", "x".into())]);
     for (folder, code) in [("tmp", Code::BadRequest), ("/no/such/folder", Code::NotFound)] {
-        let arguments = [("folder", folder.into()), ("items", list(&[item.clone()]))];
+        let arguments = [("folder", folder.into()), ("items", list(std::slice::from_ref(&item)))];
         assert_eq!(caller.refused("stage", &arguments).0, code);
     }
 }

@@ -1,5 +1,6 @@
 //! Disks that fill up, tear writes, flip bits and lose power: nothing half written is ever visible, nothing
 //! acknowledged is lost.
+#![allow(clippy::unwrap_used)] // A test ends where its helpers fail.
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! What an untrusted program may plant in an outbox or inbox is refused by name and leads nowhere.
+#![allow(clippy::unwrap_used)] // A test ends where its helpers fail.
 
 mod common;
 
@@ -75,6 +76,38 @@ fn symlinks_on_the_way_are_not_followed() {
     assert_refused(&mut bench, &outbox, "way/file", "way/file");
     // Nor may the named folder itself be one: its parent may be writable for the extension.
     assert_refused(&mut bench, &outbox.join("way"), "file", "folder");
+}
+
+#[test]
+fn a_file_swapped_for_a_symlink_while_we_look_leads_nowhere() {
+    use rustix::fs::{renameat_with, RenameFlags};
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let mut bench = Bench::new();
+    let outbox = bench.make("outbox");
+    let host = bench.make("host");
+    fs::write(host.join("file"), "of the host").unwrap();
+    fs::create_dir_all(outbox.join("folder")).unwrap();
+    fs::write(outbox.join("folder/file"), "inside").unwrap();
+    symlink(&host, outbox.join("trap")).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let (one, two) = (outbox.join("folder"), outbox.join("trap"));
+            while !stop.load(Ordering::Relaxed) {
+                renameat_with(CWD, &one, CWD, &two, RenameFlags::EXCHANGE).unwrap();
+            }
+        });
+        for round in 0..500 {
+            let item = ["folder/file", "folder"][round % 2];
+            match bench.collect(&outbox, &[item]) {
+                Ok(_) | Err(StoreError::Bad { .. }) => (),
+                other => panic!("{other:?}"),
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    let secret = symphony_artifacts::Reference::of(b"of the host");
+    assert!(matches!(bench.store.stat(&secret), Err(StoreError::NotFound { .. })));
 }
 
 #[test]

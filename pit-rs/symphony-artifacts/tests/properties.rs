@@ -1,4 +1,5 @@
 //! What holds for any contents, trees and orders.
+#![allow(clippy::unwrap_used)] // A test ends where its helpers fail.
 
 mod common;
 

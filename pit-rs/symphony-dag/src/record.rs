@@ -168,3 +168,22 @@ fn sorted(value: &Value) -> Value {
         other => other.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_keys_says_nothing_but_that_of_items_does() {
+        let pair = |key: &str, value: i64| (Value::from(key), Value::from(value));
+        let map = |pairs: &[(Value, Value)]| Value::Array(vec![Value::Map(pairs.to_vec())]);
+        let one = map(&[pair("a", 1), pair("b", 2)]);
+        assert!(same(&one, &map(&[pair("b", 2), pair("a", 1)])));
+        assert!(!same(&one, &map(&[pair("b", 1), pair("a", 2)])));
+        assert!(!same(&one, &map(&[pair("a", 1)])));
+        assert!(!same(
+            &Value::Array(vec![1.into(), 2.into()]),
+            &Value::Array(vec![2.into(), 1.into()])
+        ));
+    }
+}

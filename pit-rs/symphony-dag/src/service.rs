@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use symphony_journal::{Folder, Home, HomeError, Storage};
+use symphony_journal::{mark, Folder, FormatError, Storage};
 use symphony_wire::service::{Answer, Call, Service};
 use symphony_wire::{BusError, Code};
 
@@ -11,46 +11,43 @@ use crate::tracker::Tracker;
 const FORMAT: &str = "symphony-dag";
 const NEWEST: u32 = 1;
 
-pub struct DagService {
-    tracker: Tracker<Folder>,
-    _home: Home,
-}
+pub struct DagService(Tracker<Folder>);
 
 impl DagService {
-    /// Opens the store in this folder, made if absent. Journals are read when they are asked for.
+    /// Opens the store in this folder, made if absent; the caller sees that no other process has it open.
+    /// Journals are read when they are asked for.
     ///
-    /// Errors: `io` (unreadable, unwritable, in use by another process, of a newer format), `corrupt` (the folder
-    /// holds something else).
+    /// Errors: `io` (unreadable, unwritable, of a newer format), `corrupt` (the folder holds something else).
     pub fn open(store: &Path) -> Result<Self, BusError> {
-        let place = store.display().to_string();
-        let home = Home::open(store, FORMAT, NEWEST).map_err(|error| refusal(&error).at(&place))?;
-        let runs = Folder::open(&store.join("runs")).and_then(|runs| {
-            // Files that a killed predecessor made are listed durably from here on.
-            runs.sync().map(|()| runs)
+        let runs = mark(store, FORMAT, NEWEST).and_then(|()| {
+            let runs = Folder::open(&store.join("runs"))?;
+            // Files that a killed predecessor made are listed durably from here on, and the folder itself.
+            runs.sync()?;
+            Folder::open(store)?.sync()?;
+            Ok(runs)
         });
-        let runs = runs.map_err(|error| refusal(&HomeError::Io(error)).at(&place))?;
-        Ok(Self { tracker: Tracker::new(runs), _home: home })
+        let place = || store.display().to_string();
+        runs.map(|runs| Self(Tracker::new(runs))).map_err(|error| refusal(&error).at(place()))
     }
 }
 
 impl Service for DagService {
     fn call(&mut self, call: Call<'_>) -> Answer {
-        self.tracker.call(call)
+        self.0.call(call)
     }
 
     fn flush(&mut self) -> Result<(), BusError> {
-        self.tracker.flush()
+        self.0.flush()
     }
 }
 
-fn refusal(error: &HomeError) -> BusError {
+fn refusal(error: &FormatError) -> BusError {
     let (code, help) = match error {
-        HomeError::Io(_) => (Code::Io, "make the folder readable and writable"),
-        HomeError::Locked => (Code::Io, "end the other process or use another folder"),
-        HomeError::Newer(_) => {
+        FormatError::Io(_) => (Code::Io, "make the folder readable and writable"),
+        FormatError::Newer(_) => {
             (Code::Io, "use the version of Symphony that wrote it, or a later one")
         }
-        HomeError::Foreign(_) => {
+        FormatError::Foreign(_) => {
             (Code::Corrupt, "name a folder that holds a store of runs, or an empty one")
         }
     };

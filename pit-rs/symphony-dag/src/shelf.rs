@@ -34,8 +34,8 @@ type Opened<M> = (Log<M>, u64);
 pub struct Shelf<S: Storage> {
     pub storage: S,
     slots: HashMap<String, Slot<S::File>>,
-    /// Logs whose file could not be brought in line with them: what was taken back may still be in it.
-    ragged: HashMap<String, Log<S::File>>,
+    /// Logs whose file could not be brought in line with them: it may hold what was taken back, or not be on disk.
+    unsound: HashMap<String, Log<S::File>>,
     /// Runs with records that wait for a flush.
     touched: BTreeSet<String>,
     /// A file was made since the folder was last synced.
@@ -48,7 +48,7 @@ impl<S: Storage> Shelf<S> {
         Self {
             storage,
             slots: HashMap::new(),
-            ragged: HashMap::new(),
+            unsound: HashMap::new(),
             touched: BTreeSet::new(),
             unlisted: false,
             uses: 0,
@@ -169,14 +169,24 @@ impl<S: Storage> Shelf<S> {
     }
 
     fn log(&mut self, run: &str, make: bool) -> Result<Option<Opened<S::File>>, BusError> {
-        if let Some(log) = self.ragged.remove(run) {
-            return Ok(Some((log, 0)));
+        let (mut log, cut) = match self.unsound.remove(run) {
+            Some(log) => (log, 0),
+            None => {
+                let name = file_of(run);
+                let file = match make {
+                    true => self.storage.create(&name).map(Some),
+                    false => self.storage.open(&name),
+                };
+                let Some(file) = file.map_err(|error| io_error(run, &error))? else {
+                    return Ok(None);
+                };
+                Log::open(file).map_err(|error| log_error(run, &error))?
+            }
+        };
+        if let Err(error) = log.secure() {
+            self.set_aside(run, log);
+            return Err(io_error(run, &error));
         }
-        let name = file_of(run);
-        let file =
-            if make { self.storage.create(&name).map(Some) } else { self.storage.open(&name) };
-        let Some(file) = file.map_err(|error| io_error(run, &error))? else { return Ok(None) };
-        let (log, cut) = Log::open(file).map_err(|error| log_error(run, &error))?;
         if cut > 0 {
             warn!(run, bytes = cut, "cut off a torn last record");
         }
@@ -186,7 +196,7 @@ impl<S: Storage> Shelf<S> {
     /// Forgets a log unless its file says something else.
     fn set_aside(&mut self, run: &str, log: Log<S::File>) {
         if !log.is_sound() {
-            self.ragged.insert(run.to_owned(), log);
+            self.unsound.insert(run.to_owned(), log);
         }
     }
 

@@ -117,6 +117,21 @@ fn a_record_doubled_missing_or_out_of_place_makes_the_run_corrupt() {
 }
 
 #[test]
+fn a_remark_doubled_or_missing_is_seen_by_its_index() {
+    let storage = some_runs();
+    let mut dag = in_memory(&storage);
+    let records = json!([{"kind": "noted", "ts": TS}, {"kind": "gate", "ts": TS}]);
+    dag.ok("append", json!({"run": "r", "records": records}));
+    let whole = storage.bytes(FILE);
+    let ends = ends(&whole);
+    let note = &whole[ends[4]..ends[5]];
+    for middle in [[note, note].concat(), vec![]] {
+        storage.put(FILE, [&whole[..ends[4]], &middle, &whole[ends[5]..]].concat());
+        assert_eq!(in_memory(&storage).code("state", json!({"run": "r"})), Code::Corrupt);
+    }
+}
+
+#[test]
 fn a_tail_of_zeros_is_cut_off() {
     let storage = some_runs();
     let mut file = storage.bytes(FILE);
@@ -193,7 +208,7 @@ fn records_that_cannot_be_removed_after_a_failed_flush_are_not_shown_either() {
     storage.set_syncs_fail(true);
     storage.set_truncates_fail(true);
     assert_eq!(dag.code("complete", completion("r", "b", 1)), Code::Io);
-    assert_eq!(dag.state("r"), before);
+    assert_eq!(dag.code("state", json!({"run": "r"})), Code::Io);
     assert_eq!(dag.code("complete", completion("r", "b", 1)), Code::Io);
     storage.set_syncs_fail(false);
     storage.set_truncates_fail(false);

@@ -47,15 +47,15 @@ pub struct Log<M> {
     kept: usize,
     /// Bytes known to be on disk.
     synced: u64,
-    /// The file may hold bytes after the last record.
-    ragged: bool,
+    /// The file holds nothing else than the records.
+    sound: bool,
     /// A sync failed: bytes that are not known to be on disk must be written once more.
     suspect: bool,
 }
 
 impl<M: Medium> Log<M> {
-    /// Reads every record, cuts off a torn last one and makes the rest durable: whoever wrote it may have
-    /// died before its sync. Returns the log and how many bytes were cut off.
+    /// Reads every record but a torn last one. Returns the log and how many bytes are torn. Whoever wrote the
+    /// records may have died before their sync: before they are shown, call [`secure`](Self::secure).
     pub fn open(file: M) -> Result<(Self, u64), LogError> {
         let end = file.len()?;
         let mut ends = Vec::new();
@@ -74,13 +74,9 @@ impl<M: Medium> Log<M> {
             if frame::any_in(&rest[1..]) {
                 return Err(LogError::Corrupt { at: whole });
             }
-            file.truncate(whole)?;
-        }
-        if end > 0 {
-            file.sync()?;
         }
         let kept = ends.len();
-        let log = Self { file, ends, kept, synced: whole, ragged: false, suspect: false };
+        let log = Self { file, ends, kept, synced: 0, sound: end == 0, suspect: false };
         Ok((log, end - whole))
     }
 
@@ -99,14 +95,14 @@ impl<M: Medium> Log<M> {
         self.kept == self.ends.len()
     }
 
-    /// Whether the file holds exactly the records.
+    /// Whether the file is known to hold nothing else than the records. One that is not must not be opened anew.
     pub fn is_sound(&self) -> bool {
-        !self.ragged
+        self.sound
     }
 
     /// Writes the records, all of them or, on an error, none. Payloads: see [`frame::encode`].
     pub fn append(&mut self, payloads: &[Vec<u8>]) -> io::Result<()> {
-        self.mend()?;
+        self.secure()?;
         let size = payloads.iter().map(|payload| frame::HEADER + payload.len()).sum();
         let mut bytes = Vec::with_capacity(size);
         let start = self.bytes();
@@ -116,9 +112,9 @@ impl<M: Medium> Log<M> {
             ends.push(start + bytes.len() as u64);
         }
         if let Err(error) = self.file.write_at(start, &bytes) {
-            self.ragged = true;
+            self.sound = false;
             // If it cannot be done now, the next append tries again before it writes.
-            let _ = self.mend();
+            let _ = self.secure();
             return Err(error);
         }
         self.ends.extend(ends);
@@ -130,16 +126,12 @@ impl<M: Medium> Log<M> {
         if self.synced == self.bytes() {
             return Ok(());
         }
-        match self.file.sync() {
-            Ok(()) => {
-                self.synced = self.bytes();
-                Ok(())
-            }
-            Err(error) => {
-                self.suspect = true;
-                Err(error)
-            }
+        let synced = self.file.sync();
+        match synced {
+            Ok(()) => self.synced = self.bytes(),
+            Err(_) => self.suspect = true,
         }
+        synced
     }
 
     /// Marks every record as told to somebody: from now on it stays.
@@ -152,28 +144,31 @@ impl<M: Medium> Log<M> {
     pub fn rewind(&mut self) -> io::Result<()> {
         self.ends.truncate(self.kept);
         self.synced = self.synced.min(self.bytes());
-        self.ragged = true;
-        self.mend()
+        self.sound = false;
+        self.secure()
     }
 
     /// Brings the file in line with the records, durably: a later, shorter record over the remains of one
     /// taken back would look like damage after a power cut.
-    fn mend(&mut self) -> io::Result<()> {
-        if !self.ragged {
+    pub fn secure(&mut self) -> io::Result<()> {
+        if self.sound {
             return Ok(());
         }
         let end = self.bytes();
-        self.file.truncate(end)?;
+        if self.file.len()? != end {
+            self.file.truncate(end)?;
+        }
         if self.suspect {
             // A failed sync may have marked these pages clean; writing makes them dirty again.
             let mut unsure = vec![0; usize::try_from(end - self.synced).unwrap_or(usize::MAX)];
             self.file.read_at(self.synced, &mut unsure)?;
             self.file.write_at(self.synced, &unsure)?;
         }
-        self.file.sync()?;
-        self.synced = end;
-        self.ragged = false;
-        self.suspect = false;
+        if let Err(error) = self.file.sync() {
+            self.suspect = true;
+            return Err(error);
+        }
+        (self.synced, self.sound, self.suspect) = (end, true, false);
         Ok(())
     }
 

@@ -3,12 +3,14 @@
 
 use proptest::prelude::*;
 use symphony_journal::memory::{MemoryFile, MemoryStorage};
-use symphony_journal::{frame, Folder, Home, HomeError, Log, LogError, Storage};
+use symphony_journal::{frame, mark, Folder, FormatError, Log, LogError, Storage};
 
 const NAME: &str = "log";
 
 fn open(storage: &MemoryStorage) -> (Log<MemoryFile>, u64) {
-    Log::open(storage.create(NAME).unwrap()).unwrap()
+    let (mut log, cut) = Log::open(storage.create(NAME).unwrap()).unwrap();
+    log.secure().unwrap();
+    (log, cut)
 }
 
 fn contents(log: &Log<MemoryFile>) -> Vec<Vec<u8>> {
@@ -155,6 +157,21 @@ fn opening_makes_durable_what_a_killed_process_left_behind() {
 }
 
 #[test]
+fn a_sync_that_fails_while_opening_is_made_up_for_later() {
+    let storage = MemoryStorage::new();
+    let (mut log, _) = open(&storage);
+    storage.sync().unwrap();
+    log.append(&[b"one".to_vec()]).unwrap();
+    storage.set_syncs_fail(true);
+    let (mut log, _) = Log::open(storage.create(NAME).unwrap()).unwrap();
+    assert!(log.secure().is_err() && !log.is_sound());
+    storage.set_syncs_fail(false);
+    log.secure().unwrap();
+    storage.cut_power();
+    assert_eq!(contents(&open(&storage).0), [b"one"]);
+}
+
+#[test]
 fn many_appends_share_one_sync_and_a_clean_log_needs_none() {
     let storage = MemoryStorage::new();
     let (mut log, _) = open(&storage);
@@ -166,16 +183,16 @@ fn many_appends_share_one_sync_and_a_clean_log_needs_none() {
 }
 
 #[test]
-fn a_home_is_marked_locked_and_refuses_what_it_does_not_know() {
+fn a_folder_is_marked_once_and_refused_by_whoever_does_not_know_its_format() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a/b");
-    let home = Home::open(&path, "symphony-x", 1).unwrap();
+    mark(&path, "symphony-x", 1).unwrap();
     assert_eq!(std::fs::read_to_string(path.join("format")).unwrap(), "symphony-x 1\n");
-    assert!(matches!(Home::open(&path, "symphony-x", 1), Err(HomeError::Locked)));
-    drop(home);
-    assert!(matches!(Home::open(&path, "symphony-y", 1), Err(HomeError::Foreign(_))));
+    mark(&path, "symphony-x", 2).unwrap();
+    assert_eq!(std::fs::read_to_string(path.join("format")).unwrap(), "symphony-x 1\n");
+    assert!(matches!(mark(&path, "symphony-y", 1), Err(FormatError::Foreign(_))));
     std::fs::write(path.join("format"), "symphony-x 2\n").unwrap();
-    assert!(matches!(Home::open(&path, "symphony-x", 1), Err(HomeError::Newer(2))));
+    assert!(matches!(mark(&path, "symphony-x", 1), Err(FormatError::Newer(2))));
 }
 
 #[test]

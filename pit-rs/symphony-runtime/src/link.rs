@@ -57,7 +57,7 @@ impl Link {
                 _ => {}
             }
         }
-        Ok(None)
+        link.bye("stop").map(|()| None)
     }
 
     fn welcomed(&mut self, frame: &[u8]) -> Result<(), RuntimeError> {

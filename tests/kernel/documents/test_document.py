@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from symphony.kernel.document import MAX_BYTES, load_document, parse_document
 from symphony.kernel.errors import ExitCode, Problems
 
@@ -162,9 +164,5 @@ def test_json_plain_data_is_read_back_and_every_key_located(data: dict[str, obje
 def test_arbitrary_content_is_read_or_refused(content: bytes | str) -> None:
     source = content if isinstance(content, bytes) else content.encode()
     for path in (TOML, JSON):
-        try:
-            document = parse_document(path, source)
-        except Problems as problems:
-            assert problems.render().startswith("error: ")
-        else:
-            document.line(("a", 0, "b"))
+        with contextlib.suppress(Problems):
+            assert parse_document(path, source).line(("a", 0, "b")) >= 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from symphony.kernel.expressions import ExpressionError, compile_expression
 
 VALUES = {"inputs": {"x": 4, "s": "abc", "l": [1, 2]}, "steps": {"run-tests": {"score": 0.95}}}
@@ -74,7 +77,5 @@ def test_references_are_found_outside_of_strings() -> None:
 
 @given(st.text(max_size=30) | st.text(alphabet="inputs.x'\"[]()&|<>=!+-*/%?: 123", max_size=30))
 def test_any_text_is_an_expression_or_one_error(text: str) -> None:
-    try:
-        compile_expression(text).evaluate(VALUES)
-    except ExpressionError as error:
-        assert error.message
+    with contextlib.suppress(ExpressionError):
+        assert compile_expression(text).evaluate(VALUES) in (True, False)

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from symphony.kernel.gates import check_outputs, judge, name_outputs, quality_of
 from symphony.kernel.melody import GateRule
 from symphony.kernel.valuetypes import ValueType

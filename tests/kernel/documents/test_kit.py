@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 from document_samples import ECHO, IMAGE, kit_of, write_extension
+
 from symphony.kernel.errors import Problems
-from symphony.kernel.kit import Grant, load_kit, save_grant
+from symphony.kernel.grants import Grant, save_grant
+from symphony.kernel.kit import load_kit
 from symphony.kernel.manifest import Permissions
 
 ASKING = ECHO + '\n[permissions]\ncalls = ["pit.artifacts/1"]\nout = true\n'

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from document_samples import ECHO, MELODY
 from jsonschema import Draft202012Validator
+
 from symphony.kernel import model
 from symphony.kernel.errors import SymphonyError
 from symphony.kernel.schemas import NAMES, schema

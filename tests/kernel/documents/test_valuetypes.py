@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from symphony.kernel.errors import Problems
 from symphony.kernel.valuetypes import ValueType, compatible, parse_inputs
 

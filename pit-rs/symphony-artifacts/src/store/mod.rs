@@ -1,91 +1,30 @@
 //! The store: one batch of writes on its way to disk, and every read.
 //!
-//! Writes collect in a [`Batch`] until [`Store::flush`] makes all of them durable with one index commit; reads
+//! Writes collect in a batch until [`Store::flush`] makes all of them durable with one index commit; reads
 //! see only what was committed. A flush that fails is undone like a crash: the batch is dropped, the index
 //! reopened and everything it does not know swept away. While even that fails (a disk that stays full, say)
 //! every call answers `io` and tries it again first.
 
-use std::collections::{BTreeMap, HashSet};
-use std::io::BufReader;
+mod values;
+mod writes;
+
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::blobs::{Blobs, Content, NewBlob, CHUNK};
+use crate::blobs::Blobs;
 use crate::collect::{Limits, Walk};
 use crate::error::{Result, StoreError};
 use crate::faults::Faults;
 use crate::folder::{self, Member};
 use crate::index::{Changes, Facet, Index};
-use crate::info::{About, Blob, Entry, FolderSize, Info, Kind};
+use crate::info::{About, Blob, Info, Kind};
 use crate::reads::{self, Reads};
 use crate::relative::RelativePath;
 use crate::stage::Target;
 use crate::{below, format, Reference};
 
-/// Blobs that may wait for one flush; each takes about half a kilobyte of memory.
-const MAX_BATCH: usize = 100_000;
-
-/// What the next flush makes visible.
-#[derive(Default)]
-struct Batch {
-    files: BTreeMap<Reference, NewBlob>,
-    records: BTreeMap<Reference, Blob>,
-    entries: Vec<Entry>,
-}
-
-impl Batch {
-    fn absorb(&mut self, other: Self) {
-        self.files.extend(other.files);
-        self.records.extend(other.records);
-        self.entries.extend(other.entries);
-    }
-
-    fn is_empty(&self) -> bool {
-        self.files.is_empty() && self.records.is_empty() && self.entries.is_empty()
-    }
-}
-
-/// What became of one content that was put.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Put {
-    pub reference: Reference,
-    pub bytes: u64,
-    /// Whether the store did not have it before.
-    pub new: bool,
-}
-
-/// One thing to take from an outbox.
-#[derive(Clone, Debug)]
-pub struct Wanted {
-    pub path: RelativePath,
-    pub about: About,
-}
-
-/// What became of one thing taken from an outbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Collected {
-    pub put: Put,
-    pub kind: Kind,
-    pub bytes: u64,
-    pub files: u64,
-}
-
-/// Which entries to list; `before` is the number of an entry.
-#[derive(Clone, Debug, Default)]
-pub struct Query {
-    pub name: Option<String>,
-    pub run: Option<String>,
-    pub step: Option<String>,
-    pub player: Option<String>,
-    pub before: Option<u64>,
-}
-
-/// What [`Store::verify`] found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    pub blobs: u64,
-    pub bytes: u64,
-    pub bad: Vec<Reference>,
-}
+pub use self::values::{Collected, Put, Query, Report, Wanted};
+use self::writes::Batch;
 
 pub struct Store {
     folder: PathBuf,
@@ -265,141 +204,6 @@ impl Store {
         Ok(report)
     }
 
-    /// Lets a change wait for the next flush.
-    fn admit(&mut self, change: Batch) -> Result<()> {
-        if self.batch.files.len() + change.files.len() > MAX_BATCH {
-            return Err(StoreError::limit("batch", "too many blobs wait to be written"));
-        }
-        self.batch.absorb(change);
-        Ok(())
-    }
-
-    /// Adds one content that is in memory to a change.
-    fn add(
-        &mut self,
-        change: &mut Batch,
-        data: &[u8],
-        about: &About,
-        folder: Option<FolderSize>,
-    ) -> Result<Put> {
-        let reference = Reference::of(data);
-        let bytes = data.len() as u64;
-        let known = self.lookup(change, &reference)?;
-        let file = match &known {
-            Some(known) if self.holds(change, &reference, known) => None,
-            _ => Some(self.blobs.write(Content {
-                source: data,
-                expected: bytes,
-                media: about.media.as_deref(),
-                limit: u64::MAX,
-                place: "data",
-            })?),
-        };
-        self.register(change, (reference, bytes), known, file, about, folder)
-    }
-
-    fn collect_item(
-        &mut self,
-        change: &mut Batch,
-        walk: &mut Walk,
-        item: &Wanted,
-    ) -> Result<Collected> {
-        let mut members = Vec::new();
-        let mut first = None;
-        // Of a folder only the folder itself is named and derived, its files are contents.
-        let plain = About { ts: item.about.ts.clone(), ..About::default() };
-        let is_folder = walk.item(&item.path, &mut |walk, found| {
-            let whole = found.path == item.path;
-            let about = if whole { &item.about } else { &plain };
-            let (limit, place) = (walk.bytes_left(), found.path.as_str());
-            let file = self.blobs.write(Content {
-                source: BufReader::with_capacity(CHUNK, found.file),
-                expected: found.bytes,
-                media: about.media.as_deref(),
-                limit,
-                place,
-            })?;
-            walk.took(file.bytes);
-            let content = (file.reference, file.bytes);
-            let known = self.lookup(change, &file.reference)?;
-            let held = known.as_ref().is_some_and(|known| self.holds(change, &content.0, known));
-            let put =
-                self.register(change, content, known, (!held).then_some(file), about, None)?;
-            if whole {
-                first = Some(put);
-            } else {
-                let inner = &found.path.as_str()[item.path.as_str().len() + 1..];
-                let path = RelativePath::parse(inner, place)?;
-                let (reference, bytes) = content;
-                members.push(Member { path, mode: found.mode, reference, bytes });
-            }
-            Ok(())
-        })?;
-        match first {
-            Some(put) if !is_folder => {
-                Ok(Collected { put, kind: Kind::File, bytes: put.bytes, files: 1 })
-            }
-            _ => {
-                let files = members.len() as u64;
-                let bytes = members.iter().map(|member| member.bytes).sum();
-                let listing = folder::encode(members).map_err(StoreError::Bug)?;
-                let size = FolderSize { bytes, files };
-                let put = self.add(change, &listing, &item.about, Some(size))?;
-                Ok(Collected { put, kind: Kind::Folder, bytes, files })
-            }
-        }
-    }
-
-    /// Notes in a change what was learnt about a content; `file` is its blob where one has to be placed.
-    fn register(
-        &self,
-        change: &mut Batch,
-        (reference, bytes): (Reference, u64),
-        known: Option<Blob>,
-        file: Option<NewBlob>,
-        about: &About,
-        folder: Option<FolderSize>,
-    ) -> Result<Put> {
-        let mut record = known.clone().unwrap_or_else(|| Blob {
-            bytes,
-            stored: 0,
-            folder: None,
-            media: None,
-            created: about.ts.clone(),
-        });
-        record.folder = record.folder.or(folder);
-        record.media = record.media.or_else(|| about.media.clone());
-        if let Some(file) = file {
-            record.stored = file.stored;
-            change.files.insert(reference, file);
-        }
-        if known.as_ref() != Some(&record) {
-            change.records.insert(reference, record);
-        }
-        if let Some(entry) = about.entry(reference) {
-            if !self.index()?.has_entry(&entry)? {
-                change.entries.push(entry);
-            }
-        }
-        Ok(Put { reference, bytes, new: known.is_none() })
-    }
-
-    /// What is known of a content: by this change, by the waiting batch, by the index.
-    fn lookup(&self, change: &Batch, reference: &Reference) -> Result<Option<Blob>> {
-        let waiting = change.records.get(reference).or_else(|| self.batch.records.get(reference));
-        match waiting {
-            Some(blob) => Ok(Some(blob.clone())),
-            None => self.index()?.blob(reference),
-        }
-    }
-
-    /// Whether the bytes of a known content need not be written again.
-    fn holds(&self, change: &Batch, reference: &Reference, known: &Blob) -> bool {
-        change.files.contains_key(reference)
-            || self.batch.files.contains_key(reference)
-            || (!self.damaged.contains(reference) && self.blobs.holds(reference, known.stored))
-    }
-
     fn stage_folder(
         &mut self,
         target: &mut Target,
@@ -482,19 +286,6 @@ impl Store {
     fn blob(&mut self, reference: &Reference) -> Result<Blob> {
         self.ready()?;
         self.index()?.blob(reference)?.ok_or(StoreError::NotFound { reference: *reference })
-    }
-}
-
-impl Query {
-    fn fits(&self, entry: &Entry) -> bool {
-        let same = |wanted: &Option<String>, has: Option<&String>| {
-            wanted.as_ref().is_none_or(|wanted| has == Some(wanted))
-        };
-        let made = entry.made.as_ref();
-        same(&self.name, entry.name.as_ref())
-            && same(&self.run, made.and_then(|made| made.run.as_ref()))
-            && same(&self.step, made.and_then(|made| made.step.as_ref()))
-            && same(&self.player, made.and_then(|made| made.player.as_ref()))
     }
 }
 

@@ -1,0 +1,265 @@
+"""The parts of the generated tests that depend on the details of a feature: filters, figures, rules."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from textwrap import dedent, indent
+
+from code_words import figure, literal, other_state, repr_str
+from plan_model import Attribute, Feature, Plan, Thing
+
+
+@dataclass(frozen=True)
+class Check:
+    suffix: str
+    criterion: str
+    code: str
+
+
+def _code(text: str) -> str:
+    return indent(dedent(text).strip("\n"), "    ")
+
+
+def _ids(f: Feature, arguments: str = "") -> str:
+    return f'ids(run("{f.command}"{arguments}).output)'
+
+
+def list_checks(f: Feature) -> list[Check]:
+    """One test for each filter of a list command; a plain list has one for itself."""
+    thing = f.thing
+    assert thing is not None  # noqa: S101 - a command has a thing; for the type checker
+    fixed = dict(f.settings)
+    keep = "".join(f", {a.column}={literal(a, v)}" for a, v in fixed.items())
+    make = f"sample_data.{thing.name}"
+    said = list(f.acceptance) or [f.text]
+    checks: list[Check] = []
+
+    def add(suffix: str, code: str) -> None:
+        checks.append(Check(suffix, said[min(len(checks), len(said) - 1)], _code(code)))
+
+    below = f.below
+    overdue = below is not None and below[1] == "today"
+    for token in f.tokens:
+        name, _, value = token.partition("=")
+        one = thing.get(name)
+        if overdue and below and "<" in token:
+            column, late, due = below[0].column, _date(below[0], 1), _date(below[0], 20)
+            add("shows_only_what_is_late", f"""
+                late = {make}(db, 1, {column}={late}{keep})
+                {make}(db, 2, {column}={due}{keep})
+                assert {_ids(f, ', "--today", "2030-01-10"')} == [late.id]
+            """)
+        elif below and "<" in token:
+            column = below[0].column
+            add("shows_only_what_is_low", f"""
+                low = {make}(db, 1, {column}={_number(below[0], int(below[1]) - 1)}{keep})
+                {make}(db, 2, {column}={_number(below[0], int(below[1]))}{keep})
+                assert {_ids(f)} == [low.id]
+            """)
+        elif name == "@sort" and (by := thing.get(value)):
+            values = _two(by, thing)
+            if values and overdue and below and below[0].name == by.name:
+                values = ("date(2020, 1, 1)", "date(2020, 1, 2)")
+            if values:
+                add(f"sorts_by_{by.name}", f"""
+                    second = {make}(db, 1, {by.column}={values[1]}{keep}{_now(f, by)})
+                    first = {make}(db, 2, {by.column}={values[0]}{keep}{_now(f, by)})
+                    assert {_ids(f)} == [first.id, second.id]
+                """)
+        elif name == "@range" and (by := thing.get(value)):
+            add(f"shows_a_period_by_{by.name}", f"""
+                inside = {make}(db, 1, {by.column}={_date(by, 5)}{keep})
+                {make}(db, 2, {by.column}={_date(by, 9)}{keep})
+                found = run("{f.command}", "--from", "2030-01-05", "--to", "2030-01-08").output
+                assert ids(found) == [inside.id]
+            """)
+        elif name == "@available":
+            expected = "free" if value == "true" else "lent"
+            add("tells_lent_ones_apart", f"""
+                loan = sample_data.loan(db, 1)
+                lent = db.{thing.plural}.get(loan.{thing.name}_id)
+                free = {make}(db, 3)
+                assert {expected} in (lent, free)
+                assert {_ids(f)} == [{expected}.id]
+            """)
+        elif one and "=" in token:
+            rest = "".join(f", {a.column}={literal(a, v)}" for a, v in fixed.items() if a is not one)
+            late = f', {below[0].column}={_date(below[0], 1)}' if overdue and below else ""
+            add(f"shows_only_{re.sub('[^a-z0-9]+', '_', value)}", f"""
+                match = {make}(db, 1, {one.column}={literal(one, value)}{rest}{late})
+                {make}(db, 2, {one.column}={other_state(one, value)}{rest}{late})
+                assert {_ids(f)} == [match.id]
+            """)
+        elif one and token == one.name:
+            changes = _two(one, thing)
+            own = f', {one.column}={changes[0]}' if changes and one.kind in ("choice", "boolean") else ""
+            other = f', {one.column}={changes[1]}' if changes and one.kind in ("choice", "boolean") else ""
+            given = f"match.{one.column}[0]" if one.kind == "list" else f"match.{one.column}"
+            given = f"str({given})" if one.kind in ("date",) else f"{given}.isoformat()" if one.kind == "datetime" else given
+            argument = f', "{one.option}", {given}' if one.kind != "boolean" else f', "--no-{one.option[2:]}"'
+            if one.kind == "datetime" and one.optional:
+                argument = f', "{one.option}", str({given.removesuffix(".isoformat()")})'
+            add(f"filters_by_{one.name}", f"""
+                match = {make}(db, 1{own}{keep})
+                {make}(db, 2{other}{keep})
+                found = run("{f.command}"{argument}).output
+                assert ids(found) == [match.id]
+            """)
+    if not checks:
+        add("shows_each", f"""
+            items = [{make}(db, 1), {make}(db, 2)]
+            assert {_ids(f)} == [item.id for item in items]
+        """)
+    return checks
+
+
+def _now(f: Feature, by: Attribute) -> str:
+    below = f.below
+    return f", {below[0].column}=date(2020, 1, 1)" if below and below[1] == "today" and below[0] is not by else ""
+
+
+def _date(a: Attribute, day: int) -> str:
+    return f"datetime(2030, 1, {day}, 9)" if a.kind == "datetime" else f"date(2030, 1, {day})"
+
+
+def _number(a: Attribute, value: int) -> str:
+    return f"Decimal({value})" if a.kind == "decimal" else str(value)
+
+
+def _two(a: Attribute, thing: Thing) -> tuple[str, str] | None:
+    """Two values in ascending order."""
+    low = a.minimum or 0
+    if a.kind == "choice":
+        first, second = sorted((a.choices[0], a.choices[-1]))
+        return (repr_str(first), repr_str(second)) if first != second else None
+    if a.kind == "list" or a.kind == "ref":
+        return ('["a"]', '["b"]') if a.kind == "list" else None
+    return {"text": ('"aaa"', '"bbb"'), "integer": (str(low + 1), str(low + 2)), "decimal": (f"Decimal({low + 1})", f"Decimal({low + 2})"),
+            "boolean": ("False", "True"), "date": (_date(a, 1), _date(a, 2)), "datetime": (_date(a, 1), _date(a, 2))}[a.kind]  # fmt: skip
+
+
+def figure_checks(f: Feature) -> list[Check]:
+    """The right number for three objects, whether counted, added up or grouped."""
+    thing = f.thing
+    assert thing is not None  # noqa: S101 - as above
+    keep = "".join(f", {a.column}={literal(a, v)}" for a, v in f.settings)
+    lines = [f"items = [sample_data.{thing.name}(db, n{keep}) for n in (1, 2, 3)]"]
+    for a, value in f.settings:
+        lines.append(f"sample_data.{thing.name}(db, 4, {a.column}={other_state(a, value)})")
+    group = thing.get(f.option("group"))
+    value = "1" if f.verb == "count" else figure(f)
+    if group and f.verb in ("count", "sum"):
+        lines += [
+            "totals: dict[str, object] = {}",
+            "for item in items:",
+            f"    key = text(item.{group.column})",
+            f"    totals[key] = totals.get(key, 0) + {value}  # type: ignore[operator]",
+            f'lines = run("{f.command}").output.splitlines()',
+            'assert {f"{key}: {total}" for key, total in totals.items()} <= set(lines)',
+        ]
+    else:
+        total = "len(items)" if f.verb == "count" else f"sum({value} for item in items)"
+        lines.append(f"expected = {total}" + (" / 3" if f.option("average") else ""))
+        lines.append(f'assert run("{f.command}").output.strip() == str(expected)')
+    return [Check("gives_the_right_figure", f.text, _code("\n".join(lines)))]
+
+
+def check_name(f: Feature) -> str:
+    if f.verb == "quality":
+        return {"offline": "uses_no_network", "command-line": "lists_every_command", "persistence": "keeps_data", "python": "runs_as_a_module"}[f.noun]
+    return "refuses_" + re.split(r"[=]", f.tokens[0])[0].lstrip("@")
+
+
+def check_fixtures(f: Feature) -> str:
+    if f.verb == "quality":
+        return {"offline": "", "command-line": "run: Run", "persistence": "path: Path", "python": ""}[f.noun]
+    return "db: Database"
+
+
+def check_code(f: Feature, plan: Plan) -> str:
+    """The test of a rule or a quality."""
+    if f.verb == "quality":
+        return _code(_quality(f, plan))
+    thing = f.thing
+    assert thing is not None  # noqa: S101 - as above
+    key, _, value = f.tokens[0].lstrip("@").partition("=")
+    names = re.split(r"[<>]", value)[0].split(",")
+    found = [a for n in names if (a := thing.get(n))]
+    make, rows, cls = f"sample_data.{thing.name}", f"db.{thing.plural}", thing.cls
+    del cls
+    if key in ("unique", "distinct"):
+        same = ", ".join(f"{a.column}=item.{a.column}" for a in found)
+        return _code(f"""
+            item = {make}(db, 1)
+            with pytest.raises(Refused):
+                {make}(db, 2, {same})
+            assert {rows}.all() == [item]
+        """)
+    if key in ("minimum", "required"):
+        a = found[0]
+        bad = {"text": '""', "decimal": "Decimal(-1)", "integer": "-1"}.get(a.kind, "None")
+        return _code(f"""
+            with pytest.raises(Refused):
+                {make}(db, 1, {a.column}={bad})
+            assert {rows}.all() == []
+        """)
+    if key == "exclusive":
+        return _code(f"""
+            loan = {make}(db, 1)
+            with pytest.raises(Refused, match="already"):
+                {make}(db, 2, {found[0].column}=loan.{found[0].column})
+            assert {rows}.all() == [loan]
+        """)
+    limit = value.rpartition("=")[2]
+    column = found[0].column
+    return _code(f"""
+        first = {make}(db, 1)
+        for n in range(2, {int(limit) + 1}):
+            {make}(db, n, {column}=first.{column})
+        with pytest.raises(Refused, match="{limit}"):
+            {make}(db, 99, {column}=first.{column})
+        assert len({rows}.all()) == {limit}
+    """)
+
+
+def _quality(f: Feature, plan: Plan) -> str:
+    if f.noun == "offline":
+        return """
+            network = {"socket", "urllib", "http", "requests", "httpx"}
+            for module in sorted(PACKAGE.glob("*.py")):
+                for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+                    names = [getattr(node, "module", None) or ""]
+                    names += [a.name for a in getattr(node, "names", []) if isinstance(a, ast.alias)]
+                    assert not network & {name.split(".")[0] for name in names}
+        """
+    if f.noun == "command-line":
+        names = ",\n                ".join(repr_str(c.command) for c in plan.commands)
+        return f"""
+            result = run("--help")
+            assert result.exit_code == 0
+            listed = {{command.name for command in app.registered_commands}}
+            for name in (
+                {names},
+            ):
+                assert name in listed
+        """ if plan.commands else 'assert run("--help").exit_code == 0'
+    if f.noun == "persistence" and plan.things:
+        t = plan.things[0]
+        return f"""
+            first = Database(path)
+            item = sample_data.{t.name}(first, 1)
+            first.close()
+            second = Database(path)
+            assert item in second.{t.plural}.all()
+            second.close()
+        """
+    if f.noun == "persistence":
+        return """
+            Database(path).close()
+            assert path.exists()
+        """
+    return f"""
+        command = [sys.executable, "-m", "{plan.package}", "--help"]
+        assert subprocess.run(command, check=False, capture_output=True).returncode == 0
+    """

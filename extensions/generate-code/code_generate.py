@@ -1,0 +1,137 @@
+"""A backlog in, the files of an installable package out: the whole player as one pure function."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import code_checks
+import code_words
+from plan_make import plan as make_plan
+from plan_model import Plan
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def generate(backlog: str, prompt: str = "") -> dict[str, str]:
+    """Relative path → text of every file. Raises plan_model.UnreadableBacklog."""
+    plan = make_plan(backlog, prompt)
+    env = _environment(plan)
+    facts = _facts(plan)
+
+    def render(name: str, **more: Any) -> str:
+        text: str = env.get_template(name + ".j2").render(plan=plan, **facts, **more)
+        text = re.sub(r"[ \t]+\n", "\n", text)
+        return re.sub(r"\n{4,}", "\n\n\n", text).strip("\n") + "\n"
+
+    source = f"src/{plan.package}"
+    cli = render("cli.py", **_cli_facts(env, plan))
+    cli = _trim_imports(cli)
+    body = env.get_template("test_body.py.j2").render(plan=plan, **facts)
+    body = re.sub(r"\n{4,}", "\n\n\n", body).strip("\n")
+    if "ids(" in body:
+        body = _IDS + "\n\n\n" + body
+    tests = render("test_features.py", body="\n\n" + body, test_uses=lambda word: word in body, test_dates=_dates(body))
+    if re.search(r"\btext\(", body):
+        tests = tests.replace(f"from {plan.package}.repository", f"from {plan.package}.output import text\nfrom {plan.package}.repository", 1)
+    files = {
+        "pyproject.toml": render("pyproject.toml"),
+        "README.md": render("README.md"),
+        "UNRECOGNISED.md": render("UNRECOGNISED.md"),
+        f"{source}/__init__.py": f'"""{code_words.wrapped(plan.title)}"""\n',
+        f"{source}/__main__.py": render("main_module.py"),
+        f"{source}/cli.py": cli,
+        f"{source}/models.py": render("models.py"),
+        f"{source}/output.py": render("output.py"),
+        f"{source}/repository.py": render("repository.py"),
+        f"{source}/storage.py": render("storage.py"),
+        "tests/conftest.py": render("conftest.py"),
+        "tests/test_features.py": tests,
+    }
+    if plan.things:
+        files["tests/sample_data.py"] = render("sample_data.py")
+    else:
+        del files[f"{source}/models.py"]
+    return dict(sorted(files.items()))
+
+
+_IDS = '''def ids(output: str) -> list[int]:
+    """The numbers in the first column of a table."""
+    return [int(line.split()[0]) for line in output.splitlines()[1:]]'''
+
+
+def _environment(plan: Plan) -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    env = Environment(loader=FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False)  # noqa: S701 - Python, not HTML
+    env.filters |= code_words.FILTERS
+    env.filters |= {
+        "list_checks": code_checks.list_checks,
+        "figure_checks": code_checks.figure_checks,
+        "check_name": code_checks.check_name,
+        "check_fixtures": code_checks.check_fixtures,
+        "check_code": lambda f: code_checks.check_code(f, plan),
+        "update_option": code_words.update_option,
+    }
+    return env
+
+
+def _dates(text: str, extra: str = "") -> str:
+    """Which names of datetime a text uses."""
+    names = [n for n in ("date", "datetime", "time", "timedelta") if re.search(rf"(?<![\w.]){n}(?:\(|\.|\b \||\])", text)]
+    return ", ".join(n for n in names if n not in extra)
+
+
+def _facts(plan: Plan) -> dict[str, Any]:
+    kinds = {a.kind for t in plan.things for a in t.attributes}
+    sample = [n for n in ("date", "datetime") if n in kinds]
+    return {
+        "rules": _rules(plan),
+        "datetime_names": ", ".join(sample),
+        "sample_dates": ", ".join([*sample, "timedelta"] if sample else []),
+    }
+
+
+def _rules(plan: Plan) -> dict[str, list[dict[str, Any]]]:
+    """Rules between rows, for each entity."""
+    found: dict[str, list[dict[str, Any]]] = {t.name: [] for t in plan.things}
+    for f in plan.commands:
+        if f.verb == "lend":
+            one = {"kind": "exclusive", "column": f"{f.noun}_id", "label": code_words.say(f.noun)}
+            found["loan"] += [one] if one not in found["loan"] else []
+    for f in plan.checks:
+        if f.verb != "rule" or f.thing is None:
+            continue
+        key, _, value = f.tokens[0].lstrip("@").partition("=")
+        names = re.split(r"[<>]", value)[0].split(",")
+        columns = [a.column for n in names if (a := f.thing.get(n))]
+        rule: dict[str, Any] = {"kind": key, "column": columns[0], "columns": columns, "label": " and ".join(map(code_words.say, names)), "number": value.rpartition("=")[2]}
+        if key in ("limit", "distinct"):
+            found[f.thing.name].append(rule)
+    return found
+
+
+def _cli_facts(env: Any, plan: Plan) -> dict[str, Any]:
+    """Everything that may be imported; what the text does not use is dropped again."""
+    del env
+    return {
+        "uses_counter": True, "uses_replace": True, "cli_dates": "date, datetime", "uses_decimal": True,
+        "parses_decimal": plan.uses("decimal"), "models": sorted(t.cls for t in plan.things),
+        "output_names": ["one", "order", "read_file", "table", "text", "write_file"],
+    }  # fmt: skip
+
+
+def _trim_imports(text: str) -> str:
+    """Drops imported names that the module does not use."""
+    head, mark, rest = text.partition("\napp = typer.Typer(")
+    out: list[str] = []
+    for line in head.split("\n"):
+        match = re.match(r"^from (\S+) import (.+)$", line)
+        if match and match[1] != "__future__":
+            names = [n for n in match[2].split(", ") if re.search(rf"(?<![\w.\"'-]){n}\b(?!['\"])", rest)]
+            line = f"from {match[1]} import {', '.join(names)}" if names else ""
+            if not names:
+                continue
+        out.append(line)
+    return "\n".join(out) + mark + rest

@@ -1,0 +1,147 @@
+"""From brief to passing tests, through the players' own functions, for briefs of several fields."""
+
+import ast
+import csv
+import io
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import package_tests
+import pytest
+from backlog_extract import extract
+from brief_enhance import enhance
+from code_generate import generate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from plan_model import UnreadableBacklog
+
+BRIEFS = Path(__file__).resolve().parents[3] / "examples" / "spec-to-package" / "briefs"
+CLINIC = """# Clinic appointments
+- The receptionist can register patients with name, date of birth, phone and email
+- Book an appointment for a patient with a doctor on a date and time
+- Doctors can see their appointments for a given day
+- Reschedule an appointment
+- Cancel an appointment
+- No two appointments for the same doctor at the same date and time
+- Send SMS reminders the day before
+- Report the number of appointments per doctor
+"""
+GYM = """Gym
+
+Each member has a name, an email (unique), a membership type (monthly or yearly) and a join date.
+A class has a title, a trainer, a start date and a capacity.
+I want to register members, edit them and delete them. As a member, I want to book a class.
+Members can be deactivated. I want to list members by membership type, and export members to JSON and PDF.
+It should be possible to import members from JSON. Count members per membership type.
+"""
+ALL = {path.stem: path.read_text(encoding="utf-8") for path in sorted(BRIEFS.iterdir())} | {"clinic": CLINIC, "gym": GYM}
+
+
+def build(brief: str) -> tuple[str, dict[str, str]]:
+    prompt = enhance(brief)
+    backlog = extract(prompt)
+    return backlog, generate(backlog, prompt)
+
+
+def write(files: dict[str, str], folder: Path) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def ids(backlog: str) -> list[str]:
+    return [row["id"] for row in csv.DictReader(io.StringIO(backlog))]
+
+
+def assert_nothing_is_dropped(backlog: str, files: dict[str, str]) -> None:
+    code = "".join(text for name, text in files.items() if name.endswith((".py", "UNRECOGNISED.md")))
+    for one in ids(backlog):
+        assert re.search(rf"\b{one}\b|test_{one.lower()}_", code), one
+    for name, text in files.items():
+        if name.endswith(".py"):
+            ast.parse(text, name)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_brief_becomes_a_package_that_passes_all_its_tests(name: str, tmp_path: Path) -> None:
+    backlog, files = build(ALL[name])
+    assert_nothing_is_dropped(backlog, files)
+    folder, scratch = write(files, tmp_path / "package"), tmp_path / "scratch"
+    scratch.mkdir()
+    outcome = package_tests.run(folder, tmp_path / "report.xml", scratch, 120, lambda _: None)
+    assert outcome.failed == ()
+    assert outcome.score == 1.0
+    assert outcome.real >= 10
+    assert outcome.gaps == files["README.md"].count("fails with this name")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_generated_code_is_clean_and_the_same_every_time(name: str, tmp_path: Path) -> None:
+    _, files = build(ALL[name])
+    assert build(ALL[name])[1] == files
+    folder = write(files, tmp_path)
+    ruff = [sys.executable, "-m", "ruff", "check", "--no-cache", "--select", "E,F,W,I", str(folder)]
+    done = subprocess.run(ruff, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_command_line_works_by_hand(tmp_path: Path) -> None:
+    _, files = build(ALL["task-list"])
+    folder = write(files, tmp_path)
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "task_list", "--db", str(tmp_path / "x.db"), *arguments]
+        return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder / "src")
+
+    assert run("add-task", "--title", "Buy milk", "--priority", "high").stdout == "added task 1\n"
+    assert "Buy milk" in run("list-tasks").stdout
+    assert run("mark-task-done", "1").returncode == 0
+    assert run("list-tasks-open-by-due_date").returncode != 0
+    missing = run("delete-task", "7")
+    assert (missing.returncode, missing.stderr) == (1, "error: there is no task 7\n")
+    gap = run("send-me")
+    assert gap.returncode == 1
+    assert gap.stderr.startswith("error: not generated: F15: Send me an e-mail")
+
+
+def test_broken_generated_code_fails_its_tests(tmp_path: Path) -> None:
+    _, files = build(ALL["task-list"])
+    store = "src/task_list/storage.py"
+    files[store] = files[store].replace("return replace(item, id=cursor.lastrowid)", "return item")
+    folder, scratch = write(files, tmp_path / "package"), tmp_path / "scratch"
+    scratch.mkdir()
+    assert package_tests.run(folder, tmp_path / "report.xml", scratch, 120, lambda _: None).score < 0.9
+
+
+def test_what_is_not_recognised_is_listed_by_name() -> None:
+    _, files = build("- Fold a paper plane\n- Add a task with a title\n- Export tasks to PDF\n")
+    assert "Fold a paper plane" in files["UNRECOGNISED.md"]
+    assert "Export tasks to PDF" in files["README.md"].split("## Not generated")[1]
+
+
+def test_a_file_that_is_no_backlog_is_refused() -> None:
+    with pytest.raises(UnreadableBacklog):
+        generate("hello\nworld\n")
+
+
+TEXT = st.one_of(
+    st.text(min_size=3, max_size=200),
+    st.lists(st.sampled_from(
+        "I want to add list delete export tasks books members lend return a the with title date price quantity ;"
+        " and or must not unique \" ' \\ {{ }} {% per by overdue sorted class def \n- \n## Data\n- : ( , ) .".split(" ")
+    ), min_size=4, max_size=50).map(" ".join),
+)  # fmt: skip
+
+
+@settings(max_examples=120, deadline=None)
+@given(TEXT)
+def test_no_requirement_of_any_text_is_dropped(text: str) -> None:
+    if not any(c.isalpha() for c in text):
+        return
+    prompt = enhance(text)
+    backlog = extract(prompt)
+    assert len(ids(backlog)) == len(re.findall(r"^R\d+\. ", prompt, re.MULTILINE))
+    assert_nothing_is_dropped(backlog, generate(backlog, prompt))

@@ -1,0 +1,447 @@
+//! Providers, players and clients over real sockets, against a hub that the test plays by hand.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use symphony_runtime::{
+    serve, BusError, Client, Code, Context, Ended, Event, Extension, File, RuntimeError, Stop,
+    Ticket,
+};
+use symphony_wire::body::{self, Activate, Bye, Hello, Progress, Unload, Welcome};
+use symphony_wire::service::{parse, reply, Answer, Call, Service};
+use symphony_wire::{Header, Kind, Target};
+use symphony_zmq::{self as zmq, opt, Message, Socket};
+use tempfile::TempDir;
+
+/// One peer's hub.
+struct Hub {
+    router: Socket,
+    peer: Vec<u8>,
+    folder: TempDir,
+    ticket: Ticket,
+}
+
+const SECRET: &str = "000102030405060708090a0b0c0d0e0f";
+
+impl Hub {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let endpoint = format!("ipc://{}/bus.sock", folder.path().display());
+        let mut router = zmq::Context::new().unwrap().socket(zmq::Kind::Router).unwrap();
+        router.set(opt::ROUTER_MANDATORY, 1).unwrap();
+        router.set(opt::RCVTIMEO, 20_000).unwrap();
+        router.bind(&endpoint).unwrap();
+        let json = serde_json::json!({
+            "v": 1, "endpoint": endpoint, "identity": SECRET, "instance": "one",
+            "inbox": folder.path().join("in"), "outbox": folder.path().join("out"),
+        });
+        let ticket = Ticket::parse(json.to_string().as_bytes()).unwrap();
+        Self { router, peer: (0..16).collect(), folder, ticket }
+    }
+
+    fn send(&mut self, header: &Header, body: Vec<u8>) {
+        let mut frames = [
+            Message::copy_from(&self.peer).unwrap(),
+            Message::copy_from(&header.encode()).unwrap(),
+            Message::from_vec(body).unwrap(),
+        ];
+        self.router.send_all(&mut frames, 0).unwrap();
+    }
+
+    /// The next message that is not a heartbeat.
+    fn receive(&mut self) -> (Header, Vec<u8>) {
+        loop {
+            let frames = self.router.recv_all(0).unwrap();
+            let [peer, header, body] = <[Message; 3]>::try_from(frames).ok().unwrap();
+            assert_eq!(&*peer, self.peer);
+            let header = Header::decode(&header).unwrap();
+            if header.kind != Kind::Heartbeat {
+                return (header, body.to_vec());
+            }
+        }
+    }
+
+    fn welcome(&mut self, heartbeat_ms: u32) -> Hello {
+        let (header, body) = self.receive();
+        assert_eq!(header.kind, Kind::Hello);
+        let welcome = Welcome {
+            instance: "one".into(),
+            heartbeat_ms: heartbeat_ms.try_into().unwrap(),
+            liveness: 5.try_into().unwrap(),
+            max_body: 65_536,
+            inline_max: 1_024,
+        };
+        self.send(&Header::new(Kind::Welcome), body::write(&welcome));
+        body::read(&body).unwrap()
+    }
+
+    fn call(&mut self, flow: u32, request: u64, method: Option<&str>, body: Vec<u8>) {
+        self.send(&call(flow, request, method), body);
+    }
+
+    fn unload(&mut self) {
+        self.send(&Header::new(Kind::Unload), body::write(&Unload { grace_ms: 5_000 }));
+    }
+
+    fn expect_bye(&mut self, reason: &str) {
+        let (header, body) = self.receive();
+        assert_eq!(header.kind, Kind::Bye);
+        assert_eq!(body::read::<Bye>(&body).unwrap().reason, reason);
+    }
+}
+
+fn call(flow: u32, request: u64, method: Option<&str>) -> Header {
+    Header {
+        target: Target::Flow(flow),
+        request,
+        method: method.map(str::to_owned),
+        ..Header::new(Kind::Call)
+    }
+}
+
+/// Counts its flushes; `put` answers after one, `get` at once.
+struct Counter {
+    flushes: u64,
+    full: bool,
+    batches: mpsc::Sender<u64>,
+    waiting: u64,
+}
+
+impl Service for Counter {
+    fn call(&mut self, call: Call<'_>) -> Answer {
+        assert_eq!(call.capability, "pit.count/1");
+        match call.method {
+            "put" => {
+                self.waiting += 1;
+                Answer::AfterFlush(reply(&self.flushes))
+            }
+            "large" => Answer::Now(reply(&"x".repeat(100_000))),
+            "fill" => {
+                self.full = true;
+                Answer::Now(reply(&()))
+            }
+            other => Answer::Now(Err(BusError::new(Code::NotFound, other))),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), BusError> {
+        self.flushes += 1;
+        self.batches.send(std::mem::take(&mut self.waiting)).unwrap();
+        if self.full {
+            return Err(BusError::new(Code::Io, "disk full"));
+        }
+        Ok(())
+    }
+}
+
+type Served = JoinHandle<Result<Ended, RuntimeError>>;
+
+fn count(hub: &Hub) -> (Served, mpsc::Receiver<u64>, Stop) {
+    let (batches, flushed) = mpsc::channel();
+    let (ticket, stop) = (hub.ticket.clone(), Stop::new().unwrap());
+    let theirs = stop.clone();
+    let served = thread::spawn(move || {
+        let mut service = Counter { flushes: 0, full: false, batches, waiting: 0 };
+        serve(&ticket, "pit.count/1", &mut service, &theirs)
+    });
+    (served, flushed, stop)
+}
+
+#[test]
+fn waiting_calls_share_a_flush_and_are_answered_after_it() {
+    let mut hub = Hub::new();
+    let (served, flushed, _stop) = count(&hub);
+    // The calls wait on the socket before the welcome lets the service look at them.
+    let (hello, hello_body) = hub.receive();
+    assert_eq!(hello.kind, Kind::Hello);
+    assert_eq!(body::read::<Hello>(&hello_body).unwrap().provides, ["pit.count/1"]);
+    let welcome = Welcome {
+        instance: "one".into(),
+        heartbeat_ms: 1_000.try_into().unwrap(),
+        liveness: 5.try_into().unwrap(),
+        max_body: 65_536,
+        inline_max: 1_024,
+    };
+    hub.send(&Header::new(Kind::Welcome), body::write(&welcome));
+    for request in 1..=300 {
+        hub.call(7, request, Some("put"), Vec::new());
+    }
+    hub.call(7, 301, Some("nothing"), Vec::new());
+    let mut answered: Vec<u64> = (0..301)
+        .map(|_| {
+            let (header, body) = hub.receive();
+            assert_eq!(header.target, Target::Flow(7));
+            let kind = if header.request == 301 { Kind::Error } else { Kind::Result };
+            assert_eq!(header.kind, kind);
+            if kind == Kind::Error {
+                assert_eq!(BusError::from_body(&body).code, Code::NotFound);
+            }
+            header.request
+        })
+        .collect();
+    answered.sort_unstable();
+    assert_eq!(answered, (1..=301).collect::<Vec<_>>());
+    hub.unload();
+    hub.expect_bye("unload");
+    assert_eq!(served.join().unwrap().unwrap(), Ended::Unloaded);
+    let batches: Vec<u64> = flushed.iter().collect();
+    assert_eq!(batches.iter().sum::<u64>(), 300);
+    assert!(batches.len() < 300, "{} flushes for 300 calls", batches.len());
+    assert!(batches.iter().all(|batch| *batch <= 256));
+}
+
+#[test]
+fn a_failed_flush_fails_the_calls_that_wait_for_it() {
+    let mut hub = Hub::new();
+    let (served, _flushed, _stop) = count(&hub);
+    hub.welcome(1_000);
+    hub.call(1, 1, Some("fill"), Vec::new());
+    hub.call(1, 2, Some("put"), Vec::new());
+    assert_eq!(hub.receive().0.kind, Kind::Result);
+    let (header, body) = hub.receive();
+    assert_eq!((header.kind, header.request), (Kind::Error, 2));
+    assert_eq!(BusError::from_body(&body).message, "disk full");
+    hub.unload();
+    hub.expect_bye("unload");
+    served.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_result_over_the_limit_is_an_error_and_bad_messages_are_dropped() {
+    let mut hub = Hub::new();
+    let (served, _flushed, _stop) = count(&hub);
+    hub.welcome(1_000);
+    let mut no_flow = call(1, 5, None);
+    no_flow.target = Target::None;
+    hub.send(&no_flow, Vec::new());
+    let mut garbage = [Message::copy_from(&hub.peer).unwrap(), Message::copy_from(b"?").unwrap()];
+    hub.router.send_all(&mut garbage, 0).unwrap();
+    hub.call(1, 1, Some("large"), Vec::new());
+    let (header, body) = hub.receive();
+    assert_eq!((header.kind, header.request), (Kind::Error, 1));
+    assert_eq!(BusError::from_body(&body).code, Code::WrongOutput);
+    hub.unload();
+    hub.expect_bye("unload");
+    served.join().unwrap().unwrap();
+}
+
+#[test]
+fn heartbeats_are_sent_and_a_silent_hub_ends_it() {
+    let mut hub = Hub::new();
+    let (served, _flushed, _stop) = count(&hub);
+    hub.welcome(20);
+    for _ in 0..2 {
+        let frames = hub.router.recv_all(0).unwrap();
+        assert_eq!(Header::decode(&frames[1]).unwrap().kind, Kind::Heartbeat);
+    }
+    assert!(matches!(served.join().unwrap(), Err(RuntimeError::HubLost)));
+}
+
+#[test]
+fn a_stop_says_bye_even_while_it_waits_for_the_welcome() {
+    let mut hub = Hub::new();
+    let (served, _flushed, stop) = count(&hub);
+    hub.welcome(60_000);
+    hub.call(1, 1, Some("nothing"), Vec::new());
+    hub.receive();
+    stop.raise();
+    hub.expect_bye("stop");
+    assert_eq!(served.join().unwrap().unwrap(), Ended::Stopped);
+
+    let mut hub = Hub::new();
+    let (served, _flushed, stop) = count(&hub);
+    assert_eq!(hub.receive().0.kind, Kind::Hello);
+    stop.raise();
+    hub.expect_bye("stop");
+    assert_eq!(served.join().unwrap().unwrap(), Ended::Stopped);
+}
+
+#[test]
+fn a_hub_of_another_protocol_is_incompatible() {
+    let mut hub = Hub::new();
+    let (served, _flushed, _stop) = count(&hub);
+    assert_eq!(hub.receive().0.kind, Kind::Hello);
+    hub.send(&Header::new(Kind::Bye), body::write(&Bye { reason: "protocol".into() }));
+    let error = served.join().unwrap().unwrap_err();
+    assert!(matches!(error, RuntimeError::Incompatible));
+    assert_eq!(error.exit_code(), 5);
+}
+
+#[derive(Deserialize)]
+struct Text {
+    text: String,
+}
+
+fn play(hub: &Hub, extension: Extension) -> (Served, Stop) {
+    let (ticket, stop) = (hub.ticket.clone(), Stop::new().unwrap());
+    let theirs = stop.clone();
+    (thread::spawn(move || extension.serve(&ticket, &theirs)), stop)
+}
+
+fn arguments(pairs: &[(&str, &str)]) -> Vec<u8> {
+    reply(&pairs.iter().copied().collect::<BTreeMap<_, _>>()).unwrap()
+}
+
+#[test]
+fn a_player_serves_functions_of_several_capabilities() {
+    let upper = |_: &Context, args: Text| Ok(args.text.to_uppercase());
+    let lower = |context: &Context, args: Text| {
+        context.progress(1.0, None, "half");
+        if args.text == "panic" {
+            panic!("asked to");
+        }
+        Ok(args.text.to_lowercase())
+    };
+    let mut hub = Hub::new();
+    let extension =
+        Extension::new().provides("text.upper/1", upper).provides("text.lower/1", lower);
+    let (served, _stop) = play(&hub, extension);
+    assert_eq!(hub.welcome(1_000).provides, ["text.upper/1", "text.lower/1"]);
+
+    let activate = Header { request: 1, ..Header::new(Kind::Activate) };
+    hub.send(&activate, body::write(&Activate::default()));
+    let (header, _) = hub.receive();
+    assert_eq!((header.kind, header.target, header.request), (Kind::Result, Target::None, 1));
+
+    let named = |flow, cap: &str, request| Header {
+        cap: Some(cap.to_owned()),
+        ..call(flow, request, None)
+    };
+    hub.send(&named(1, "text.upper/1", 2), arguments(&[("text", "Abc")]));
+    let (header, body) = hub.receive();
+    assert_eq!((header.kind, header.request), (Kind::Result, 2));
+    assert_eq!(body::read_value::<String>(&body).unwrap(), "ABC");
+    hub.send(&named(2, "text.lower/1", 3), arguments(&[("text", "Abc")]));
+    let (header, body) = hub.receive();
+    assert_eq!((header.kind, header.request), (Kind::Progress, 3));
+    assert_eq!(body::read::<Progress>(&body).unwrap().message, "half");
+    assert_eq!(body::read_value::<String>(&hub.receive().1).unwrap(), "abc");
+    // From the second call on the flow's number is enough.
+    hub.call(1, 4, None, arguments(&[("text", "again")]));
+    assert_eq!(body::read_value::<String>(&hub.receive().1).unwrap(), "AGAIN");
+
+    let mut refuse = |header: Header, body| {
+        hub.send(&header, body);
+        loop {
+            let (header, body) = hub.receive();
+            if header.kind == Kind::Error {
+                return BusError::from_body(&body);
+            }
+            assert_eq!(header.kind, Kind::Progress);
+        }
+    };
+    assert_eq!(refuse(call(9, 5, None), arguments(&[])).code, Code::Protocol);
+    assert_eq!(refuse(call(1, 6, Some("other")), arguments(&[])).code, Code::NotFound);
+    let missing = refuse(call(1, 7, None), arguments(&[]));
+    assert_eq!(missing.code, Code::BadRequest);
+    assert!(missing.message.contains("text"), "{missing}");
+    let panicked = refuse(call(2, 8, None), arguments(&[("text", "panic")]));
+    assert_eq!((panicked.code, panicked.class.as_deref()), (Code::Failed, Some("panic")));
+    assert!(panicked.message.contains("asked to"));
+    hub.unload();
+    hub.expect_bye("unload");
+    assert_eq!(served.join().unwrap().unwrap(), Ended::Unloaded);
+}
+
+#[test]
+fn a_cancelled_call_ends_and_unload_waits_for_running_ones() {
+    let (entered, running) = mpsc::channel();
+    let wait = move |context: &Context, _: BTreeMap<String, String>| -> Result<(), BusError> {
+        entered.send(()).unwrap();
+        loop {
+            context.check()?;
+            thread::yield_now();
+        }
+    };
+    let mut hub = Hub::new();
+    let (served, _stop) = play(&hub, Extension::new().provides("text.wait/1", wait));
+    hub.welcome(1_000);
+    hub.call(1, 1, None, Vec::new());
+    running.recv_timeout(Duration::from_secs(20)).unwrap();
+    hub.unload();
+    hub.send(&Header { kind: Kind::Cancel, ..call(1, 1, None) }, Vec::new());
+    let (header, body) = hub.receive();
+    assert_eq!((header.kind, header.request), (Kind::Error, 1));
+    assert_eq!(BusError::from_body(&body).code, Code::Cancelled);
+    hub.expect_bye("unload");
+    served.join().unwrap().unwrap();
+}
+
+#[derive(Deserialize, Serialize)]
+struct One {
+    file: File,
+}
+
+#[test]
+fn files_pass_by_reference_below_the_calls_folder() {
+    let copy = |context: &Context, args: One| -> Result<One, BusError> {
+        let bytes = context.read(&args.file)?;
+        Ok(One { file: context.write("made/copy.txt", &bytes)? })
+    };
+    let mut hub = Hub::new();
+    let inbox = hub.folder.path().join("in/c1");
+    std::fs::create_dir_all(&inbox).unwrap();
+    std::fs::write(inbox.join("a.txt"), "content").unwrap();
+    let (served, _stop) = play(&hub, Extension::new().provides("file.copy/1", copy));
+    hub.welcome(1_000);
+    let body =
+        |path| reply(&serde_json::json!({"$": {"folder": "c1"}, "file": {"$file": path}})).unwrap();
+    hub.call(1, 1, None, body("a.txt"));
+    let made: One = body::read(&hub.receive().1).unwrap();
+    assert_eq!(made.file.path, "made/copy.txt");
+    let copied = std::fs::read(hub.folder.path().join("out/c1/made/copy.txt")).unwrap();
+    assert_eq!(copied, b"content");
+    for (request, path) in ["../c2/secret", "/etc/passwd", "a//b", ""].into_iter().enumerate() {
+        hub.call(1, 2 + request as u64, None, body(path));
+        assert_eq!(BusError::from_body(&hub.receive().1).code, Code::BadRequest, "{path}");
+    }
+    hub.unload();
+    hub.expect_bye("unload");
+    served.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_client_calls_by_name_then_by_flow() {
+    let mut hub = Hub::new();
+    let ticket = hub.ticket.clone();
+    let caller = thread::spawn(move || {
+        let mut client = Client::join(&ticket, &Stop::new().unwrap()).unwrap();
+        let arguments = BTreeMap::from([("text", "a")]);
+        let limit = Some(Duration::from_secs(20));
+        let first: String = client.call("text.upper/1", None, &arguments, limit).unwrap();
+        let second: Result<String, _> =
+            client.call("text.upper/1", Some("twice"), &arguments, limit);
+        let third = client.send("text.upper/1", None, reply(&arguments).unwrap(), limit).unwrap();
+        let progress = client.next(None).unwrap().unwrap();
+        assert!(matches!(progress, Event::Progress(request, _) if request == third));
+        assert!(client.next(None).unwrap().is_some());
+        client.close().unwrap();
+        (first, second.unwrap_err())
+    });
+    assert!(hub.welcome(1_000).provides.is_empty());
+    let (header, body) = hub.receive();
+    assert_eq!(header.target, Target::Name("text.upper/1".into()));
+    assert_eq!((header.ttl, header.method), (20_000, None));
+    assert_eq!(parse::<Text>(&body).unwrap().text, "a");
+    let answer = |kind, request| Header { kind, ..call(3, request, None) };
+    hub.send(&answer(Kind::Result, header.request), reply(&"A").unwrap());
+
+    let (header, _) = hub.receive();
+    assert_eq!((header.target, header.method.as_deref()), (Target::Flow(3), Some("twice")));
+    let refused = BusError::new(Code::Refused, "no").at("permissions");
+    hub.send(&answer(Kind::Error, header.request), refused.to_body());
+
+    let (header, _) = hub.receive();
+    let progress = Progress { done: 1.0, total: None, message: String::new() };
+    hub.send(&answer(Kind::Progress, header.request), body::write(&progress));
+    hub.send(&answer(Kind::Result, header.request), reply(&"A").unwrap());
+    hub.expect_bye("done");
+    let (first, second) = caller.join().unwrap();
+    assert_eq!(first, "A");
+    assert_eq!(second, refused);
+}

@@ -1,0 +1,141 @@
+"""The real commands on a home of their own, with players that misbehave on demand."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+PLAYERS = Path(__file__).parent / "players"
+LIMIT_S = 120.0
+
+
+@dataclass
+class Symphony:
+    """Runs `symphony-kernel` and `symphony-ext` and ends whatever they started."""
+
+    home: Path
+    folder: Path
+    environment: Mapping[str, str]
+    _started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def kernel(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """`symphony-kernel ARGUMENTS --home HOME`, to its end."""
+        return self._run("symphony.kernel.cli.kernel", arguments, **options)
+
+    def ext(self, *arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+        """`symphony-ext ARGUMENTS`, to its end."""
+        return self._run("symphony.kernel.cli.ext", arguments, **options)
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """`symphony-kernel ARGUMENTS` in the background."""
+        command = [sys.executable, "-m", "symphony.kernel.cli.kernel", *map(str, arguments)]
+        process = subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._started.append(process)
+        return process
+
+    def serve(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """`symphony-kernel serve`, ready."""
+        process = self.start("serve", "--json", *arguments)
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        assert line, process.communicate()[1]
+        assert json.loads(line)["ready"] is True
+        return process
+
+    def write(self, name: str, content: str) -> Path:
+        """A file in the test's folder."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        return path
+
+    def melody(self, *steps: Mapping[str, Any], **more: Any) -> Path:
+        """A Melody as JSON; each step of `test.act/1` unless it says otherwise."""
+        whole = [
+            {"capability": "test.act/1", "player": "trouble", "retry": {"backoff_s": 0.0}, **step}
+            for step in steps
+        ]
+        for step in whole:
+            if step["capability"] != "test.act/1":
+                del step["player"]
+        data = {"melody": {"name": "test", "version": "1.0.0"}, "steps": whole, **more}
+        return self.write("test.melody.json", json.dumps(data))
+
+    def play(self, melody: Path, *arguments: str | Path) -> tuple[int, list[dict[str, Any]]]:
+        """Plays a Melody; the exit code and the events."""
+        done = self.kernel("run", melody, "--extensions", PLAYERS, "--json", "-", *arguments)
+        events = [json.loads(line) for line in done.stdout.splitlines()]
+        assert "Traceback" not in done.stderr
+        return done.returncode, events
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
+        assert wait_for_end_of(self.home), f"left over: {processes_of(self.home)}"
+
+    def _run(
+        self, module: str, arguments: Sequence[str | Path], **options: Any
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", module, *map(str, arguments)]
+        settings = {"cwd": self.folder, "env": self.environment, "timeout": LIMIT_S, **options}
+        return subprocess.run(command, capture_output=True, text=True, check=False, **settings)
+
+
+def of(events: Sequence[Mapping[str, Any]], kind: str, **fields: Any) -> list[dict[str, Any]]:
+    """The events of one kind with these fields."""
+    return [
+        dict(event)
+        for event in events
+        if event["event"] == kind and all(event.get(k) == v for k, v in fields.items())
+    ]
+
+
+def processes_of(home: Path) -> list[str]:
+    """Command lines of the processes that belong to the kernel of a home: all that have the
+    home in their environment or arguments."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            marks = [*process.cmdline(), process.environ().get("SYMPHONY_HOME", "")]
+        except (psutil.NoSuchProcess, psutil.ZombieProcess, psutil.AccessDenied):
+            continue
+        if process.pid != os.getpid() and any(str(home) in mark for mark in marks):
+            found.append(f"{process.pid} {' '.join(process.cmdline())}")
+    return found
+
+
+def wait_for_end_of(home: Path) -> bool:
+    """Waits until the home's lock is free, that is until its last process has ended."""
+    import fcntl
+
+    lock = home / "kernel.lock"
+    if not lock.exists():
+        return True
+    signal.signal(signal.SIGALRM, lambda *_: (_ for _ in ()).throw(TimeoutError))
+    signal.setitimer(signal.ITIMER_REAL, 10)
+    try:
+        with lock.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        return True
+    except TimeoutError:
+        return False
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
