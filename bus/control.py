@@ -123,7 +123,9 @@ class Control:
         self.datapath.admit(name, secret, console=True)
 
     def remove(self, instance: str) -> None:
-        """Forgets an instance; open calls to it end as `crashed`."""
+        """Forgets an instance, or consoles; open calls to it end as `crashed`."""
+        if self._consoles.pop(instance, None) is not None:
+            self.datapath.expel(instance)
         member = self._members.pop(instance, None)
         if member is None:
             return

@@ -55,7 +55,8 @@ class Datapath(Protocol):
         """Stops and releases every endpoint; idempotent, bounded in time."""
 
     def bind(self, endpoint: str) -> None:
-        """Listens at `endpoint` on return; raises BusError `io` if it cannot."""
+        """Listens at `endpoint` on return, and every command given before is in effect; raises
+        BusError `io` if it cannot."""
 
     def unbind(self, endpoint: str) -> None:
         """Stops listening there and cuts the connections that came in through it."""

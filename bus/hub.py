@@ -95,8 +95,10 @@ class Hub:
         `inside` is the endpoint as the instance sees it. Raises BusError `io` if the endpoint
         cannot be had, `conflict` if the instance is on the bus already.
         """
-        secret = self._listen(instance, endpoint)
+        self._refuse_known(instance)
+        secret = os.urandom(wire.IDENTITY_BYTES)
         self._control.add(instance, secret, grants)
+        self._listen(instance, endpoint)
         return Ticket(
             v=wire.VERSION,
             endpoint=inside or endpoint,
@@ -116,16 +118,24 @@ class Hub:
     def add_console(self, endpoint: str, grants: Grants) -> Ticket:
         """Listens at `endpoint` for consoles, several at once, and returns their ticket."""
         name = "console"
-        secret = self._listen(name, endpoint)
+        self._refuse_known(name)
+        secret = os.urandom(wire.IDENTITY_BYTES)
         self._control.add_consoles(name, secret, grants)
+        self._listen(name, endpoint)
         return Ticket(v=wire.VERSION, endpoint=endpoint, identity=secret.hex(), instance=name)
 
-    def _listen(self, name: str, endpoint: str) -> bytes:
+    def _refuse_known(self, name: str) -> None:
         if name in self._endpoints:
             raise BusError("conflict", "an instance of this name is on the bus", where=name)
-        self._datapath.bind(endpoint)
+
+    def _listen(self, name: str, endpoint: str) -> None:
+        # After admission, so that not even the first message can come from somebody unknown.
+        try:
+            self._datapath.bind(endpoint)
+        except BusError:
+            self._control.remove(name)
+            raise
         self._endpoints[name] = endpoint
-        return os.urandom(wire.IDENTITY_BYTES)
 
     def providers(self, capability: str) -> list[str]:
         """The registered instances that provide a capability."""

@@ -36,7 +36,7 @@ CLOSE_S: Final = 5.0
 
 _NOW: Final = int(zmq.DONTWAIT)
 _MORE_NOW: Final = int(zmq.DONTWAIT | zmq.SNDMORE)
-_ID_SIZES: Final = frozenset({wire.IDENTITY_BYTES, wire.CONSOLE_IDENTITY_BYTES})
+_RCVMORE: Final = zmq.RCVMORE
 _WAKER: Final = b"\0waker"
 _names = count(1)
 _log = logging.getLogger("symphony.bus")
@@ -176,13 +176,10 @@ class ReferenceDatapath:
     def _receive_batch(self, now: float) -> None:
         """Waits for a message until something else is due, then takes all that are there.
 
-        Asking libzmq whether more frames follow costs more than reading two of them, and a message
-        of another length than three frames shows by itself: either a routing id, which is secret
-        and therefore no peer's to forge but its own, stands where a header or body is expected, or
-        what is read as a routing id is none. Only then is it asked; see `_resynchronise`.
+        Asking libzmq whether more frames follow costs as much as reading two of them, so it is
+        asked once a message, after its third frame; `_resynchronise` knows what that can mean.
         """
-        recv, switch = self._recv, self._switch
-        receive, knows = switch.receive, switch.knows
+        recv, get, receive = self._recv, self._get, self._switch.receive
         self._wait_at_most(now)
         self._sleeping = True
         try:
@@ -197,50 +194,41 @@ class ReferenceDatapath:
         taken = 0
         try:
             while True:
-                header = body = None
+                body = None
                 header = recv(_NOW)
                 body = recv(_NOW, copy)
-                size = len(body)
-                if size in _ID_SIZES and knows(bytes(body)) and self._more():
-                    self._resynchronise(bytes(body), [], now)
-                elif len(header) in _ID_SIZES and knows(header):
-                    self._resynchronise(header, [bytes(body)], now)
-                elif not receive(identity, header, body, now):
-                    self._unknown(identity)
-                copy = size < ZERO_COPY_BYTES
+                if get(_RCVMORE):
+                    self._resynchronise(bytes(body), now)
+                elif not receive(identity, header, body, now) and identity != _WAKER:
+                    self._switch.counts["unknown-identity"] += 1
+                copy = len(body) < ZERO_COPY_BYTES
                 taken += 1
                 if taken == MAX_BATCH:
                     break
                 identity = recv(_NOW)
         except zmq.Again:
-            if header is not None and body is None:
-                switch.counts["frames"] += 1
+            if body is None:  # a header without a body, and nothing behind it
+                self._switch.counts["frames"] += 1
         self._copy = copy
 
-    def _resynchronise(self, identity: bytes, frames: list[bytes], now: float) -> None:
-        """Takes the rest of a message that begins with `identity` and `frames`.
+    def _resynchronise(self, suspect: bytes, now: float) -> None:
+        """Finds the end of what was read as a message although more frames follow its third.
 
-        A message with too few or too many frames came before it and was dropped.
+        Either that message has too many frames, or it was one short and `suspect` is the routing
+        id that the next one begins with. A peer can feign the second with a routing id that it
+        knows, and that is only its own.
         """
         self._switch.counts["frames"] += 1
-        self._read_rest(frames)
-        if len(frames) == 2:
-            self._switch.receive(identity, frames[0], frames[1], now)
-
-    def _unknown(self, identity: bytes) -> None:
-        """Drops the rest of a message whose first frame is nobody's routing id."""
-        if identity != _WAKER:
-            self._switch.counts["unknown-identity"] += 1
-        self._read_rest([])
-
-    def _read_rest(self, frames: list[bytes]) -> None:
-        while self._more():
+        frames: list[bytes] = []
+        while self._get(_RCVMORE):
             frame = self._recv(_NOW)
             if len(frames) < 3:
                 frames.append(frame)
-
-    def _more(self) -> bool:
-        return bool(self._get(zmq.RCVMORE))
+        if self._switch.knows(suspect):
+            if len(frames) == 2:
+                self._switch.receive(suspect, frames[0], frames[1], now)
+            else:
+                self._switch.counts["frames"] += 1
 
     def _wait_at_most(self, now: float) -> None:
         """Bounds the next wait by what is due; powers of two, so that it changes seldom."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -88,13 +89,8 @@ class Artifacts:
 
     async def take_in(self, spool: Path, source: Path, name: str, media: str, made: Made) -> Value:
         """Copies a user's file or folder into the store by way of the private spool."""
-        spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-        copy = spool / name
         try:
-            if source.is_dir():
-                shutil.copytree(source, copy, symlinks=False)
-            else:
-                shutil.copyfile(source, copy)
+            await asyncio.to_thread(_copy, source, spool, name)
             taken = await self.collect(spool, [Outgoing(source.name, name, media)], made)
         finally:
             shutil.rmtree(spool, ignore_errors=True)
@@ -105,3 +101,11 @@ class Artifacts:
         reply = await self._member.call("stat", {"refs": [ref]})
         found: dict[str, Any] = reply["artifacts"][0]
         return found
+
+
+def _copy(source: Path, spool: Path, name: str) -> None:
+    spool.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if source.is_dir():
+        shutil.copytree(source, spool / name)
+    else:
+        shutil.copyfile(source, spool / name)

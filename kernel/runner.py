@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from symphony.bus.errors import BusError
 
@@ -197,9 +198,13 @@ class Runner:
             "pid": instance.pid,
             "sandbox": str(instance.level),
         }
-        await self._journal.append([*records, _started(step, attempt, started)])
-        ttl_ms = int(step.timeout_s * 1000)
-        context = CallContext(self._run, step.id, attempt, ttl_ms)
+        context = CallContext(self._run, step.id, attempt, int(step.timeout_s * 1000))
+        # Told while the call is under way, and always before anything else is told of the step.
+        told = asyncio.create_task(
+            self._journal.append([*records, _started(step, attempt, started)])
+        )
+        refusal: BusError | None = None
+        outputs: dict[str, Value] = {}
         try:
             outputs = await self._caller.call(
                 instance,
@@ -210,20 +215,30 @@ class Runner:
                 lambda body: self._journal.progress(step.id, body),
             )
         except BusError as error:
-            info: dict[str, object] = {
-                "class": error.cls or error.code,
-                "message": error.message,
-                "fault": error.fault,
-                "where": error.where,
-            }
-            if error.code == "wrong-output":
-                verdict = GateResult(False, "type", None, f"{error.message} ({error.where})")
-                await self._record_gate(step, verdict)
-            raise AttemptFailed(Failure(error.code, error.message), info, instance) from error
+            refusal = error
+        except BaseException:
+            told.cancel()
+            raise
+        await told
+        if refusal is not None:
+            await self._refused(step, refusal, instance)
         verdict = await self._gate(step, outputs, instance)
         self._leases.give_back(instance)
         slot.release()
         return outputs, verdict
+
+    async def _refused(self, step: Step, error: BusError, instance: Instance) -> NoReturn:
+        """The attempt ended with an error of the bus, the player or the check of its outputs."""
+        if error.code == "wrong-output":
+            verdict = GateResult(False, "type", None, f"{error.message} ({error.where})")
+            await self._record_gate(step, verdict)
+        info: dict[str, object] = {
+            "class": error.cls or error.code,
+            "message": error.message,
+            "fault": error.fault,
+            "where": error.where,
+        }
+        raise AttemptFailed(Failure(error.code, error.message), info, instance) from error
 
     async def _gate(self, step: Step, outputs: dict[str, Value], instance: Instance) -> GateResult:
         verdict = judge(

@@ -111,7 +111,7 @@ class Job:
                 env=self.request["environment"],
                 cwd=self.request["folder"],
                 pass_fds=descriptors,
-                start_new_session=True,
+                process_group=0,  # and the guard's session, by which the kernel can find it
                 preexec_fn=bind_life,
                 **identity,
             )

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -96,8 +97,8 @@ class Link:
                 packet, fds, _, _ = socket.recv_fds(self._socket, MAX_PACKET, 1)
             except BlockingIOError:
                 return
-            except OSError:  # reset by its death
-                packet, fds = b"", []
+            except ConnectionResetError:
+                continue  # it died with requests unread; its last reports follow all the same
             if not packet:
                 self._lost()
                 return
@@ -117,13 +118,38 @@ class Link:
 
     async def _end(self, guard: subprocess.Popen[bytes]) -> None:
         """Its watchdog exits when nothing below is left; only then is everything told gone."""
-        await self._loop.run_in_executor(None, guard.wait)
+        await self._loop.run_in_executor(None, _outlive, guard)
         if not self._ready.done():
             with contextlib.suppress(asyncio.InvalidStateError):
                 self._ready.set_exception(
                     SandboxRefused("guard process", "it ended at once; stderr may say why")
                 )
         self._gone()
+
+
+def _outlive(guard: subprocess.Popen[bytes]) -> None:
+    """Waits for the end of watchdog and guard, and ends what both being killed left.
+
+    Such a process still has their session; its number is not reused before the last `wait`.
+    """
+    os.waitid(os.P_PID, guard.pid, os.WEXITED | os.WNOWAIT)
+    while left := _session(guard.pid):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+    guard.wait()
+
+
+def _session(number: int) -> list[int]:
+    """The living processes of a session, see proc(5) for the fields."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+                if int(session) == number and state not in "ZX":
+                    found.append(int(entry.name))
+    return found
 
 
 def close_all(fds: list[int]) -> None:

@@ -92,7 +92,7 @@ class Bench:
         argv = [find().python, *FLAGS, str(self._code / "main.py")]
         begun = time.perf_counter()
         with subprocess.Popen(argv, stdin=subprocess.PIPE, env=environment) as process:
-            assert process.stdin is not None  # noqa: S101 - it was asked for
+            assert process.stdin is not None
             process.stdin.write(self._ticket(f"ipc://{path}"))
             process.stdin.close()
             try:

@@ -50,10 +50,12 @@ def play(folder: Path, shape: str, size: int) -> float:
         file.write_text(json.dumps(melody(shape, size)), encoding="utf-8")
         command: list[str | Path] = [KERNEL, "run", file, "--home", Path(place, "home")]
         command += ["--extensions", PLAYERS, "--headless", "--json", events]
+        said = Path(place, "said")
         try:
-            subprocess.run(command, stdout=subprocess.DEVNULL, timeout=RUN_S, check=True)
+            with said.open("wb") as log:
+                subprocess.run(command, stdout=log, stderr=log, timeout=RUN_S, check=True)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            sys.exit(f"error: {error}")
+            sys.exit(f"error: {error}\n{said.read_text(encoding='utf-8')[-4000:]}")
         return steps_per_second(events)
 
 

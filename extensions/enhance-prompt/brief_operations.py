@@ -23,7 +23,7 @@ _GROUP = re.compile(r"\b(?:per|by|for each|in each|of each|for every|grouped by|
 _LOW = re.compile(r"\b(?:low|running low|run low|below|under|less than|fewer than|out of stock|running out|reorder)\b")
 _NUMBER = re.compile(r"\b(\d{1,6})\b")
 _FORMATS = re.compile(r"\b(csv|json)\b", re.IGNORECASE)
-_FOREIGN = re.compile(r"\b(pdf|excel|xlsx?|xml|html|ical|ics|calendar|google|word|email|e-mail|sms|whatsapp|printer|label printer|web|website|api|cloud|dropbox|sheets?|barcode|qr|photos?|images?|pictures?|map|graph|chart|voice|phone app|mobile)\b", re.IGNORECASE)
+FOREIGN = re.compile(r"\b(pdf|excel|xlsx?|xml|html|ical|ics|calendar|google|word|email|e-mail|sms|whatsapp|printer|label printer|web|website|api|cloud|dropbox|sheets?|barcode|qr|photos?|images?|pictures?|map|graph|chart|voice|phone app|mobile)\b", re.IGNORECASE)
 
 
 def requirement(spec: Specification, clause: Clause, text: str, line: int) -> Requirement:
@@ -34,7 +34,7 @@ def requirement(spec: Specification, clause: Clause, text: str, line: int) -> Re
     made = Requirement(text, clause.actor, clause.op or clause.verb, name or _noun(phrase), word=clause.verb, line=line)
     if clause.verb in vocabulary.GAPS or not clause.op:
         return _as_gap(made, clause)
-    if _FOREIGN.search(tail) and clause.op not in ("create", "update", "delete") and not _FORMATS.search(tail) and not _named_field(spec, name, tail):
+    if FOREIGN.search(tail) and clause.op not in ("create", "update", "delete") and not _FORMATS.search(tail) and not _named_field(spec, name, tail):
         return _as_gap(made, clause)
     entity = spec.entities.get(name or "")
     if entity is None and clause.op in ("export", "import", "report", "sort", "search") and spec.entities:
@@ -81,7 +81,7 @@ def _noun(phrase: list[str]) -> str:
 def _named_field(spec: Specification, name: str | None, tail: str) -> bool:
     entity = spec.entities.get(name or "")
     words = set(re.findall(r"\w+", tail))
-    return bool(entity and any(f.name in words for f in entity.fields if _FOREIGN.fullmatch(f.name)))
+    return bool(entity and any(f.name in words for f in entity.fields if FOREIGN.fullmatch(f.name)))
 
 
 def _target(spec: Specification, phrase: list[str], rest: list[str], clause: Clause) -> str | None:
@@ -355,7 +355,7 @@ def _report(spec: Specification, entity: Entity, made: Requirement, phrase: list
 def _transfer(spec: Specification, entity: Entity, made: Requirement, phrase: list[str], rest: list[str], tail: str) -> bool:
     formats = _FORMATS.search(tail)
     made.details = [f"@format={formats[1].lower() if formats else 'csv'}"]
-    return not (_FOREIGN.search(tail) and not formats)
+    return not (FOREIGN.search(tail) and not formats)
 
 
 def _lend(spec: Specification, entity: Entity, made: Requirement, phrase: list[str], rest: list[str], tail: str) -> bool:

@@ -10,7 +10,7 @@ from brief_clauses import NEGATION, Clause, clauses
 from brief_entities import entity_of, find
 from brief_model import Entity, Field, Requirement, Specification, Statement
 from brief_nouns import noun_phrase, words_of
-from brief_operations import requirement, rule
+from brief_operations import FOREIGN, requirement, rule
 
 MAX_REQUIREMENTS = 120
 _QUALITIES = (
@@ -95,7 +95,12 @@ def _take(spec: Specification, s: Statement) -> None:
                  and entity_of(spec.entities, noun_phrase(list(p.words))[0])]  # fmt: skip
     for clause in asked or stated:
         for one in _expand(clause):
-            _add(spec, requirement(spec, one, text, s.line), text)
+            made = requirement(spec, one, text, s.line)
+            _add(spec, made, text)
+            foreign = FOREIGN.search(" ".join(one.words)) if made.verb in ("export", "import") else None
+            if foreign:
+                other = Requirement(text, made.actor, f"{made.verb}-{foreign[1].lower()}", made.noun, line=s.line, word=f"{made.verb} {foreign[1]}".lower())
+                _add(spec, other, text)
     if not asked and not stated:
         if s.section in ("features", "quality") and s.is_item or (_ASKING.search(text) and s.section not in ("goal", "users") and not _WHOLE.search(text)):
             _add(spec, _gap(text, s), text)

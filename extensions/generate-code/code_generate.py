@@ -27,14 +27,16 @@ def generate(backlog: str, prompt: str = "") -> dict[str, str]:
 
     source = f"src/{plan.package}"
     cli = render("cli.py", **_cli_facts(env, plan))
-    cli = _trim_imports(cli)
+    cli = _compact(_trim_imports(cli))
     body = env.get_template("test_body.py.j2").render(plan=plan, **facts)
-    body = re.sub(r"\n{4,}", "\n\n\n", body).strip("\n")
+    body = _compact(re.sub(r"\n{4,}", "\n\n\n", body).strip("\n"))
     if "ids(" in body:
         body = _IDS + "\n\n\n" + body
     tests = render("test_features.py", body="\n\n" + body, test_uses=lambda word: word in body, test_dates=_dates(body))
-    if re.search(r"\btext\(", body):
-        tests = tests.replace(f"from {plan.package}.repository", f"from {plan.package}.output import text\nfrom {plan.package}.repository", 1)
+    helpers = [name for name in ("text", "write_file") if re.search(rf"\b{name}\(", body)]
+    if helpers:
+        before = f"from {plan.package}.repository"
+        tests = tests.replace(before, f"from {plan.package}.output import {', '.join(helpers)}\n{before}", 1)
     files = {
         "pyproject.toml": render("pyproject.toml"),
         "README.md": render("README.md"),
@@ -61,6 +63,11 @@ _IDS = '''def ids(output: str) -> list[int]:
     return [int(line.split()[0]) for line in output.splitlines()[1:]]'''
 
 
+def _compact(text: str) -> str:
+    """Functions without blank lines: templates leave some where a part is absent."""
+    return re.sub(r"\n+(def |@pytest)", r"\n\n\n\1", re.sub(r"\n\n+(?=    )", "\n", text))
+
+
 def _environment(plan: Plan) -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -85,10 +92,11 @@ def _dates(text: str, extra: str = "") -> str:
 
 def _facts(plan: Plan) -> dict[str, Any]:
     kinds = {a.kind for t in plan.things for a in t.attributes}
+    aliases = {"date": "date as Date", "datetime": "datetime as DateTime"}
     sample = [n for n in ("date", "datetime") if n in kinds]
     return {
         "rules": _rules(plan),
-        "datetime_names": ", ".join(sample),
+        "datetime_names": ", ".join(aliases[n] for n in sample),
         "sample_dates": ", ".join([*sample, "timedelta"] if sample else []),
     }
 

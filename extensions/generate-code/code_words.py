@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from typing import Any
 
@@ -30,7 +31,7 @@ def feature_doc(f: Feature) -> str:
 
 
 def gap_name(f: Feature) -> str:
-    return repr_str(textwrap.shorten(f"{f.id}: {f.text}", 72, placeholder="…"))
+    return repr_str(textwrap.shorten(f"{f.id}: {f.text}", 60, placeholder="…"))
 
 
 def gap_reason(f: Feature) -> str:
@@ -157,7 +158,18 @@ def tuple_of(values: list[str]) -> str:
     return f"({inner},)" if len(values) == 1 else f"({inner})"
 
 
-def cli_arguments(a: Attribute, item: str) -> str:
+def model_type(python: str) -> str:
+    """In the models a field may be called `date`; the type has another name there."""
+    return re.sub(r"\bdatetime\b", "DateTime", re.sub(r"\bdate\b", "Date", python))
+
+
+def record(columns: list[str], item: str) -> str:
+    """A tuple of an item's columns."""
+    inner = ", ".join(f"{item}.{column}" for column in columns)
+    return f"({inner},)" if len(columns) == 1 else f"({inner})"
+
+
+def cli_arguments(a: Attribute, item: str, between: str = ", ") -> str:
     """Arguments that give an attribute the value that it has in `item`."""
     value = f"{item}.{a.column}"
     if a.kind == "boolean":
@@ -167,7 +179,7 @@ def cli_arguments(a: Attribute, item: str) -> str:
     value = f"{value}.isoformat()" if a.kind in ("date", "datetime") and not a.optional else value
     if a.kind in ("date", "datetime") and a.optional:
         value = f"str({value})"
-    return f'"{a.option}", {value}'
+    return f'"{a.option}"{between}{value}'
 
 
 def plain_sample(a: Attribute) -> str:
@@ -186,6 +198,6 @@ FILTERS: dict[str, Any] = {
     name: globals()[name]
     for name in (
         "say wrapped feature_doc gap_name gap_reason has_check column_sql option date_option changed equals literal other_state matches"
-        " state first_of first_needed figure zero sample tuple_of cli_arguments plain_sample toml dashed"
+        " model_type record state first_of first_needed figure zero sample tuple_of cli_arguments plain_sample toml dashed"
     ).split()
 } | {"doc": wrapped}  # fmt: skip

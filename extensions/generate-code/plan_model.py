@@ -13,7 +13,11 @@ PYTHON_TYPES = {
     "list": "list[str]", "choice": "str", "ref": "int",
 }  # fmt: skip
 _FIELD = re.compile(r"^(?P<name>[a-z]\w*):(?P<type>[a-z]+(?:\([^)]*\))?)(?P<marks>[?!]*)(?:>=(?P<minimum>\d+))?$")
-_TAKEN = frozenset("id db main app version help date datetime decimal str int bool list".split())
+_TAKEN = frozenset(
+    "number context item items text order table one replace first last below by values words file database app typer"
+    " check str int bool list field dataclass db now level levels days dated lent wanted totals figures total count added"
+    " new read_file write_file decimal held mine".split()
+)  # names that the generated modules use themselves
 
 
 class UnreadableBacklog(Exception):
@@ -40,7 +44,9 @@ class Attribute:
     @property
     def column(self) -> str:
         """The name in Python and SQL: a reference holds the other's id."""
-        return f"{self.name}_id" if self.kind == "ref" else self.name
+        if self.kind == "ref":
+            return f"{self.name}_id"
+        return self.name + "_" if self.name in _TAKEN else self.name
 
     @property
     def choices(self) -> list[str]:

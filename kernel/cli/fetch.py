@@ -21,6 +21,18 @@ async def fetch(ask: queries.Ask, reference: str, out: Path | None) -> dict[str,
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         return _answer(found, "-")
+    target = _target(out, found)
+    args = {
+        "folder": str(target.parent),
+        "items": [{"ref": found.ref, "path": target.name}],
+        "mode": "writable",
+    }
+    await ask(queries.STORE, "stage", args)
+    return _answer(found, str(target))
+
+
+def _target(out: Path, found: Artifact) -> Path:
+    """Where to write; a folder that exists takes a file by its own name."""
     target = out.absolute()
     if target.is_dir() and found.kind == "file":
         target /= found.name or found.ref.removeprefix("blake3:")
@@ -31,17 +43,11 @@ async def fetch(ask: queries.Ask, reference: str, out: Path | None) -> dict[str,
             where=str(target),
             help="choose another --out",
         )
-    args = {
-        "folder": str(target.parent),
-        "items": [{"ref": found.ref, "path": target.name}],
-        "mode": "writable",
-    }
     if not target.parent.is_dir():
         raise SymphonyError(
             ExitCode.IO, "there is no such folder", where=str(target.parent), help="create it"
         )
-    await ask(queries.STORE, "stage", args)
-    return _answer(found, str(target))
+    return target
 
 
 def _answer(found: Artifact, path: str) -> dict[str, object]:

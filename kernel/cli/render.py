@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from ..plays import Finished
 
+PLAIN_WIDTH = 240  # of a file or pipe, where nothing should be folded
+MOST_ROWS = 40  # in the summary of a run; a larger one shows what did not succeed
 COLOURS = {"succeeded": "green", "failed": "red", "skipped": "yellow", "running": "cyan"}
 
 
@@ -33,7 +35,10 @@ def console(*, stderr: bool = False) -> Console:
     """A terminal, or plain text where there is none."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, soft_wrap=True)
+    found = Console(stderr=stderr, highlight=False)
+    if not found.is_terminal:
+        found.width = PLAIN_WIDTH
+    return found
 
 
 def size(count: int) -> str:
@@ -44,6 +49,11 @@ def size(count: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1024
     raise AssertionError(value)
+
+
+def short(reference: str) -> str:
+    """A reference for people; `artifacts list` shows it whole."""
+    return f"{reference[:19]}…"
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None) -> None:
@@ -79,7 +89,7 @@ class Progress:
             case StepStarted():
                 note = f"{event.player}, attempt {event.attempt}, sandbox {event.sandbox}"
                 self._show(event.step, "running", note)
-            case StepProgress():
+            case StepProgress() if self._live is not None:
                 share = f"{event.done:g}/{event.total:g}" if event.total else f"{event.done:g}"
                 self._show(event.step, "running", f"{share} {event.message}".strip())
             case StepFinished():
@@ -132,12 +142,17 @@ def finished(result: Finished, events: Iterable[RunEvent]) -> None:
                 rows.setdefault(event.step, [event.step, "", "", "", ""])[1] = "failed"
             case StepSkipped():
                 rows.setdefault(event.step, [event.step, "", "", "", ""])[1] = "skipped"
-    table(("step", "state", "player", "attempts", "quality"), rows.values())
+    shown = list(rows.values())
+    if len(shown) > MOST_ROWS:
+        shown = [row for row in shown if row[1] != "succeeded"][:MOST_ROWS]
+    table(("step", "state", "player", "attempts", "quality"), shown)
+    if len(shown) < len(rows):
+        print(f"{len(rows) - len(shown)} further steps, see `runs show {result.run}`")
     if result.artifacts:
         table(
             ("artifact", "where", "reference"),
             (
-                (name, found.path or "in the store", found.reference)
+                (name, found.path or "in the store", short(found.reference))
                 for name, found in result.artifacts.items()
             ),
         )

@@ -229,10 +229,9 @@ import asyncio, os, socket, sys
 from pathlib import Path
 from symphony.sandboxes import Bind, LocalLauncher, SandboxPolicy, SpawnSpec
 base = Path("/mnt")
-for name in ("in", "out", "empty", "full"):
+for name in ("in", "out", "granted"):
     (base / name).mkdir(mode=0o755)
 (base / "in/brief").write_text("hello")
-(base / "full/mine").write_text("host")
 server = socket.socket(socket.AF_UNIX)
 server.bind("/mnt/bus.sock")
 server.listen()
@@ -246,7 +245,7 @@ async def main():
     launcher = LocalLauncher()
     await launcher.start()
     try:
-        for binds in ((), (Bind(base / "full", "/full", writable=True),)):
+        for binds in ((), (Bind(base / "granted", "/granted", writable=True),)):
             spec = SpawnSpec(
                 instance="x", argv=("python", "-c", source), policy=SandboxPolicy(binds=binds),
                 inbox=base / "in", outbox=base / "out", socket=base / "bus.sock",
@@ -257,7 +256,7 @@ async def main():
                 path.unlink()
     finally:
         await launcher.close()
-    print(os.stat("/mnt/full/mine").st_uid, Path(sys.argv[1]).read_text())
+    print(os.stat("/mnt/granted").st_uid, Path(sys.argv[1]).read_text())
 asyncio.run(main())
 """
 
@@ -271,7 +270,7 @@ def test_a_file_system_that_cannot_map_owners(tmp_path: Path, as_root: None) -> 
     first, second, last = done.stdout.splitlines()
     assert first.strip() == "finished", done
     assert second.startswith("spawn-failed")
-    assert "/mnt/full" in second
+    assert "/mnt/granted" in second
     assert last.split() == ["0", "all"]
 
 

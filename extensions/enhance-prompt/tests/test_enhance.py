@@ -48,7 +48,7 @@ THINGS = (
         ("Total value of the stock", ("sum", "product", ["price*quantity"])),
         ("Tag a task", ("tag", "task", ["tags"])),
         ("The price of a product must not be negative", ("rule", "product", ["@minimum=price>=0"])),
-        ("Send a reminder for each task", ("send", "reminder", [])),
+        ("Send a reminder for each task", ("send", "task", [])),
         ("Export tasks to PDF", ("export-other", "task", [])),
     ],
 )

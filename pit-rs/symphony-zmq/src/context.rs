@@ -35,12 +35,6 @@ impl Context {
         Ok(Self(Arc::new(Inner(raw))))
     }
 
-    /// How many sockets may be open at once (libzmq: 1,023). Set it before the first socket.
-    pub fn set_max_sockets(&self, count: i32) -> Result<(), Error> {
-        // SAFETY: the context lives as long as self.
-        Error::check(unsafe { sys::zmq_ctx_set(self.0 .0, sys::MAX_SOCKETS, count) }).map(drop)
-    }
-
     /// A new socket with linger 0.
     pub fn socket(&self, kind: Kind) -> Result<Socket, Error> {
         Socket::open(Arc::clone(&self.0), kind)

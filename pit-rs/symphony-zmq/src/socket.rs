@@ -16,7 +16,6 @@ pub const SNDMORE: i32 = sys::SNDMORE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Kind {
-    Pair = 0,
     Dealer = 5,
     Router = 6,
 }
@@ -25,20 +24,10 @@ pub enum Kind {
 pub mod opt {
     /// bytes, 1 to 255
     pub const ROUTING_ID: i32 = 5;
-    /// i32, read only
-    pub const EVENTS: i32 = 15;
     /// i32, milliseconds; -1: for ever
     pub const LINGER: i32 = 17;
-    /// i32, milliseconds
-    pub const RECONNECT_IVL: i32 = 18;
-    /// i32, milliseconds
-    pub const RECONNECT_IVL_MAX: i32 = 21;
     /// i64, bytes of one frame
     pub const MAXMSGSIZE: i32 = 22;
-    /// i32, messages
-    pub const SNDHWM: i32 = 23;
-    /// i32, messages
-    pub const RCVHWM: i32 = 24;
     /// i32, milliseconds
     pub const RCVTIMEO: i32 = 27;
     /// i32, milliseconds
@@ -47,8 +36,6 @@ pub mod opt {
     pub const LAST_ENDPOINT: i32 = 32;
     /// i32, 0 or 1
     pub const ROUTER_MANDATORY: i32 = 33;
-    /// i32, 0 or 1
-    pub const IMMEDIATE: i32 = 39;
     /// i32, 0 or 1
     pub const CURVE_SERVER: i32 = 47;
     /// text, Z85
@@ -96,13 +83,6 @@ impl Socket {
         let endpoint = CString::new(endpoint).map_err(|_| Error::INVALID)?;
         // SAFETY: a live socket; the string is read during the call.
         Error::check(unsafe { sys::zmq_bind(self.raw, endpoint.as_ptr()) }).map(drop)
-    }
-
-    /// Stops listening at the endpoint and cuts the connections that came through it.
-    pub fn unbind(&mut self, endpoint: &str) -> Result<(), Error> {
-        let endpoint = CString::new(endpoint).map_err(|_| Error::INVALID)?;
-        // SAFETY: as in bind.
-        Error::check(unsafe { sys::zmq_unbind(self.raw, endpoint.as_ptr()) }).map(drop)
     }
 
     pub fn connect(&mut self, endpoint: &str) -> Result<(), Error> {
@@ -161,21 +141,6 @@ impl Socket {
             sys::zmq_setsockopt(self.raw, option, value.as_ptr().cast(), value.len())
         })
         .map(drop)
-    }
-
-    pub fn get(&self, option: i32) -> Result<i32, Error> {
-        let mut value: c_int = 0;
-        let mut length = size_of::<c_int>();
-        // SAFETY: libzmq writes at most length bytes.
-        Error::check(unsafe {
-            sys::zmq_getsockopt(
-                self.raw,
-                option,
-                std::ptr::from_mut(&mut value).cast(),
-                &mut length,
-            )
-        })?;
-        Ok(value)
     }
 
     /// The endpoint last bound, with the port that was chosen for `tcp://127.0.0.1:*`.

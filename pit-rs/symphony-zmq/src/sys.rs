@@ -17,7 +17,6 @@ pub struct PollItem {
 
 pub const DONTWAIT: c_int = 1;
 pub const SNDMORE: c_int = 2;
-pub const MAX_SOCKETS: c_int = 2;
 
 extern "C" {
     pub fn zmq_errno() -> c_int;
@@ -26,7 +25,6 @@ extern "C" {
     pub fn zmq_has(capability: *const c_char) -> c_int;
 
     pub fn zmq_ctx_new() -> *mut c_void;
-    pub fn zmq_ctx_set(context: *mut c_void, option: c_int, value: c_int) -> c_int;
     pub fn zmq_ctx_term(context: *mut c_void) -> c_int;
 
     pub fn zmq_msg_init(msg: *mut Msg) -> c_int;
@@ -60,7 +58,6 @@ extern "C" {
         length: *mut usize,
     ) -> c_int;
     pub fn zmq_bind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
-    pub fn zmq_unbind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
     pub fn zmq_connect(socket: *mut c_void, endpoint: *const c_char) -> c_int;
     pub fn zmq_poll(items: *mut PollItem, count: c_int, timeout_ms: c_long) -> c_int;
 

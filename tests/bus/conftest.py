@@ -1,0 +1,208 @@
+"""A hub to test against, over either datapath, with peers that speak raw frames."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from symphony.bus import wire
+from symphony.bus.codec import Header, decode, decode_header, encode, encode_header
+from symphony.bus.control import Control, Grants, LocalCall
+from symphony.bus.datapath import Datapath
+from symphony.bus.memory import MemoryDatapath
+from symphony.bus.messages import Hello
+from symphony.bus.reference import ReferenceDatapath
+
+LIMIT_S = 10.0  # for anything that must happen
+HEARTBEAT_MS = 1_000
+CAPABILITY = "test.echo/1"
+
+
+class Clock:
+    """Seconds that pass only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Connection:
+    """Raw frames of one peer; `receive` returns (header, body bytes) or None in time."""
+
+    def __init__(self, plane: "Plane", identity: bytes, endpoint: str) -> None:
+        self.plane = plane
+        self.identity = identity
+        self.endpoint = endpoint
+        self._send, self._receive, self._close = plane.open(identity, endpoint)
+
+    def send(self, *frames: bytes) -> None:
+        self._send(*frames)
+
+    def say(self, kind: int, target: Any = None, request: int = 0, **more: Any) -> None:
+        body = more.pop("body", b"")
+        self.send(encode_header(kind, target, request, **more), body)
+
+    def receive(self, limit_s: float = LIMIT_S) -> tuple[Header, bytes]:
+        end = time.monotonic() + limit_s
+        while time.monotonic() < end:
+            self.plane.pump()
+            frames = self._receive()
+            if frames is not None:
+                return decode_header(frames[0]), frames[1]
+        raise AssertionError("nothing came")
+
+    def expect(self, kind: int, request: int | None = None) -> tuple[Header, Any]:
+        """The next message, which must be of this kind (and request)."""
+        head, body = self.receive()
+        value = decode(body) if body else None
+        assert head.kind == kind, (head, value)
+        if request is not None:
+            assert head.request == request
+        return head, value
+
+    def fence(self) -> list[Header]:
+        """What had come until the hub has answered a heartbeat sent now."""
+        self.say(wire.HEARTBEAT)
+        seen = []
+        while True:
+            head, _ = self.receive()
+            if head.kind == wire.HEARTBEAT:
+                return seen
+            seen.append(head)
+
+    def close(self) -> None:
+        self._close()
+
+
+class Plane:
+    """A control plane over one datapath; the clock is injected in both."""
+
+    def __init__(self, folder: Path, datapath: Datapath, clock: Clock) -> None:
+        self.folder = folder
+        self.datapath = datapath
+        self.clock = clock
+        self.notices: list[tuple[str, ...]] = []
+        self.local_calls: list[LocalCall] = []
+        self.local_cancels: list[tuple[int, int]] = []
+        self.control = Control(datapath, self, self, HEARTBEAT_MS, wire.LIVENESS)
+        self._context = zmq.Context()
+        self._names = count(1)
+        self._sockets: list[zmq.Socket[bytes]] = []
+        datapath.start(lambda: None, heartbeat_ms=HEARTBEAT_MS, liveness=wire.LIVENESS)
+
+    # the listener, and the kernel as provider
+    def registered(self, instance: str, hello: Hello) -> None:
+        self.notices.append(("registered", instance))
+
+    def rejected(self, instance: str, reason: str) -> None:
+        self.notices.append(("rejected", instance, reason))
+
+    def silent(self, instance: str) -> None:
+        self.notices.append(("silent", instance))
+
+    def left(self, instance: str, reason: str) -> None:
+        self.notices.append(("left", instance, reason))
+
+    def begin(self, call: LocalCall) -> None:
+        self.local_calls.append(call)
+
+    def cancel(self, number: int, request: int) -> None:
+        self.local_cancels.append((number, request))
+
+    def pump(self) -> None:
+        for upcall in self.datapath.poll():
+            self.control.handle(upcall)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + LIMIT_S
+        while not condition():
+            assert time.monotonic() < end, "it did not happen"
+            self.pump()
+            time.sleep(0)
+
+    def count(self, reason: str) -> int:
+        return self.datapath.counters().get(reason, 0)
+
+    def counted(self, reason: str, times: int = 1) -> None:
+        self.until(lambda: self.count(reason) >= times)
+        assert self.count(reason) == times
+
+    def advance(self, seconds: float) -> None:
+        """Lets time pass in steps that are shorter than any window."""
+        left = seconds
+        while left > 0:
+            self.clock.now += min(left, 0.4)
+            left -= 0.4
+            self.tick()
+
+    def tick(self) -> None:
+        if isinstance(self.datapath, MemoryDatapath):
+            self.datapath.tick()
+        else:
+            endpoint = f"inproc://tick-{next(self._names)}"
+            self.datapath.bind(endpoint)  # returns in a turn that may have read the clock before
+            self.datapath.unbind(endpoint)
+            self.datapath.bind(endpoint)
+
+    def open(self, identity: bytes, endpoint: str) -> tuple[Any, Any, Any]:
+        if isinstance(self.datapath, MemoryDatapath):
+            peer = self.datapath.connect(endpoint, identity)
+            return peer.send, peer.receive, peer.close
+        socket = self._context.socket(zmq.DEALER)
+        self._sockets.append(socket)
+        socket.set(zmq.ROUTING_ID, identity)
+        socket.set(zmq.LINGER, 1_000)
+        socket.connect(endpoint)
+
+        def receive() -> tuple[bytes, ...] | None:
+            return tuple(socket.recv_multipart()) if socket.poll(5) else None
+
+        return (lambda *frames: socket.send_multipart(frames)), receive, socket.close
+
+    def admit(self, name: str, grants: Grants = Grants()) -> tuple[bytes, str]:  # noqa: B008
+        identity = os.urandom(wire.IDENTITY_BYTES)
+        memory = isinstance(self.datapath, MemoryDatapath)
+        endpoint = f"memory://{name}" if memory else f"ipc://{self.folder}/{name}"
+        self.control.add(name, identity, grants)
+        self.datapath.bind(endpoint)
+        return identity, endpoint
+
+    def join(self, name: str, grants: Grants = Grants()) -> Connection:  # noqa: B008
+        """A welcomed peer that provides all that it may."""
+        connection = Connection(self, *self.admit(name, grants))
+        connection.say(wire.HELLO, body=hello(*grants.provides))
+        connection.expect(wire.WELCOME)
+        return connection
+
+    def close(self) -> None:
+        for socket in self._sockets:
+            socket.close(0)
+        self._context.term()
+        self.datapath.close()
+
+
+def hello(*provides: str, protocol: int = wire.VERSION) -> bytes:
+    return encode({"protocol": protocol, "sdk": "test", "pid": 1, "provides": list(provides)})
+
+
+@pytest.fixture(params=["memory", "reference"])
+def plane(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Plane]:
+    clock = Clock()
+    kind = MemoryDatapath if request.param == "memory" else ReferenceDatapath
+    plane = Plane(tmp_path, kind(clock=clock), clock)
+    yield plane
+    plane.close()
+
+
+@pytest.fixture
+def pair(plane: Plane) -> tuple[Connection, Connection]:
+    """A caller and a provider of CAPABILITY."""
+    provider = plane.join("provider", Grants(provides=frozenset({CAPABILITY})))
+    caller = plane.join("caller", Grants(calls=frozenset({CAPABILITY})))
+    return caller, provider
