@@ -69,18 +69,37 @@ BUS_CODES: Final[dict[str, ExitCode]] = {
 }
 
 
+REMEDIES: Final[dict[str, str]] = {
+    "bad-request": "correct what is named",
+    "not-found": "`runs list`, `artifacts list` and `symphony-ext list` show what is there",
+    "conflict": "look at what is there already, then choose another name",
+    "refused": "see `symphony-ext list` for what is granted",
+    "unavailable": "see `symphony-kernel status`",
+    "overloaded": "ask again in a moment, or for less",
+    "deadline": "allow more time, or see the provider's log in the home's folder logs",
+    "cancelled": "ask again",
+    "crashed": "see its log in the home's folder logs",
+    "failed": "see its log in the home's folder logs",
+    "wrong-output": "correct the provider or its manifest",
+    "io": "check the path, its permissions and the free space",
+    "corrupt": "put back a copy of the home; what is not damaged can still be read",
+    "protocol": "build and install it again",
+    "internal": "please report it with the log kernel.log in the home's folder logs",
+}  # where the one who refused did not say what to do
+
+
 def exit_code_of(bus_code: str) -> ExitCode:
     """The exit code for an error code of the bus; an unknown one counts as `failed`."""
     return BUS_CODES.get(bus_code, ExitCode.FAILED)
 
 
-def from_bus(error: BusError) -> SymphonyError:
-    """An error of the bus as one of a command."""
+def from_bus(error: BusError, where: str | None = None) -> SymphonyError:
+    """An error of the bus as one of a command; `where` for one that does not say it."""
     return SymphonyError(
         exit_code_of(error.code),
         error.message,
-        where=error.where,
-        help=error.help,
+        where=error.where or where,
+        help=error.help or REMEDIES.get(error.code),
         fault=cast(Fault, error.fault),
         name=error.code,
     )

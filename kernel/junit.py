@@ -6,12 +6,14 @@ skipped). Built from the run's events alone.
 
 from __future__ import annotations
 
+import errno
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 
+from .errors import ExitCode, SymphonyError
 from .model import RunEvent, RunFinished, StepFailed, StepFinished, StepSkipped, StepStarted
 
 
@@ -70,9 +72,37 @@ def report(melody: str, events: Iterable[RunEvent]) -> bytes:
 
 def write(path: Path, content: bytes) -> None:
     """Writes the report as a whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    try:
+        temporary = _temporary(path)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def require_writable(path: Path) -> None:
+    """Raises `SymphonyError` if no report can be written there; leaves nothing behind."""
+    try:
+        temporary = _temporary(path)
+        temporary.touch()
+        temporary.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _temporary(path: Path) -> Path:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    return path.with_name(f".{path.name}.{os.getpid()}")
+
+
+def _unwritable(path: Path, error: OSError) -> SymphonyError:
+    return SymphonyError(
+        ExitCode.IO,
+        f"the report cannot be written: {error.strerror}",
+        where=str(path),
+        help="choose another file with --junit",
+    )
 
 
 def _case(cases: dict[str, ET.Element], melody: str, step: str) -> ET.Element:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import shutil
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
-
-import structlog
 
 from symphony.bus.hub import Hub
 from symphony.bus.messages import Hello
@@ -30,13 +29,13 @@ from .errors import ExitCode, SymphonyError
 from .instances import Instance, Instances, SpawnError
 from .kit import Installed, load_kit
 from .launchplan import LaunchOptions, program
-from .logs import open_log
+from .logs import close_log, open_log
 from .members import ARTIFACT_STORE, DAG_TRACKER, PIT, Member, MemberKind
 from .model import Degraded, InstanceInfo, RunSummary, Status
 from .places import HomeLock, Places
 from .supervisor import Child, Quarantine, Start, Stop, Supervision, Supervisor
 
-log = structlog.get_logger("kernel")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Kernel:
         """Locks the home and brings everything up; members register in the background."""
         self.places.create()
         self._lock.acquire()
-        open_log(self.places.logs / "kernel.log")
+        self._log = open_log(self.places.logs / "kernel.log")
         self._clear_leftovers()
         self.hub = Hub(ReferenceDatapath(), listener=self)
         self.launcher = LocalLauncher(keep_fds=(self._lock.fd,))
@@ -101,6 +100,7 @@ class Kernel:
         self.places.console.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.places.runtime.rmdir()
+        close_log(self._log)
         self._lock.release()
 
     def status(self) -> Status:
@@ -135,17 +135,17 @@ class Kernel:
 
     def rejected(self, instance: str, reason: str) -> None:
         """A peer was turned away."""
-        log.warning("rejected", instance=instance, reason=reason)
+        log.warning("rejected", extra={"instance": instance, "reason": reason})
         self.instances.rejected(instance, reason)
 
     def silent(self, instance: str) -> None:
         """A peer has not been heard of for too long."""
-        log.warning("silent", instance=instance)
+        log.warning("silent", extra={"instance": instance})
         self.instances.lost(instance)
 
     def left(self, instance: str, reason: str) -> None:
         """A peer said bye."""
-        log.debug("left", instance=instance, reason=reason)
+        log.debug("left", extra={"instance": instance, "reason": reason})
         self.instances.left(instance)
 
     # The Pit.
@@ -171,7 +171,7 @@ class Kernel:
         try:
             instance = await self.instances.summon(self._required(name), options)
         except SpawnError as error:
-            log.warning("member failed to start", member=name, reason=error.text)
+            log.warning("member failed to start", extra={"member": name, "reason": error.text})
             if "protocol" in error.text:
                 member.gave_up(error.text)
             elif not self._closing:
@@ -179,14 +179,14 @@ class Kernel:
             return
         self._member_instances[name] = instance
         member.came()
-        log.info("member up", member=name, pid=instance.pid)
+        log.info("member up", extra={"member": name, "pid": instance.pid})
 
     def _instance_ended(self, instance: Instance) -> None:
         name = instance.installed.name
         if self._member_instances.get(name) is instance and not self._closing:
             del self._member_instances[name]
             text = instance.exit.text if instance.exit else ""
-            log.warning("member ended", member=name, reason=text)
+            log.warning("member ended", extra={"member": name, "reason": text})
             self._member_ended(name, crashed=True, why=text)
 
     def _member_ended(self, name: str, *, crashed: bool, why: str) -> None:
@@ -199,7 +199,7 @@ class Kernel:
                     if other := self._member_instances.pop(child, None):
                         self._spawn_task(self.instances.unload(other))
                 case Quarantine(child, reason):
-                    log.error("member quarantined", member=child, reason=reason)
+                    log.error("member quarantined", extra={"member": child, "reason": reason})
                     self.members[child].gave_up(f"{reason}; last: {why}")
 
     def _required(self, name: str) -> Installed:

@@ -1,22 +1,47 @@
-"""The kernel's own log: JSON lines in the home, never on a terminal."""
+"""The kernel's own log: JSON lines in the home, never on a terminal.
+
+Standard logging, so that the bus and libraries end up in the same file; structlog would add 40 ms
+to every start.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
+from datetime import UTC, datetime
 from pathlib import Path
 
-import structlog
+_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-def open_log(path: Path) -> None:
-    """Sends everything logged in this process to ``path`` (appended)."""
-    file = path.open("a", encoding="utf-8", buffering=1)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.WriteLoggerFactory(file),
-        cache_logger_on_first_use=False,
-    )
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, event, and what was given as ``extra``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        line = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "event": record.getMessage(),
+        }
+        line |= {key: value for key, value in vars(record).items() if key not in _PLAIN}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def open_log(path: Path) -> logging.Handler:
+    """Sends everything logged in this process to ``path``; close it with :func:`close_log`."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+    return handler
+
+
+def close_log(handler: logging.Handler) -> None:
+    """Ends what :func:`open_log` began."""
+    logging.getLogger().removeHandler(handler)
+    handler.close()

@@ -307,3 +307,7 @@ class Check(Struct, frozen=True, kw_only=True):
     version: str | None = None
     provides: list[str] = []
     problems: list[ProblemInfo] = []
+    error: Annotated[
+        dict[str, Any] | None,
+        Meta(description="the first problem, as every failed command says it"),
+    ] = None

@@ -28,6 +28,7 @@ from .leases import Leases
 from .melody import Melody, from_document
 from .model import Delivered, RunSummary
 from .policy import Decision, RetryRule, RulePolicy
+from .queries import no_run
 from .runner import Cast, Runner, Stage
 from .values import Value, inline
 
@@ -75,7 +76,7 @@ class Play:
         self, melody: Melody, given: Mapping[str, object], options: PlayOptions
     ) -> Finished:
         """Starts a new run with validated inputs (files as paths) and plays it to its end."""
-        _require_writable(options.out)
+        await self._require_sandboxes(melody, options)
         inputs = {name: await self._take_in(melody, name, v) for name, v in given.items()}
         request = {
             "melody": melody.name,
@@ -95,7 +96,10 @@ class Play:
         A run that is finished already is only reported. ``seen_seq`` as in `RunJournal.resume`.
         """
         with _bus_errors():
-            state = await self._kernel.dag.call("state", {"run": self.run})
+            try:
+                state = await self._kernel.dag.call("state", {"run": self.run})
+            except BusError as error:
+                raise no_run(self.run, error) from error
             if state["state"] != "open":
                 return await self._report(state, seen_seq)
             state = await self._journal.resume(seen_seq)
@@ -103,7 +107,7 @@ class Play:
             melody = from_document(document["melody"])
             kept = PlayOptions.from_document(document["options"])
             options = PlayOptions(options.out or kept.out, options.level or kept.level)
-            _require_writable(options.out)
+            require_writable(options.out)
             stage = _restored(state)
             records = await self._journal.records()
             failures = [
@@ -183,6 +187,12 @@ class Play:
             data["reason"] = reason
         await self._journal.finish(outcome, data)
         return Finished(self.run, outcome, artifacts, metrics, reason)
+
+    async def _require_sandboxes(self, melody: Melody, options: PlayOptions) -> None:
+        """Raises `SandboxRefused` before anything of the run is written, not at its first step."""
+        launches = _cast(self._kernel, melody, options).options.values()
+        if any(launch.level is not Level.NONE for launch in launches):
+            await self._kernel.launcher.prove()
 
     async def _take_in(self, melody: Melody, name: str, given: object) -> Value:
         if not isinstance(given, Path):
@@ -313,7 +323,7 @@ def new_run_id(melody: str) -> str:
     return f"{melody[:40].rstrip('-')}-{day}-{secrets.token_hex(3)}"
 
 
-def _require_writable(out: Path | None) -> None:
+def require_writable(out: Path | None) -> None:
     """Makes the output folder, or says why it cannot be used, before anything is started."""
     if out is None:
         return

@@ -8,8 +8,10 @@ from typing import Any
 
 import msgspec
 
+from symphony.bus.errors import BusError
+
 from . import model
-from .errors import ExitCode, SymphonyError
+from .errors import ExitCode, SymphonyError, from_bus
 from .journal import whole_state
 
 Ask = Callable[[str, str, Mapping[str, object]], Awaitable[Any]]
@@ -34,7 +36,10 @@ async def runs(ask: Ask, limit: int, playing: frozenset[str]) -> model.Runs:
 
 async def run(ask: Ask, name: str) -> model.Run:
     """One run with its steps."""
-    state = await whole_state(partial(ask, DAG), name)
+    try:
+        state = await whole_state(partial(ask, DAG), name)
+    except BusError as error:
+        raise no_run(name, error) from error
     players: dict[str, str] = {}
     reasons: dict[str, str] = {}
     artifacts: dict[str, model.Delivered] = {}
@@ -82,6 +87,18 @@ async def run(ask: Ask, name: str) -> model.Run:
     )
 
 
+def no_run(name: str, error: BusError) -> SymphonyError:
+    """The tracker's refusal to tell of a run, as an error of the command."""
+    if error.code not in ("not-found", "bad-request"):
+        return from_bus(error, f"run {name}")
+    return SymphonyError(
+        ExitCode.NOT_FOUND,
+        "there is no such run",
+        where=name,
+        help="see `symphony-kernel runs list`",
+    )
+
+
 async def journal(ask: Ask, name: str) -> AsyncIterator[dict[str, Any]]:
     """All records of a run, page by page."""
     after, more = 0, True
@@ -101,10 +118,15 @@ async def artifacts(ask: Ask, limit: int, filters: Mapping[str, str]) -> model.A
 
 async def resolve(ask: Ask, reference: str) -> model.Artifact:
     """The artifact with this reference, or the newest one with this name."""
-    if reference.startswith("blake3:"):
-        reply = await ask(STORE, "stat", {"refs": [reference]})
-    else:
-        reply = await ask(STORE, "list", {"name": reference, "limit": 1})
+    try:
+        if reference.startswith("blake3:"):
+            reply = await ask(STORE, "stat", {"refs": [reference]})
+        else:
+            reply = await ask(STORE, "list", {"name": reference, "limit": 1})
+    except BusError as error:
+        if error.code not in ("not-found", "bad-request"):
+            raise
+        reply = {"artifacts": []}
     if not reply["artifacts"]:
         raise SymphonyError(
             ExitCode.NOT_FOUND,

@@ -32,7 +32,10 @@ def schema(name: str) -> dict[str, Any]:
     """The JSON Schema (Draft 2020-12) of that name. Raises `SymphonyError` for an unknown one."""
     if name not in _SCHEMAS:
         raise SymphonyError(
-            ExitCode.BAD_REQUEST, f'there is no schema "{name}"', help=hint(name, NAMES, "schemas")
+            ExitCode.BAD_REQUEST,
+            f'there is no schema "{name}"',
+            where="schema NAME",
+            help=hint(name, NAMES, "schemas"),
         )
     shape, title = _SCHEMAS[name]
     return {"$schema": DRAFT, "title": title, **msgspec.json.schema(shape)}

@@ -28,23 +28,30 @@ class JsonLines:
         try:
             self._file = Path(target).open("ab", buffering=0)  # noqa: SIM115 - closed by close()
         except OSError as error:
-            raise SymphonyError(
-                ExitCode.IO,
-                f"the events cannot be written: {error.strerror}",
-                where=target,
-                help="choose another file with --json, or - for standard output",
-                fault="environment",
-            ) from error
+            raise _unwritable(target, error) from error
 
     def __call__(self, event: RunEvent) -> None:
-        """Writes one event."""
-        self._file.write(self._encode(event) + b"\n")
-        self._file.flush()
+        """Writes one event. Raises `SymphonyError` if that is not possible."""
+        try:
+            self._file.write(self._encode(event) + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise _unwritable(self._target, error) from error
 
     def close(self) -> None:
         """Closes the file; standard output stays open."""
         if self._target != STDOUT:
             self._file.close()
+
+
+def _unwritable(target: str, error: OSError) -> SymphonyError:
+    return SymphonyError(
+        ExitCode.IO,
+        f"the events cannot be written: {error.strerror}",
+        where="standard output" if target == STDOUT else target,
+        help="choose another file with --json, or - for standard output",
+        fault="environment",
+    )
 
 
 def last_seq(target: str, run: str) -> int | None:

@@ -147,7 +147,8 @@ def main() -> None:
     try:
         filter_program = kernel.recv(MAX_PACKET)
         if filter_program:
-            Guard(kernel, filter_program).run(_own_mounts())
+            with contextlib.suppress(ConnectionError):  # the kernel is gone: nobody to report to
+                Guard(kernel, filter_program).run(_own_mounts())
     finally:
         kill_descendants()
 

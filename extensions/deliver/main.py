@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import out_folder
+
 from symphony.bus.errors import BusError
 from symphony.bus.extension import Context, Extension
 
@@ -14,8 +15,15 @@ ext = Extension()
 
 def _refusal(problem: Exception) -> BusError:
     if isinstance(problem, OSError):
-        return BusError("io", f"cannot write the folder: {problem.strerror}", where="out", help="check space and permissions of the folder given with --out")
-    return BusError("bad-request", str(problem), where="out", help="give an existing folder with --out")
+        return BusError(
+            "io",
+            f"cannot write the folder: {problem.strerror}",
+            where="out",
+            help="check space and permissions of the folder given with --out",
+        )
+    return BusError(
+        "bad-request", str(problem), where="out", help="give an existing folder with --out"
+    )
 
 
 @ext.provides("output.deliver/1")
@@ -27,10 +35,17 @@ def deliver(
     test_report: Path | None = None,
 ) -> dict[str, str]:
     """What was written: name in the folder → path in it."""
-    names = {"enhanced_prompt.txt": enhanced_prompt, "backlog.csv": backlog, "source_files": source_files, "test_report.xml": test_report}
+    names = {
+        "enhanced_prompt.txt": enhanced_prompt,
+        "backlog.csv": backlog,
+        "source_files": source_files,
+        "test_report.xml": test_report,
+    }
     entries = {name: path for name, path in names.items() if path is not None}
     try:
-        return out_folder.deliver(OUT, entries, str(ctx.run or ""), lambda word: ctx.progress(0, None, word))
+        return out_folder.deliver(
+            OUT, entries, str(ctx.run or ""), lambda word: ctx.progress(0, None, word)
+        )
     except (out_folder.Refused, OSError) as problem:
         raise _refusal(problem) from None
 
@@ -41,7 +56,9 @@ def undo(ctx: Context) -> dict[str, str]:
     try:
         return out_folder.undo(OUT)
     except out_folder.NothingToUndo:
-        raise BusError("not-found", "there is nothing to undo", where="out", help="deliver something first") from None
+        raise BusError(
+            "not-found", "there is nothing to undo", where="out", help="deliver something first"
+        ) from None
     except OSError as problem:
         raise _refusal(problem) from None
 

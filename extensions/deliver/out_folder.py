@@ -66,7 +66,9 @@ def _nothing(_: str) -> None:
     """The checkpoint of a normal run."""
 
 
-def deliver(root: Path, entries: Mapping[str, Path], run: str = "", checkpoint: Checkpoint = _nothing) -> dict[str, str]:
+def deliver(
+    root: Path, entries: Mapping[str, Path], run: str = "", checkpoint: Checkpoint = _nothing
+) -> dict[str, str]:
     """Writes each entry (name in the folder → source). Gives name → name, for what is now there.
 
     run: a delivery with the run of the last one and equal content changes nothing.
@@ -80,7 +82,9 @@ def deliver(root: Path, entries: Mapping[str, Path], run: str = "", checkpoint: 
         if name in ("", ".", "..", ".symphony") or "/" in name or "\0" in name:
             raise Refused(f"{name!r} is no name for a file in the folder")
         _refuse_links(source)
-    wanted = {name: source for name, source in sorted(entries.items()) if not _same(source, root / name)}
+    wanted = {
+        name: source for name, source in sorted(entries.items()) if not _same(source, root / name)
+    }
     if wanted:
         shutil.rmtree(at.incoming, ignore_errors=True)
         at.incoming.mkdir()
@@ -184,7 +188,9 @@ def _prepare(at: Layout) -> None:
 
 
 def _refuse_links(source: Path) -> None:
-    found = [source, *source.rglob("*")] if source.is_dir() and not source.is_symlink() else [source]
+    found = (
+        [source, *source.rglob("*")] if source.is_dir() and not source.is_symlink() else [source]
+    )
     for path in found:
         mode = path.lstat().st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -197,8 +203,13 @@ def _same(source: Path, target: Path) -> bool:
         return False
     if source.is_dir():
         names = sorted(p.name for p in source.iterdir())
-        return names == sorted(p.name for p in target.iterdir()) and all(_same(source / n, target / n) for n in names)
-    return source.stat().st_size == target.stat().st_size and source.read_bytes() == target.read_bytes()
+        return names == sorted(p.name for p in target.iterdir()) and all(
+            _same(source / n, target / n) for n in names
+        )
+    return (
+        source.stat().st_size == target.stat().st_size
+        and source.read_bytes() == target.read_bytes()
+    )
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -248,7 +259,9 @@ def _sync_tree(folder: Path) -> None:
 def _exchange(left: Path, right: Path) -> None:
     """Swaps two paths in one step: renameat2(2) with RENAME_EXCHANGE."""
     libc = ctypes.CDLL(None, use_errno=True)
-    done = libc.renameat2(_AT_FDCWD, os.fsencode(left), _AT_FDCWD, os.fsencode(right), _RENAME_EXCHANGE)
+    done = libc.renameat2(
+        _AT_FDCWD, os.fsencode(left), _AT_FDCWD, os.fsencode(right), _RENAME_EXCHANGE
+    )
     if done == 0:
         return
     code = ctypes.get_errno()

@@ -12,8 +12,17 @@ def criteria(made: Requirement, entity: Entity | None, spec: Specification) -> l
     if made.verb == "rule":
         return [_rule(made)]
     if entity is None or made.verb not in _CRITERIA:
-        return [f"Given the finished program, when the {_say(made.actor)} asks for this, then it does it: {made.text[:120]}"]
-    needed = next((f.name for f in entity.fields if not f.optional and not f.type.startswith(("choice", "boolean"))), "")
+        return [
+            f"Given the finished program, when the {_say(made.actor)} asks for this, then it does it: {made.text[:120]}"
+        ]
+    needed = next(
+        (
+            f.name
+            for f in entity.fields
+            if not f.optional and not f.type.startswith(("choice", "boolean"))
+        ),
+        "",
+    )
     options = {d.split("=")[0][1:]: d.split("=", 1)[1] for d in made.details if d.startswith("@")}
     values = {
         "a": f"{'an' if entity.name[0] in 'aeiou' else 'a'} {_say(entity.name)}",
@@ -32,7 +41,9 @@ def criteria(made: Requirement, entity: Entity | None, spec: Specification) -> l
     if made.verb == "list":
         out = _list(made, values)
     elif made.verb == "count" and "group" in options:
-        out = [f"Given {values['nouns']} that differ in their {values['group']}, when {values['actor']} counts them, then there is one number for each {values['group']}"]
+        out = [
+            f"Given {values['nouns']} that differ in their {values['group']}, when {values['actor']} counts them, then there is one number for each {values['group']}"
+        ]
     elif made.verb == "sum" and "*" in values["detail"]:
         values["detail"] = values["detail"].replace("*", " times ")
         out = [text.format_map(values) for text in _CRITERIA["sum"]]
@@ -44,19 +55,47 @@ def _list(made: Requirement, values: dict[str, str]) -> list[str]:
     for detail in made.details:
         name, _, value = detail.partition("=")
         if "<today" in detail:
-            out.append("Given one that is past its {} and one that is not, when {actor} lists the overdue {nouns}, then only the first is shown".format(_say(detail.split("<")[0]), **values))
+            out.append(
+                "Given one that is past its {} and one that is not, when {actor} lists the overdue {nouns}, then only the first is shown".format(
+                    _say(detail.split("<")[0]), **values
+                )
+            )
         elif "<" in detail:
             name, value = detail.split("<")
-            out.append("Given {nouns} with little and with much {0}, when {actor} lists those below {1}, then only those are shown".format(_say(name), value, **values))
+            out.append(
+                "Given {nouns} with little and with much {0}, when {actor} lists those below {1}, then only those are shown".format(
+                    _say(name), value, **values
+                )
+            )
         elif name == "@sort":
-            out.append("Given {nouns} in any order, when {actor} lists them sorted by {0}, then they are shown in that order".format(_say(value), **values))
+            out.append(
+                "Given {nouns} in any order, when {actor} lists them sorted by {0}, then they are shown in that order".format(
+                    _say(value), **values
+                )
+            )
         elif name == "@range":
-            out.append("Given {nouns} on different dates, when {actor} asks for a period by {0}, then only those within it are shown".format(_say(value), **values))
+            out.append(
+                "Given {nouns} on different dates, when {actor} asks for a period by {0}, then only those within it are shown".format(
+                    _say(value), **values
+                )
+            )
         elif name == "@available":
-            out.append("Given one {noun} that is lent and one that is not, when {actor} lists by availability, then they are told apart".format(**values))
+            out.append(
+                "Given one {noun} that is lent and one that is not, when {actor} lists by availability, then they are told apart".format(
+                    **values
+                )
+            )
         else:
-            out.append("Given {nouns} that differ in their {0}, when {actor} filters by {1}, then only those that match are shown".format(_say(name), f"{_say(name)} {value}" if value else _say(name), **values))
-    return out or ["Given some {nouns}, when {actor} lists the {nouns}, then each of them is shown".format(**values)]
+            out.append(
+                "Given {nouns} that differ in their {0}, when {actor} filters by {1}, then only those that match are shown".format(
+                    _say(name), f"{_say(name)} {value}" if value else _say(name), **values
+                )
+            )
+    return out or [
+        "Given some {nouns}, when {actor} lists the {nouns}, then each of them is shown".format(
+            **values
+        )
+    ]
 
 
 def _rule(made: Requirement) -> str:
@@ -90,16 +129,29 @@ _CRITERIA: dict[str, tuple[str, ...]] = {
         "Given {a}, when {actor} changes it, then the new value is stored and nothing else changes",
         "Given no such {noun}, when {actor} changes it, then an error names the number",
     ),
-    "status": ("Given {a}, when {actor} does this, then {detail} is stored", "Given no such {noun}, when {actor} does this, then an error names the number"),
+    "status": (
+        "Given {a}, when {actor} does this, then {detail} is stored",
+        "Given no such {noun}, when {actor} does this, then an error names the number",
+    ),
     "delete": (
         "Given two {nouns}, when {actor} deletes one, then only the other is left",
         "Given no such {noun}, when {actor} deletes it, then an error names the number",
     ),
-    "search": ("Given two {nouns}, when {actor} searches for words that only one of them has, then only that one is shown",),
-    "count": ("Given three {nouns}, when {actor} counts those asked for, then the right number is shown",),
-    "sum": ("Given two {nouns}, when {actor} asks for the figure, then it is worked out from their {detail}",),
-    "export": ("Given two {nouns}, when {actor} exports them as {format}, then the file holds both with all fields",),
-    "import": ("Given a {format} file with two {nouns}, when {actor} imports it, then both are stored",),
+    "search": (
+        "Given two {nouns}, when {actor} searches for words that only one of them has, then only that one is shown",
+    ),
+    "count": (
+        "Given three {nouns}, when {actor} counts those asked for, then the right number is shown",
+    ),
+    "sum": (
+        "Given two {nouns}, when {actor} asks for the figure, then it is worked out from their {detail}",
+    ),
+    "export": (
+        "Given two {nouns}, when {actor} exports them as {format}, then the file holds both with all fields",
+    ),
+    "import": (
+        "Given a {format} file with two {nouns}, when {actor} imports it, then both are stored",
+    ),
     "lend": (
         "Given {a} that is there, when {actor} lends it, then an open loan is stored",
         "Given {a} that is lent, when {actor} lends it again, then it is refused",
@@ -108,7 +160,9 @@ _CRITERIA: dict[str, tuple[str, ...]] = {
         "Given {a} that is lent, when {actor} returns it, then the loan is closed and it can be lent again",
         "Given {a} that is not lent, when {actor} returns it, then it is refused",
     ),
-    "tag": ("Given {a}, when {actor} adds a value to its {detail}, then it is stored once and the others are kept",),
+    "tag": (
+        "Given {a}, when {actor} adds a value to its {detail}, then it is stored once and the others are kept",
+    ),
     "increase": ("Given {a}, when {actor} increases the {detail} by 3, then it is 3 higher",),
     "decrease": (
         "Given {a}, when {actor} decreases the {detail} by 1, then it is 1 lower",

@@ -34,15 +34,34 @@ _POSSIBLE = re.compile(
     r"(?:need|want)(?= a way| to| the ability))[:,]?)\s+(?P<rest>.*)$",
     re.IGNORECASE,
 )
-_PASSIVE = re.compile(r"^(?P<object>.+?)\s+(?:can|could|should|must|may|will|need to|needs to|have to|has to)\s+(?:also\s+)?be\s+(?:able to be\s+)?(?P<verb>\w+)(?P<rest>\b.*)$", re.IGNORECASE)
-_RATIONALE = re.compile(r"[,\s]+(?:so that|so (?:i|we|they|you|he|she)\b|in order to|because|otherwise)\b.*$", re.IGNORECASE)
-NEGATION = re.compile(r"\b(?:cannot|can't|can not|cant|must not|mustn't|may not|should not|shouldn't|never|no two|not be|at most|no more than|only if|not allowed|nobody|at least one)\b", re.IGNORECASE)
-_PRONOUNS = frozenset("i we you he she they it one me us".split())
-_SYSTEMS = frozenset("system app application tool program software it this service platform everything".split())
-_PRELUDE = re.compile(r"^.{0,60}?:\s+(?=(?:i|we) (?:want|need|would like)\b)|^(?:and|also|plus|but|so|oh|ok|then|hi|hello|please)[,!:]?\s+", re.IGNORECASE)
-_AFTERTHOUGHT = re.compile(r"[,\s]+(?:would|could) be (?:nice|great|good|helpful|cool|useful)\b.*$|[,\s]+(?:please|too|as well|if possible)$", re.IGNORECASE)
+_PASSIVE = re.compile(
+    r"^(?P<object>.+?)\s+(?:can|could|should|must|may|will|need to|needs to|have to|has to)\s+(?:also\s+)?be\s+(?:able to be\s+)?(?P<verb>\w+)(?P<rest>\b.*)$",
+    re.IGNORECASE,
+)
+_RATIONALE = re.compile(
+    r"[,\s]+(?:so that|so (?:i|we|they|you|he|she)\b|in order to|because|otherwise)\b.*$",
+    re.IGNORECASE,
+)
+NEGATION = re.compile(
+    r"\b(?:cannot|can't|can not|cant|must not|mustn't|may not|should not|shouldn't|never|no two|not be|at most|no more than|only if|not allowed|nobody|at least one)\b",
+    re.IGNORECASE,
+)
+_PRONOUNS = frozenset(["i", "we", "you", "he", "she", "they", "it", "one", "me", "us"])
+_SYSTEMS = frozenset(
+    ["system", "app", "application", "tool", "program", "software", "it", "this", "service", "platform", "everything"]
+)
+_PRELUDE = re.compile(
+    r"^.{0,60}?:\s+(?=(?:i|we) (?:want|need|would like)\b)|^(?:and|also|plus|but|so|oh|ok|then|hi|hello|please)[,!:]?\s+",
+    re.IGNORECASE,
+)
+_AFTERTHOUGHT = re.compile(
+    r"[,\s]+(?:would|could) be (?:nice|great|good|helpful|cool|useful)\b.*$|[,\s]+(?:please|too|as well|if possible)$",
+    re.IGNORECASE,
+)
 _WHEN = re.compile(r"^when(?:ever)?\s+(?=(?:i|we|they|someone|a \w+)\s)", re.IGNORECASE)
-_TIMES = re.compile(r"^(?:when|if|once|after|before|whenever|every time)\b[^,]*,\s*(?P<rest>.*)$", re.IGNORECASE)
+_TIMES = re.compile(
+    r"^(?:when|if|once|after|before|whenever|every time)\b[^,]*,\s*(?P<rest>.*)$", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -64,13 +83,15 @@ def clauses(text: str, is_item: bool) -> list[Clause]:
     passive = None if asked and _leading_verb(words_of(rest)) else _PASSIVE.match(text)
     if passive and not NEGATION.search(text):
         verb = vocabulary.lemma(passive["verb"])
-        if verb and passive["verb"].lower() not in (verb, verb + "s") or verb in ("set",):
+        if (verb and passive["verb"].lower() not in (verb, verb + "s")) or verb in ("set",):
             objects = words_of(passive["object"])
             return _cut("user", [verb or "", *objects, *words_of(passive["rest"])], True)
     words = words_of(rest)
     head = _leading_verb(words)
     if head:
-        imperative = actor == "" and (is_item or words[0].lower() in (head[0], *_gerunds(head[0])) or asked)
+        imperative = actor == "" and (
+            is_item or words[0].lower() in (head[0], *_gerunds(head[0])) or asked
+        )
         return _cut(actor or "user", words, asked or imperative)
     if asked:
         return _nominal(words, True) or _cut(actor or "user", words, True)
@@ -97,8 +118,15 @@ def _strip(text: str) -> tuple[str, str, bool]:
             actor, text, asked = _actor(let["actor"]) or actor, let["rest"], True
             continue
         first = words_of(text)[:1]
-        modal = None if first and vocabulary.lemma(first[0]) and not _noun_first(text) else _MODAL.match(text)
-        if modal and (_leading_verb(words_of(modal["rest"])) or modal["rest"].lower().startswith(("a way", "to "))):
+        modal = (
+            None
+            if first and vocabulary.lemma(first[0]) and not _noun_first(text)
+            else _MODAL.match(text)
+        )
+        if modal and (
+            _leading_verb(words_of(modal["rest"]))
+            or modal["rest"].lower().startswith(("a way", "to "))
+        ):
             actor, text, asked = _actor(modal["actor"]) or actor, modal["rest"], True
             continue
         break
@@ -135,10 +163,18 @@ def _cut(actor: str, words: list[str], asked: bool) -> list[Clause]:
     for index, word in enumerate(words):
         previous = words[index - 1].lower() if index else ""
         before = words[index - 2].lower() if index > 1 else ""
-        if index and not (previous in (",", ";", "and", "or", "/") or (previous in ("then", "also", "to", "can", "i", "we", "they") and before in (",", ";", "and", "or"))):
+        if index and not (
+            previous in (",", ";", "and", "or", "/")
+            or (
+                previous in ("then", "also", "to", "can", "i", "we", "they")
+                and before in (",", ";", "and", "or")
+            )
+        ):
             continue
         head = _leading_verb(words[index:])
-        exact = head and (index == 0 or head[1] > 1 or words[index].lower() in (head[0], *_gerunds(head[0])))
+        exact = head and (
+            index == 0 or head[1] > 1 or words[index].lower() in (head[0], *_gerunds(head[0]))
+        )
         if head and exact and not (index and _is_object(words, index)):
             starts.append((index, head[0], head[1]))
     if not starts or starts[0][0] > 0:
@@ -149,12 +185,27 @@ def _cut(actor: str, words: list[str], asked: bool) -> list[Clause]:
     for number, (index, verb, size) in enumerate(starts):
         end = starts[number + 1][0] if number + 1 < len(starts) else len(words)
         body = words[index + size : end]
-        while body and body[-1].lower() in (",", ";", "and", "or", "then", "also", "to", "can", "i", "we", "they", "/"):
+        while body and body[-1].lower() in (
+            ",",
+            ";",
+            "and",
+            "or",
+            "then",
+            "also",
+            "to",
+            "can",
+            "i",
+            "we",
+            "they",
+            "/",
+        ):
             body.pop()
         out.append(Clause(actor, ops.get(verb, ""), verb, tuple(body), asked))
     for number in range(len(out) - 2, -1, -1):
         if not out[number].words and out[number].op != "sort":
-            out[number] = Clause(actor, out[number].op, out[number].verb, out[number + 1].words, asked)
+            out[number] = Clause(
+                actor, out[number].op, out[number].verb, out[number + 1].words, asked
+            )
     return out
 
 
@@ -163,9 +214,41 @@ def _is_object(words: list[str], index: int) -> bool:
     following = words[index + 1].lower() if index + 1 < len(words) else ""
     as_list = following in ("", ",", "and", "or", ")", ":")
     first = vocabulary.lemma(words[0]) if words else None
-    after_with = any(w.lower() in ("with", "by", "has", "have", "including", ":", "(") for w in words[:index])
-    both = words[index].lower() in ("note", "book", "record", "place", "order", "plan", "post", "issue", "label", "report", "count", "total", "cost", "rate", "tag", "list", "address", "email", "e-mail", "load", "share", "open", "view", "loan", "average", "store")
-    return both and (after_with or (as_list and first != words[index].lower() and following not in ("and", "or", ",")))
+    after_with = any(
+        w.lower() in ("with", "by", "has", "have", "including", ":", "(") for w in words[:index]
+    )
+    both = words[index].lower() in (
+        "note",
+        "book",
+        "record",
+        "place",
+        "order",
+        "plan",
+        "post",
+        "issue",
+        "label",
+        "report",
+        "count",
+        "total",
+        "cost",
+        "rate",
+        "tag",
+        "list",
+        "address",
+        "email",
+        "e-mail",
+        "load",
+        "share",
+        "open",
+        "view",
+        "loan",
+        "average",
+        "store",
+    )
+    return both and (
+        after_with
+        or (as_list and first != words[index].lower() and following not in ("and", "or", ","))
+    )
 
 
 def _third_person(words: list[str]) -> list[Clause]:
@@ -180,7 +263,13 @@ def _third_person(words: list[str]) -> list[Clause]:
         if verb and not left and (known or pronoun) and lowered[index] not in ("set",):
             if vocabulary.take_phrase(lowered[index:]):
                 pass
-            return _cut("user" if pronoun else _actor(" ".join(subject)) or "user", [verb, *words[index + 1 :]] if not vocabulary.take_phrase(lowered[index:]) else words[index:], False)
+            return _cut(
+                "user" if pronoun else _actor(" ".join(subject)) or "user",
+                [verb, *words[index + 1 :]]
+                if not vocabulary.take_phrase(lowered[index:])
+                else words[index:],
+                False,
+            )
     del phrase, rest
     return []
 
@@ -189,7 +278,14 @@ def _nominal(words: list[str], is_item: bool) -> list[Clause]:
     """Features worded as nouns: 'CSV export', 'overdue list', 'task creation', 'list of open loans'."""
     while words and words[0].lower() in ("a", "an", "the"):
         words = words[1:]
-    if len(words) > 8 or not words or not (is_item or words[0].lower() in ("export", "import", "overview", "report", "search", "list")):
+    if (
+        len(words) > 8
+        or not words
+        or not (
+            is_item
+            or words[0].lower() in ("export", "import", "overview", "report", "search", "list")
+        )
+    ):
         return []
     lowered = [w.lower() for w in words]
     ops = vocabulary.operations()

@@ -16,7 +16,9 @@ def enhance(brief: Path | str | bytes) -> str:
 
     title, found, left_out = brief_text.statements(brief_text.load(brief))
     spec = understand(title, found, left_out)
-    env = Environment(loader=FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True, autoescape=False)  # noqa: S701 - plain text, not HTML
+    env = Environment(
+        loader=FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True, autoescape=False
+    )
     env.filters["requirement_id"] = lambda number: f"R{number}"
     for made in spec.requirements:
         made.text = " ".join(made.text.split())

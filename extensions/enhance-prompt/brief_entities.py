@@ -11,7 +11,9 @@ from brief_model import Entity, Field, Statement
 from brief_nouns import identifier, is_plural, noun_phrase, plural, singular, words_of
 from brief_words import OVERDUE, STATES
 
-_KEEP = r"(?:store|keep|record|save|note|track|know|need|want|write down|remember|capture|see|enter)"
+_KEEP = (
+    r"(?:store|keep|record|save|note|track|know|need|want|write down|remember|capture|see|enter)"
+)
 _EACH = r"(?:each|every|an?|the|all|one)"
 _HAS = re.compile(
     rf"^(?:{_EACH}\s+)?(?P<noun>[\w'-]+(?: [\w'-]+){{0,2}}?)\s+(?:can |may |should |must |will |also |always )*"
@@ -23,24 +25,36 @@ _FOR_EACH = re.compile(
     rf"(?:should |must |also |want to |need to |have to |will |would like to )*{_KEEP}?s?\s*(?:to know )?[:]?\s*(?P<list>.+)$",
     re.IGNORECASE,
 )
-_KEEP_OF = re.compile(rf"\b{_KEEP}s?\s+(?P<list>.+?)\s+(?:of|for|about)\s+(?:each|every|all)\s+(?P<noun>[\w'-]+(?: [\w'-]+)?)$", re.IGNORECASE)
-_COLON = re.compile(r"^(?:an? |the |each |every )?(?P<noun>[\w'-]+(?: [\w'-]+){0,1})(?: (?:fields|data|details|record|info))?\s*(?::|\s[-–—=]\s|\s\()\s*(?P<list>.+?)\)?$", re.IGNORECASE)
-_WITH = re.compile(r"^\s*[:(]|\b(?:with|including|having|giving|by entering|by giving|and (?:its|their|his|her)|namely|containing|consisting of)\b:?", re.IGNORECASE)
+_KEEP_OF = re.compile(
+    rf"\b{_KEEP}s?\s+(?P<list>.+?)\s+(?:of|for|about)\s+(?:each|every|all)\s+(?P<noun>[\w'-]+(?: [\w'-]+)?)$",
+    re.IGNORECASE,
+)
+_COLON = re.compile(
+    r"^(?:an? |the |each |every )?(?P<noun>[\w'-]+(?: [\w'-]+){0,1})(?: (?:fields|data|details|record|info))?\s*(?::|\s[-–—=]\s|\s\()\s*(?P<list>.+?)\)?$",
+    re.IGNORECASE,
+)
+_WITH = re.compile(
+    r"^\s*[:(]|\b(?:with|including|having|giving|by entering|by giving|and (?:its|their|his|her)|namely|containing|consisting of)\b:?",
+    re.IGNORECASE,
+)
 _ON_A = re.compile(r"\b(?:on|at)\b(?= (?:an? |the )?(?:date|time|day)\b)", re.IGNORECASE)
 _NOT_THINGS = frozenset(
-    "data report statistics statistic result overview everything anything thing something information system app application way tool"
-    " file program record command list number time copy history detail change item_list csv json pdf excel summary dashboard use user_interface"
-    " one lot kind type part day week month year paper spreadsheet total revenue income status date price name email phone feature field".split()
+    ["data", "report", "statistics", "statistic", "result", "overview", "everything", "anything", "thing", "something", "information", "system", "app", "application", "way", "tool", "file", "program", "record", "command", "list", "number", "time", "copy", "history", "detail", "change", "item_list", "csv", "json", "pdf", "excel", "summary", "dashboard", "use", "user_interface", "one", "lot", "kind", "type", "part", "day", "week", "month", "year", "paper", "spreadsheet", "total", "revenue", "income", "status", "date", "price", "name", "email", "phone", "feature", "field"]
 )
-_STRONG = frozenset("create manage track lend delete update status".split())
-_SETTERS = frozenset("add attach set enter write put insert assign".split())
+_STRONG = frozenset(["create", "manage", "track", "lend", "delete", "update", "status"])
+_SETTERS = frozenset(["add", "attach", "set", "enter", "write", "put", "insert", "assign"])
 
 
 def find(found: list[Statement]) -> dict[str, Entity]:
     """Entities in the order in which the brief mentions them."""
     entities: dict[str, Entity] = {}
     cut = [
-        (s, [] if NEGATION.search(s.text) else clauses(s.text, s.is_item or s.section == "features"))
+        (
+            s,
+            []
+            if NEGATION.search(s.text)
+            else clauses(s.text, s.is_item or s.section == "features"),
+        )
         for s in found
         if s.section not in ("questions", "out")
     ]
@@ -85,11 +99,25 @@ def _name(phrase: list[str]) -> str:
 
 
 def _define(entities: dict[str, Entity], s: Statement) -> None:
-    text = re.sub(r"^(?:and|also|then|plus|so)[,:]?\s+", "", s.text.strip(" .;"), flags=re.IGNORECASE)
-    if s.parent and (s.section == "data" or re.search(r"(?:has|have|:|with|fields)\s*:?$", s.parent, re.IGNORECASE)):
-        noun = re.sub(r"\s+(?:has|have|with|fields|data|consists of|contains)\b.*$", "", s.parent.strip(" :.*"), flags=re.IGNORECASE)
+    text = re.sub(
+        r"^(?:and|also|then|plus|so)[,:]?\s+", "", s.text.strip(" .;"), flags=re.IGNORECASE
+    )
+    if s.parent and (
+        s.section == "data"
+        or re.search(r"(?:has|have|:|with|fields)\s*:?$", s.parent, re.IGNORECASE)
+    ):
+        noun = re.sub(
+            r"\s+(?:has|have|with|fields|data|consists of|contains)\b.*$",
+            "",
+            s.parent.strip(" :.*"),
+            flags=re.IGNORECASE,
+        )
         phrase, rest = noun_phrase(words_of(noun))
-        listed = [brief_fields.parse_one(text)] if "(" in text or ":" in text else list(brief_fields.parse(text))
+        listed = (
+            [brief_fields.parse_one(text)]
+            if "(" in text or ":" in text
+            else list(brief_fields.parse(text))
+        )
         fields = [f for f in listed if f]
         if phrase and not rest and fields and len(phrase) <= 2 and not clauses(s.parent, True):
             _entity(entities, _name(phrase), fields)
@@ -105,25 +133,45 @@ def _define(entities: dict[str, Entity], s: Statement) -> None:
             continue
         phrase, rest = noun_phrase(words_of(match["noun"]))
         fields = brief_fields.parse(match["list"])
-        loose = pattern is _COLON and s.section != "data" and (len(fields) < 2 or not (s.is_item or is_plural(words_of(match["noun"])[-1])) or clauses(text, True))
+        loose = (
+            pattern is _COLON
+            and s.section != "data"
+            and (
+                len(fields) < 2
+                or not (s.is_item or is_plural(words_of(match["noun"])[-1]))
+                or clauses(text, True)
+            )
+        )
         if pattern is _HAS and not _plausible(text, match["list"], fields):
             continue
         name = _name(phrase)
-        if phrase and not rest and fields and not loose and name and name not in _NOT_THINGS and name not in ("i", "we", "it", "they", "user", "you"):
+        if (
+            phrase
+            and not rest
+            and fields
+            and not loose
+            and name
+            and name not in _NOT_THINGS
+            and name not in ("i", "we", "it", "they", "user", "you")
+        ):
             _entity(entities, name, fields)
             return
 
 
 def _plausible(text: str, listed: str, fields: list[Field]) -> bool:
     """'has a title and an author', but not 'has to pay' or 'needs to be fast'."""
-    if re.match(r"(?:to|been|not|no|too|become|got|many problems|only)\b", listed.strip(), re.IGNORECASE):
+    if re.match(
+        r"(?:to|been|not|no|too|become|got|many problems|only)\b", listed.strip(), re.IGNORECASE
+    ):
         return False
     if re.match(r"^(?:i|we|it|they|you|he|she|there)\b", text, re.IGNORECASE):
         return False
     return bool(fields)
 
 
-def _entity(entities: dict[str, Entity], name: str, fields: list[Field], stated: bool = True) -> Entity | None:
+def _entity(
+    entities: dict[str, Entity], name: str, fields: list[Field], stated: bool = True
+) -> Entity | None:
     if not name or name in _NOT_THINGS or len(name) < 3:
         return None
     entity = entities.setdefault(name, Entity(name, plural(name)))
@@ -138,20 +186,49 @@ def _from_clause(entities: dict[str, Entity], clause: Clause, *, strong: bool) -
     phrase, rest = noun_phrase(list(clause.words))
     if not phrase or not clause.asked or (strong and clause.op not in _STRONG):
         return
-    if not strong and (clause.op not in ("list", "search", "count", "status", "tag", "return", "sort", "increase", "decrease") or not is_plural(phrase[-1]) or clause.verb == "print"):
+    if not strong and (
+        clause.op
+        not in (
+            "list",
+            "search",
+            "count",
+            "status",
+            "tag",
+            "return",
+            "sort",
+            "increase",
+            "decrease",
+        )
+        or not is_plural(phrase[-1])
+        or clause.verb == "print"
+    ):
         return
     owner = _owner(entities, rest) if clause.op in ("create", "update", "delete") else None
-    if owner and (clause.verb in _SETTERS or clause.op != "create") and entity_of(entities, phrase) is None:
+    if (
+        owner
+        and (clause.verb in _SETTERS or clause.op != "create")
+        and entity_of(entities, phrase) is None
+    ):
         if clause.op == "create" or clause.op == "update":
-            listed = is_plural(phrase[-1]) or singular(phrase[-1]) in ("tag", "label", "note", "comment", "ingredient")
+            listed = is_plural(phrase[-1]) or singular(phrase[-1]) in (
+                "tag",
+                "label",
+                "note",
+                "comment",
+                "ingredient",
+            )
             field = brief_fields.parse_one(" ".join(phrase))
             if field and clause.op == "create":
-                plural_name = plural(field.name) if listed and not is_plural(phrase[-1]) else field.name
+                plural_name = (
+                    plural(field.name) if listed and not is_plural(phrase[-1]) else field.name
+                )
                 entities[owner].add(Field(plural_name, "list" if listed else field.type, True))
             elif field:
                 entities[owner].add(Field(field.name, field.type, True))
         return
-    if (clause.op in ("update", "status") or not strong) and (owner or brief_fields.hinted_type(identifier(" ".join(phrase))) != "text"):
+    if (clause.op in ("update", "status") or not strong) and (
+        owner or brief_fields.hinted_type(identifier(" ".join(phrase))) != "text"
+    ):
         return
     if not strong and clause.op == "list" and len(phrase) > 2:
         return
@@ -168,7 +245,7 @@ def _owner(entities: dict[str, Entity], rest: list[str]) -> str | None:
     if rest and rest[0].lower() in ("to", "of", "on", "for", "in", "from"):
         phrase, _ = noun_phrase(rest[1:])
         return entity_of(entities, phrase)
-    if rest and not rest[0].lower() in (",", ":", "("):
+    if rest and rest[0].lower() not in (",", ":", "("):
         phrase, _ = noun_phrase(rest)
         return entity_of(entities, phrase)
     return None
@@ -180,7 +257,9 @@ def _create_fields(entities: dict[str, Entity], clause: Clause) -> None:
     name = entity_of(entities, phrase)
     if not name or not rest:
         return
-    text = " ".join(rest).replace(" ,", ",").replace("( ", "(").replace(" )", ")").replace(" :", ":")
+    text = (
+        " ".join(rest).replace(" ,", ",").replace("( ", "(").replace(" )", ")").replace(" :", ":")
+    )
     parts = _WITH.split(text, maxsplit=1)
     known = frozenset(entities)
     if len(parts) == 2:
@@ -195,7 +274,9 @@ def _create_fields(entities: dict[str, Entity], clause: Clause) -> None:
 
 def _merge_misspelt(entities: dict[str, Entity]) -> None:
     """'custmer' and 'customer' are one thing; the one known better stays."""
-    for name in sorted(entities, key=lambda n: (entities[n].stated, len(entities[n].fields), len(n))):
+    for name in sorted(
+        entities, key=lambda n: (entities[n].stated, len(entities[n].fields), len(n))
+    ):
         others = [o for o in entities if o != name]
         close = difflib.get_close_matches(name, others, 1, 0.88) if len(name) >= 5 else []
         if close and not entities[name].stated:
@@ -207,5 +288,10 @@ def _references(entities: dict[str, Entity]) -> None:
     for entity in entities.values():
         for one in entity.fields:
             target = singular(one.name)
-            if one.type == "text" and target in entities and target != entity.name and one.name == target:
+            if (
+                one.type == "text"
+                and target in entities
+                and target != entity.name
+                and one.name == target
+            ):
                 one.type = f"ref({target})"

@@ -15,9 +15,15 @@ _LEAD = re.compile(
     r"possibly|(?:it|they|we) (?:has|have)|has|have|with|is|are|each|every|which|that)\s+)+",
     re.IGNORECASE,
 )
-_HOW_MANY = re.compile(r"\bhow (?:many|much)\b(?! (?:it|they|does|do) costs?)|\bnumber of copies\b", re.IGNORECASE)
-_COSTS = re.compile(r"\bhow much (?:it|they|does it|do they) costs?\b|\bwhat it costs\b", re.IGNORECASE)
-_WHEN = re.compile(r"^when (?:it|they|he|she|we|you)?\s*(?:is|are|was|were|has|have)?\s*(.*)$", re.IGNORECASE)
+_HOW_MANY = re.compile(
+    r"\bhow (?:many|much)\b(?! (?:it|they|does|do) costs?)|\bnumber of copies\b", re.IGNORECASE
+)
+_COSTS = re.compile(
+    r"\bhow much (?:it|they|does it|do they) costs?\b|\bwhat it costs\b", re.IGNORECASE
+)
+_WHEN = re.compile(
+    r"^when (?:it|they|he|she|we|you)?\s*(?:is|are|was|were|has|have)?\s*(.*)$", re.IGNORECASE
+)
 _CUT = re.compile(
     r"\s+(?:so that|because|which|that (?:is|are|was)|when|if|in order|to be|for (?:each|every|the|a)|per|of (?:the|a|each)|"
     r"who|where|should|must|can|is|are|may|in (?:the|our)|on (?:the|a))\b.*$",
@@ -30,7 +36,9 @@ def split_list(text: str) -> list[str]:
     parts, depth, current = [], 0, ""
     for piece in re.split(r"([(),;]|\s+(?:and|plus|as well as|&|\+)\s+)", text):
         depth += piece.count("(") - piece.count(")")
-        if depth <= 0 and (piece in (",", ";") or piece.strip() in ("and", "plus", "as well as", "&", "+")):
+        if depth <= 0 and (
+            piece in (",", ";") or piece.strip() in ("and", "plus", "as well as", "&", "+")
+        ):
             parts.append(current)
             current = ""
         else:
@@ -60,13 +68,24 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
         name_part, after = re.split(r"\s[-–—=]\s", name_part, maxsplit=1)
         note = f"{note}, {after.strip().lower()}".strip(", ")
     lowered = f"{name_part} {note}".lower()
-    optional = bool(re.search(r"\b(?:optional(?:ly)?|maybe|perhaps|possibly|sometimes|may be (?:empty|blank)|if (?:any|known))\b", lowered))
+    optional = bool(
+        re.search(
+            r"\b(?:optional(?:ly)?|maybe|perhaps|possibly|sometimes|may be (?:empty|blank)|if (?:any|known))\b",
+            lowered,
+        )
+    )
     unique = bool(re.search(r"\bunique\b", lowered))
-    unit = re.search(r"\s+in (minutes|hours|days|weeks|seconds|grams|pages|euros?|dollars|kg|km|cm)$", name_part.strip(), re.IGNORECASE)
+    unit = re.search(
+        r"\s+in (minutes|hours|days|weeks|seconds|grams|pages|euros?|dollars|kg|km|cm)$",
+        name_part.strip(),
+        re.IGNORECASE,
+    )
     if unit:
         name_part = name_part.strip()[: unit.start()]
         note = f"{note}, in {unit[1].lower()}".strip(", ")
-    alternatives = re.match(r"^(?:a |an |the )?((?:[\w-]+, ?)*[\w-]+ or [\w-]+) ([\w-]+)$", name_part, re.IGNORECASE)
+    alternatives = re.match(
+        r"^(?:a |an |the )?((?:[\w-]+, ?)*[\w-]+ or [\w-]+) ([\w-]+)$", name_part, re.IGNORECASE
+    )
     if alternatives:
         name_part, note = alternatives[2], f"{note}, {alternatives[1]}"
     if _COSTS.search(name_part):
@@ -78,14 +97,20 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
         name_part = f"{when[1]} date" if when[1] else "date"
     name_part = _CUT.sub("", _LEAD.sub("", name_part.strip()))
     name_part = re.sub(r"\b(?:optional|unique|required)\b", "", name_part, flags=re.IGNORECASE)
-    if re.search(r"\b(?:that'?s|enough|etc|stuff|things|such|so on|more|itself|themselves|himself|herself)\b", name_part, re.IGNORECASE):
+    if re.search(
+        r"\b(?:that'?s|enough|etc|stuff|things|such|so on|more|itself|themselves|himself|herself)\b",
+        name_part,
+        re.IGNORECASE,
+    ):
         return None
     if len(name_part.split()) > 4 or not name_part.strip():
         return None
     name = identifier(name_part, 4)
     if not name:
         return None
-    reference = next((e for e in (singular(name), singular(name.split("_")[-1])) if e in entities), None)
+    reference = next(
+        (e for e in (singular(name), singular(name.split("_")[-1])) if e in entities), None
+    )
     if name in _RESERVED:
         if name == "id":
             return None
@@ -124,17 +149,25 @@ def _stated_type(note: str) -> str | None:
 
 
 def _choices(note: str) -> list[str]:
-    note = re.sub(r"\b(?:e\.?g\.?|for example|like|either|one of|such as|optional|unique|required|default[^,]*|can be|is)\b[: ]*", "", note)
+    note = re.sub(
+        r"\b(?:e\.?g\.?|for example|like|either|one of|such as|optional|unique|required|default[^,]*|can be|is)\b[: ]*",
+        "",
+        note,
+    )
     parts = [p.strip(" .\"'") for p in re.split(r",|/|\||\bor\b|\band\b", note)]
     parts = [p for p in parts if p and p != "etc"]
-    fits = 2 <= len(parts) <= 8 and all(re.fullmatch(r"[a-z][a-z0-9 -]{0,18}", p) and len(p.split()) <= 2 for p in parts)
+    fits = 2 <= len(parts) <= 8 and all(
+        re.fullmatch(r"[a-z][a-z0-9 -]{0,18}", p) and len(p.split()) <= 2 for p in parts
+    )
     return list(dict.fromkeys("-".join(p.split()) for p in parts)) if fits else []
 
 
 def hinted_type(name: str) -> str:
     """The type that a field's name suggests; text if it suggests none."""
     words = name.split("_")
-    if words[-1] in ("time", "datetime", "at") and (len(words) == 1 or words[0] in ("date", "start", "end", "created")):
+    if words[-1] in ("time", "datetime", "at") and (
+        len(words) == 1 or words[0] in ("date", "start", "end", "created")
+    ):
         return "datetime" if "date" in words or words[-1] == "datetime" else "text"
     if words[0] in ("is", "has"):
         return "boolean"

@@ -8,18 +8,14 @@ from functools import cache
 from typing import Any
 
 _DETERMINERS = frozenset(
-    "a an the new all any their his her its my our your each every some multiple several many more another"
-    " one existing given this that these those single whole full own other specific particular certain"
-    " list details detail of information info basic simple complete entire both two only just different"
-    " such same various current individual".split()
+    ["a", "an", "the", "new", "all", "any", "their", "his", "her", "its", "my", "our", "your", "each", "every", "some", "multiple", "several", "many", "more", "another", "one", "existing", "given", "this", "that", "these", "those", "single", "whole", "full", "own", "other", "specific", "particular", "certain", "list", "details", "detail", "of", "information", "info", "basic", "simple", "complete", "entire", "both", "two", "only", "just", "different", "such", "same", "various", "current", "individual"]
 )
 STOP = frozenset(
-    "with by for to from in on at when that which who whose where if and or so because per as into out via"
-    " using through until before after between within without is are was were has have can must should"
-    " will be not than below above under over about including like e.g i.e etc then while up he she they we"
-    " i it them us back again also easily quickly whenever since based ordered sorted grouped".split()
+    ["with", "by", "for", "to", "from", "in", "on", "at", "when", "that", "which", "who", "whose", "where", "if", "and", "or", "so", "because", "per", "as", "into", "out", "via", "using", "through", "until", "before", "after", "between", "within", "without", "is", "are", "was", "were", "has", "have", "can", "must", "should", "will", "be", "not", "than", "below", "above", "under", "over", "about", "including", "like", "e.g", "i.e", "etc", "then", "while", "up", "he", "she", "they", "we", "i", "it", "them", "us", "back", "again", "also", "easily", "quickly", "whenever", "since", "based", "ordered", "sorted", "grouped"]
 )
-_FILLER = frozenset("easily quickly simply also just then again back directly manually quickly please".split())
+_FILLER = frozenset(
+    ["easily", "quickly", "simply", "also", "just", "then", "again", "back", "directly", "manually", "quickly", "please"]
+)
 
 
 @cache
@@ -40,7 +36,11 @@ def _engine() -> Any:
 @cache
 def singular(word: str) -> str:
     word = word.lower()
-    if len(word) < 4 or word.endswith(("ss", "us", "is", "news")) or word in ("series", "species", "data", "always"):
+    if (
+        len(word) < 4
+        or word.endswith(("ss", "us", "is", "news"))
+        or word in ("series", "species", "data", "always")
+    ):
         return word
     if not word.isascii() or not word.isalpha():
         return word
@@ -64,7 +64,9 @@ def is_plural(word: str) -> bool:
 
 def identifier(text: str, limit: int = 3) -> str:
     """A snake_case Python name: 'Date of birth' → date_of_birth. Empty if nothing usable is left."""
-    words = re.findall(r"[a-z0-9]+", text.lower().replace("'s", "").replace("’s", "").replace("'", ""))
+    words = re.findall(
+        r"[a-z0-9]+", text.lower().replace("'s", "").replace("’s", "").replace("'", "")
+    )
     name = "_".join(words[:limit]).strip("_")
     if not name or not name[0].isalpha():
         return ""

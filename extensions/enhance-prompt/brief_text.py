@@ -15,11 +15,15 @@ from brief_words import SECTIONS, lemma
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_STATEMENTS = 400
-_ODD_BULLET = re.compile(r"^(\s*)(?:[•‣◦·▪●–—→>]|->|=>|\*\)|o(?=\s+\w{2,})|\(?[a-z0-9]{1,2}\)|\[[ xX]?\])\s+")
+_ODD_BULLET = re.compile(
+    r"^(\s*)(?:[•‣◦·▪●–—→>]|->|=>|\*\)|o(?=\s+\w{2,})|\(?[a-z0-9]{1,2}\)|\[[ xX]?\])\s+"
+)
 _TASK_BOX = re.compile(r"^\[[ xX]?\]\s+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Za-z])")
 _NEW_FACT = re.compile(r",\s+(?=(?:each|every) \w+(?: \w+)? has\b)", re.IGNORECASE)
-_ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|etc|vs|approx|no|nr|mr|mrs|ms|dr|st|incl)\.$", re.IGNORECASE)
+_ABBREVIATION = re.compile(
+    r"\b(?:e\.g|i\.e|etc|vs|approx|no|nr|mr|mrs|ms|dr|st|incl)\.$", re.IGNORECASE
+)
 _LABEL = re.compile(r"^(?P<label>[A-Za-z][A-Za-z /-]{1,28}):$")
 
 
@@ -40,9 +44,12 @@ def load(brief: Path | str | bytes) -> str:
         text = _decode(data)
     if len(text) > MAX_BYTES:
         raise UnreadableBrief(
-            f"the brief has {len(text)} characters, more than {MAX_BYTES}", "give a brief of a few pages"
+            f"the brief has {len(text)} characters, more than {MAX_BYTES}",
+            "give a brief of a few pages",
         )
-    text = unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff"))
+    text = unicodedata.normalize(
+        "NFC", text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
+    )
     text = "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else " " for c in text)
     if not any(c.isalpha() for c in text):
         raise UnreadableBrief(
@@ -59,9 +66,15 @@ def _decode(data: bytes) -> str:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         text = data.decode("cp1252", errors="replace")
-    odd = sum(1 for c in text[:65536] if c == "\ufffd" or (unicodedata.category(c) == "Cc" and c not in "\n\r\t\f"))
+    odd = sum(
+        1
+        for c in text[:65536]
+        if c == "\ufffd" or (unicodedata.category(c) == "Cc" and c not in "\n\r\t\f")
+    )
     if odd * 20 > len(text[:65536]):
-        raise UnreadableBrief("the brief is binary data, not text", "save it as plain text or Markdown in UTF-8")
+        raise UnreadableBrief(
+            "the brief is binary data, not text", "save it as plain text or Markdown in UTF-8"
+        )
     return text
 
 
@@ -134,9 +147,7 @@ def _wrapped(content: str) -> list[str]:
     parts: list[str] = []
     short = True
     for line in (part.strip() for part in content.split("\n")):
-        if parts and not short and not re.search(r"[.!?:;]$", parts[-1]):
-            parts[-1] += " " + line
-        elif parts and line[:1].islower() and re.search(r"[,\w]$", parts[-1]) and not _begins(line):
+        if (parts and not short and not re.search(r"[.!?:;]$", parts[-1])) or (parts and line[:1].islower() and re.search(r"[,\w]$", parts[-1]) and not _begins(line)):
             parts[-1] += " " + line
         else:
             parts.append(line)
@@ -146,7 +157,9 @@ def _wrapped(content: str) -> list[str]:
 
 def _begins(line: str) -> bool:
     words = line.lower().split()
-    return bool(words) and (lemma(words[0]) is not None or words[0] in ("i", "we", "also", "customers", "they"))
+    return bool(words) and (
+        lemma(words[0]) is not None or words[0] in ("i", "we", "also", "customers", "they")
+    )
 
 
 def _plain(token: object) -> str:

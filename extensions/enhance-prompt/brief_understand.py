@@ -14,20 +14,38 @@ from brief_operations import FOREIGN, requirement, rule
 
 MAX_REQUIREMENTS = 120
 _QUALITIES = (
-    ("offline", r"\b(?:offline|no (?:internet|network|server|cloud|account)|without (?:internet|a network|network|the internet|a server|an account)|locally)\b"),
+    (
+        "offline",
+        r"\b(?:offline|no (?:internet|network|server|cloud|account)|without (?:internet|a network|network|the internet|a server|an account)|locally)\b",
+    ),
     ("command-line", r"\b(?:command[- ]line|terminal|cli|console)\b"),
-    ("persistence", r"\b(?:sqlite|persist\w*|survives?|restart\w*|local file|one file|single file|database file|saved? (?:to|on) disk|not lose|lose (?:any )?data|stored (?:locally|in a file))\b"),
+    (
+        "persistence",
+        r"\b(?:sqlite|persist\w*|survives?|restart\w*|local file|one file|single file|database file|saved? (?:to|on) disk|not lose|lose (?:any )?data|stored (?:locally|in a file))\b",
+    ),
     ("python", r"\b(?:in python|python (?:3|package)|installable|pip install)\b"),
 )
-_WHOLE = re.compile(r"\b(?:want|need|like|looking for|build|make|create)s?(?: us| me| to have)? an? [\w -]*(?:tool|app|application|program|system|tracker|book|manager|software|diary|planner|solution|list|database)\b", re.IGNORECASE)
+_WHOLE = re.compile(
+    r"\b(?:want|need|like|looking for|build|make|create)s?(?: us| me| to have)? an? [\w -]*(?:tool|app|application|program|system|tracker|book|manager|software|diary|planner|solution|list|database)\b",
+    re.IGNORECASE,
+)
 _DESCRIPTION = re.compile(
     r"^(?:(?:also|and|plus|for),? )?(?P<noun>(?:an? |the |each |every |all )?[\w'-]+(?: [\w'-]+)?)\s*"
     r"(?:has\b|have (?!to\b)|consists? of|contains?|includes?|:|\(|,|-\s)",
     re.IGNORECASE,
 )
-_MUST = re.compile(r"\b(?:must|has to|have to|need(?:s|ed)?|required|essential|important|critical)\b", re.IGNORECASE)
-_COULD = re.compile(r"\b(?:could|nice to have|maybe|perhaps|later|ideally|optional(?:ly)?|would be (?:nice|great|good)|might|some ?day|if possible)\b", re.IGNORECASE)
-_ASKING = re.compile(r"\b(?:should|must|shall|need|needs|want|can|could|has to|have to|able to|would like|please|wish|nice to have|ability)\b", re.IGNORECASE)
+_MUST = re.compile(
+    r"\b(?:must|has to|have to|need(?:s|ed)?|required|essential|important|critical)\b",
+    re.IGNORECASE,
+)
+_COULD = re.compile(
+    r"\b(?:could|nice to have|maybe|perhaps|later|ideally|optional(?:ly)?|would be (?:nice|great|good)|might|some ?day|if possible)\b",
+    re.IGNORECASE,
+)
+_ASKING = re.compile(
+    r"\b(?:should|must|shall|need|needs|want|can|could|has to|have to|able to|would like|please|wish|nice to have|ability)\b",
+    re.IGNORECASE,
+)
 
 
 def understand(title: str, found: list[Statement], left_out: int) -> Specification:
@@ -41,9 +59,13 @@ def understand(title: str, found: list[Statement], left_out: int) -> Specificati
     _imply(spec)
     _finish(spec)
     if left_out:
-        spec.questions.append(f"The brief is long: {left_out} further statements were not read. Which of them matter?")
+        spec.questions.append(
+            f"The brief is long: {left_out} further statements were not read. Which of them matter?"
+        )
     if len(spec.requirements) > MAX_REQUIREMENTS:
-        spec.questions.append(f"{len(spec.requirements) - MAX_REQUIREMENTS} further requirements were left out. Split the brief?")
+        spec.questions.append(
+            f"{len(spec.requirements) - MAX_REQUIREMENTS} further requirements were left out. Split the brief?"
+        )
         del spec.requirements[MAX_REQUIREMENTS:]
     if not title:
         spec.title = _title(spec)
@@ -77,18 +99,32 @@ def _take(spec: Specification, s: Statement) -> None:
             name = " ".join(phrase)
             spec.users += [name] if name not in spec.users else []
     parts = clauses(text, s.is_item or s.section == "features")
-    restricts = NEGATION.search(text) or re.search(r"\b(?:unique|required|mandatory|positive)\b", text.lower())
-    described = s.section == "data" or _describes(spec, text) or (" with " in text and "unique" in text)
+    restricts = NEGATION.search(text) or re.search(
+        r"\b(?:unique|required|mandatory|positive)\b", text.lower()
+    )
+    detail = (
+        bool(s.parent) and entity_of(spec.entities, noun_phrase(words_of(s.parent))[0]) is not None
+    )
+    described = (
+        s.section == "data"
+        or (detail and not clauses(s.parent, True))
+        or _describes(spec, text)
+        or (" with " in text and "unique" in text)
+    )
     limits = rule(spec, text, s.line) if restricts and not described else None
     if limits is not None:
         _add(spec, limits, text)
         return
     asked = [p for p in parts if p.asked or (s.is_item and p.op and s.section == "features")]
-    if s.section == "data" or (_describes(spec, text) and not any(p.asked and p.op != "track" for p in parts)):
+    if s.section == "data" or (described and not any(p.asked and p.op != "track" for p in parts)):
         spec.context.append(text)
         return
     quality = next((name for name, pattern in _QUALITIES if re.search(pattern, text.lower())), None)
-    if quality and (s.is_item or s.section == "quality" or _ASKING.search(text)) and not any(p.op and entity_of(spec.entities, noun_phrase(list(p.words))[0]) for p in asked):
+    if (
+        quality
+        and (s.is_item or s.section == "quality" or _ASKING.search(text))
+        and not any(p.op and entity_of(spec.entities, noun_phrase(list(p.words))[0]) for p in asked)
+    ):
         _add(spec, Requirement(text, "user", "quality", quality, line=s.line, word="quality"), text)
         return
     stated = [p for p in parts if not p.asked and p.op in ("create", "list", "update", "status", "delete", "search", "lend", "return", "count", "increase", "decrease")
@@ -97,12 +133,29 @@ def _take(spec: Specification, s: Statement) -> None:
         for one in _expand(clause):
             made = requirement(spec, one, text, s.line)
             _add(spec, made, text)
-            foreign = FOREIGN.search(" ".join(one.words)) if made.verb in ("export", "import") else None
+            foreign = (
+                FOREIGN.search(" ".join(one.words)) if made.verb in ("export", "import") else None
+            )
             if foreign:
-                other = Requirement(text, made.actor, f"{made.verb}-{foreign[1].lower()}", made.noun, line=s.line, word=f"{made.verb} {foreign[1]}".lower())
+                other = Requirement(
+                    text,
+                    made.actor,
+                    f"{made.verb}-{foreign[1].lower()}",
+                    made.noun,
+                    line=s.line,
+                    word=f"{made.verb} {foreign[1]}".lower(),
+                )
                 _add(spec, other, text)
     if not asked and not stated:
-        if s.section in ("features", "quality") and s.is_item or (_ASKING.search(text) and s.section not in ("goal", "users") and not _WHOLE.search(text)):
+        if (
+            (s.section in ("features", "quality", "prose")
+            and s.is_item)
+            or (
+                _ASKING.search(text)
+                and s.section not in ("goal", "users")
+                and not _WHOLE.search(text)
+            )
+        ):
             _add(spec, _gap(text, s), text)
         else:
             spec.context.append(text)
@@ -131,7 +184,11 @@ def _add(spec: Specification, new: Requirement, text: str) -> None:
     new.priority = "could" if _COULD.search(text) else "must" if _MUST.search(text) else "should"
     for old in spec.requirements:
         gap = new.verb not in vocabulary.BUILDABLE
-        same = (old.verb, old.noun, sorted(old.details)) == (new.verb, new.noun, sorted(new.details))
+        same = (old.verb, old.noun, sorted(old.details)) == (
+            new.verb,
+            new.noun,
+            sorted(new.details),
+        )
         if same and (not gap or old.text == new.text):
             if new.text != old.text and new.text not in old.also:
                 old.also.append(new.text)
@@ -144,29 +201,77 @@ def _borrowed_fields(spec: Specification) -> None:
     for entity in spec.entities.values():
         if not entity.fields:
             entity.add(Field("name", "text"))
-            spec.assumptions.append(f"{_a(entity).capitalize()} has a name; the brief names no fields for it.")
-        elif all(f.type in ("boolean", "decimal", "integer", "list") or f.type.startswith("choice") for f in entity.fields):
+            spec.assumptions.append(
+                f"{_a(entity).capitalize()} has a name; the brief names no fields for it."
+            )
+        elif all(
+            f.type in ("boolean", "decimal", "integer", "list") or f.type.startswith("choice")
+            for f in entity.fields
+        ):
             entity.fields.insert(0, Field("name", "text"))
-            spec.assumptions.append(f"{_a(entity).capitalize()} also has a name, to tell one from another.")
-        elif all(f.type in ("date", "datetime", "boolean", "list") or f.type.startswith("choice") or f.optional for f in entity.fields) and not any(f.name in ("name", "title", "description") for f in entity.fields) and not any(f.type.startswith("ref") for f in entity.fields):
+            spec.assumptions.append(
+                f"{_a(entity).capitalize()} also has a name, to tell one from another."
+            )
+        elif (
+            all(
+                f.type in ("date", "datetime", "boolean", "list")
+                or f.type.startswith("choice")
+                or f.optional
+                for f in entity.fields
+            )
+            and not any(f.name in ("name", "title", "description") for f in entity.fields)
+            and not any(f.type.startswith("ref") for f in entity.fields)
+        ):
             entity.fields.insert(0, Field("title", "text"))
-            spec.assumptions.append(f"{_a(entity).capitalize()} also has a title, to tell one from another.")
+            spec.assumptions.append(
+                f"{_a(entity).capitalize()} also has a title, to tell one from another."
+            )
         for one in entity.fields:
-            if one.type in ("integer", "decimal") and one.name in ("quantity", "stock", "price") and one.minimum is None:
+            if (
+                one.type in ("integer", "decimal")
+                and one.name in ("quantity", "stock", "price")
+                and one.minimum is None
+            ):
                 one.minimum = 0
 
 
 def _imply(spec: Specification) -> None:
     """What must be there for the rest to be usable: whatever exists can be added and listed."""
     for entity in list(spec.entities.values()):
-        has = {r.verb for r in spec.requirements if r.noun == entity.name and not (r.verb == "list" and r.details)}
+        has = {
+            r.verb
+            for r in spec.requirements
+            if r.noun == entity.name and not (r.verb == "list" and r.details)
+        }
         lent = entity.name == "loan" and any(r.verb == "lend" for r in spec.requirements)
         if "create" not in has and not lent:
-            spec.requirements.append(Requirement(f"Add {_a(entity)}", "user", "create", entity.name, priority="should", word="add"))
-            spec.assumptions.append(f"{_a(entity).capitalize()} can be added, although the brief does not say so.")
+            spec.requirements.append(
+                Requirement(
+                    f"Add {_a(entity)}",
+                    "user",
+                    "create",
+                    entity.name,
+                    priority="should",
+                    word="add",
+                )
+            )
+            spec.assumptions.append(
+                f"{_a(entity).capitalize()} can be added, although the brief does not say so."
+            )
         if "list" not in has:
-            spec.requirements.append(Requirement(f"List the {_say(entity.plural)}", "user", "list", entity.name, priority="should", word="list"))
-            spec.assumptions.append(f"The {_say(entity.plural)} can be listed, although the brief does not say so.")
+            spec.requirements.append(
+                Requirement(
+                    f"List the {_say(entity.plural)}",
+                    "user",
+                    "list",
+                    entity.name,
+                    priority="should",
+                    word="list",
+                )
+            )
+            spec.assumptions.append(
+                f"The {_say(entity.plural)} can be listed, although the brief does not say so."
+            )
 
 
 def _finish(spec: Specification) -> None:
@@ -179,7 +284,9 @@ def _finish(spec: Specification) -> None:
         elif made.verb in ("search",) and entity and not made.details:
             made.details = [f.name for f in entity.fields if f.type in ("text", "list")]
         made.acceptance = criteria(made, entity, spec)
-        if made.verb not in (*vocabulary.BUILDABLE, "rule", "quality") or (made.verb == "rule" and not made.details):
+        if made.verb not in (*vocabulary.BUILDABLE, "rule", "quality") or (
+            made.verb == "rule" and not made.details
+        ):
             spec.questions.append(f"How exactly should this work: “{_short(made.text)}”?")
     for made in spec.requirements:
         if made.actor != "user" and _say(made.actor) not in spec.users:
@@ -187,21 +294,32 @@ def _finish(spec: Specification) -> None:
     spec.users = spec.users or ["user"]
     for entity in spec.entities.values():
         if not entity.stated:
-            spec.questions.append(f"Which fields does {_a(entity)} have? Assumed: {', '.join(_say(f.name) for f in entity.fields)}.")
+            spec.questions.append(
+                f"Which fields does {_a(entity)} have? Assumed: {', '.join(_say(f.name) for f in entity.fields)}."
+            )
         spec.questions += [f"What are the possible values of the {_say(f.name)} of a {_say(entity.name)}? Any text is accepted for now."
                            for f in entity.fields if f.name in ("status", "priority", "type", "kind", "state") and f.type == "text"]  # fmt: skip
     if not spec.requirements:
-        spec.questions.insert(0, "No requirement was recognised. What should a user be able to do, and with which things?")
+        spec.questions.insert(
+            0,
+            "No requirement was recognised. What should a user be able to do, and with which things?",
+        )
 
 
 def _order(spec: Specification) -> None:
     """Whatever is made comes before what uses it; `depends_on` holds 1-based numbers."""
     spec.requirements.sort(key=lambda r: r.line if r.line is not None else 1 << 30)
-    makers = {r.noun: n for n, r in reversed(list(enumerate(spec.requirements, 1))) if r.verb == "create"}
-    makers |= {"loan": n for n, r in reversed(list(enumerate(spec.requirements, 1))) if r.verb == "lend"}
+    makers = {
+        r.noun: n for n, r in reversed(list(enumerate(spec.requirements, 1))) if r.verb == "create"
+    }
+    makers |= {
+        "loan": n for n, r in reversed(list(enumerate(spec.requirements, 1))) if r.verb == "lend"
+    }
     for number, made in enumerate(spec.requirements, 1):
         needs = {makers[made.noun]} if made.noun in makers else set()
-        entity: Entity | None = spec.entities.get("loan" if made.verb in ("lend", "return") else made.noun)
+        entity: Entity | None = spec.entities.get(
+            "loan" if made.verb in ("lend", "return") else made.noun
+        )
         if made.verb == "return" and "loan" in makers:
             needs.add(makers["loan"])
         if made.verb in ("create", "lend") and entity:
@@ -213,13 +331,21 @@ def _order(spec: Specification) -> None:
 def _title(spec: Specification) -> str:
     """A brief without a heading is named for the things it is about."""
     names = [_say(e.plural) for e in spec.entities.values()][:3]
-    return (", ".join(names[:-1]) + " and " * (len(names) > 1) + names[-1]).capitalize() if names else "Untitled"
+    return (
+        (", ".join(names[:-1]) + " and " * (len(names) > 1) + names[-1]).capitalize()
+        if names
+        else "Untitled"
+    )
 
 
 def _goal(spec: Specification, title: str, found: list[Statement]) -> str:
     stated = [s.text for s in found if s.section == "goal" and not s.is_item][:3]
     if not stated:
-        stated = [s.text for s in found if s.section == "prose" and not s.is_item and len(s.text.split()) > 4][:2]
+        stated = [
+            s.text
+            for s in found
+            if s.section == "prose" and not s.is_item and len(s.text.split()) > 4
+        ][:2]
     text = " ".join(stated) or title
     return text if len(text) <= 600 else text[:597] + "…"
 

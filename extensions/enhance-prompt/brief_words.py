@@ -36,14 +36,10 @@ OPERATIONS: dict[str, str] = {
     "manage": "manage maintain administer",
     "track": "track",
 }
-GAPS = (
-    "remind notify send email sync synchronise synchronize integrate predict recommend suggest alert warn"
-    " draw plot render scan translate encrypt undo share invite merge split match optimise optimize"
-    " convert generate scale log-in login authenticate upload attach"
-).split()
+GAPS = ["remind", "notify", "send", "email", "sync", "synchronise", "synchronize", "integrate", "predict", "recommend", "suggest", "alert", "warn", "draw", "plot", "render", "scan", "translate", "encrypt", "undo", "share", "invite", "merge", "split", "match", "optimise", "optimize", "convert", "generate", "scale", "log-in", "login", "authenticate", "upload", "attach"]
 
 BUILDABLE = frozenset(
-    "create list show update status delete search count sum export import lend return tag increase decrease".split()
+    ["create", "list", "show", "update", "status", "delete", "search", "count", "sum", "export", "import", "lend", "return", "tag", "increase", "decrease"]
 )  # what a requirement's verb may be without being a gap; `rule` and `quality` besides
 MANAGE = ("create", "list", "update", "delete")
 TRACK = ("create", "list")
@@ -74,10 +70,7 @@ SECTIONS: dict[str, str] = {
 }
 
 ACTORS = frozenset(
-    "user users staff admin administrator manager owner clerk member members customer customers librarian"
-    " receptionist doctor nurse teacher student students coach trainer cook chef patient patients guest guests"
-    " employee employees operator volunteer volunteers assistant team everyone anyone people person"
-    " reader readers visitor visitors client clients parent parents agent seller buyer".split()
+    ["user", "users", "staff", "admin", "administrator", "manager", "owner", "clerk", "member", "members", "customer", "customers", "librarian", "receptionist", "doctor", "nurse", "teacher", "student", "students", "coach", "trainer", "cook", "chef", "patient", "patients", "guest", "guests", "employee", "employees", "operator", "volunteer", "volunteers", "assistant", "team", "everyone", "anyone", "people", "person", "reader", "readers", "visitor", "visitors", "client", "clients", "parent", "parents", "agent", "seller", "buyer"]
 )
 
 TYPE_HINTS: tuple[tuple[str, str], ...] = (
@@ -93,7 +86,10 @@ TYPE_HINTS: tuple[tuple[str, str], ...] = (
         "quantity stock count year age minutes hours days duration servings rating pages capacity points"
         " seats portions mileage level calories score copies attendance size floor reps sets",
     ),
-    ("boolean", "done paid active available completed finished vegetarian vegan read favourite favorite"),
+    (
+        "boolean",
+        "done paid active available completed finished vegetarian vegan read favourite favorite",
+    ),
     ("list", "tags labels ingredients keywords steps"),
 )
 TYPE_WORDS = {
@@ -105,23 +101,21 @@ TYPE_WORDS = {
     "timestamp": "datetime", "email": "text",
 }  # fmt: skip
 
-STATES = (
-    "open closed done completed pending active inactive cancelled canceled paid unpaid finished archived started"
-    " confirmed approved rejected published unfinished late overdue expired available upcoming past current"
-    " incomplete outstanding shipped delivered returned resolved unresolved suspended booked lent borrowed"
-).split()
-OVERDUE = frozenset("overdue late expired past-due lapsed".split())
-UNFINISHED = frozenset("unfinished incomplete outstanding current undone remaining unresolved pending".split())
+STATES = ["open", "closed", "done", "completed", "pending", "active", "inactive", "cancelled", "canceled", "paid", "unpaid", "finished", "archived", "started", "confirmed", "approved", "rejected", "published", "unfinished", "late", "overdue", "expired", "available", "upcoming", "past", "current", "incomplete", "outstanding", "shipped", "delivered", "returned", "resolved", "unresolved", "suspended", "booked", "lent", "borrowed"]
+OVERDUE = frozenset(["overdue", "late", "expired", "past-due", "lapsed"])
+UNFINISHED = frozenset(
+    ["unfinished", "incomplete", "outstanding", "current", "undone", "remaining", "unresolved", "pending"]
+)
 PAST = {
     "pay": "paid", "ship": "shipped", "stop": "stopped", "check-in": "checked-in", "tick": "done", "freeze": "frozen",
     "complete": "completed", "cancel": "cancelled", "reopen": "open", "settle": "settled", "flag": "flagged",
     "fulfil": "fulfilled", "resume": "active", "activate": "active", "deactivate": "inactive",
 }  # fmt: skip
 SAME_STATE = (
-    frozenset("done completed finished complete closed".split()),
-    frozenset("cancelled canceled".split()),
-    frozenset("checked-in arrived".split()),
-    frozenset("returned back".split()),
+    frozenset(["done", "completed", "finished", "complete", "closed"]),
+    frozenset(["cancelled", "canceled"]),
+    frozenset(["checked-in", "arrived"]),
+    frozenset(["returned", "back"]),
 )
 
 
@@ -143,7 +137,13 @@ def _forms() -> dict[str, str]:
         forms[verb + ("es" if es else "s")] = verb
         if verb.endswith("y") and verb[-2] not in "aeou":
             forms[verb[:-1] + "ies"] = verb
-        for form in (stem + "ing", past(verb), stem + "ed", verb + verb[-1] + "ing", verb + verb[-1] + "ed"):
+        for form in (
+            stem + "ing",
+            past(verb),
+            stem + "ed",
+            verb + verb[-1] + "ing",
+            verb + verb[-1] + "ed",
+        ):
             forms.setdefault(form, verb)
     forms |= _IRREGULAR
     for verb in [v for verbs in OPERATIONS.values() for v in verbs.split()] + GAPS:
@@ -153,7 +153,9 @@ def _forms() -> dict[str, str]:
 
 @cache
 def operations() -> dict[str, str]:
-    return {v: op for op, verbs in OPERATIONS.items() for v in verbs.split()} | {"check-in": "status"}
+    return {v: op for op, verbs in OPERATIONS.items() for v in verbs.split()} | {
+        "check-in": "status"
+    }
 
 
 def take_phrase(words: list[str]) -> tuple[str, int] | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from brief_enhance import enhance
 from brief_text import UnreadableBrief
+
 from symphony.bus.errors import BusError
 from symphony.bus.extension import Context, Extension
 

@@ -11,7 +11,17 @@ import io
 import re
 from dataclasses import dataclass, field
 
-COLUMNS = ("id", "feature", "actor", "verb", "noun", "fields", "priority", "acceptance", "depends_on")
+COLUMNS = (
+    "id",
+    "feature",
+    "actor",
+    "verb",
+    "noun",
+    "fields",
+    "priority",
+    "acceptance",
+    "depends_on",
+)
 _REQUIREMENT = re.compile(r"^R(?P<number>\d{1,6})\.\s+(?P<text>\S.*)$")
 _DETAIL = re.compile(r"^\s+(?P<key>[A-Z][a-z]+(?: [a-z]+)*):\s*(?P<value>.*)$")
 _CRITERION = re.compile(r"^\s+-\s+(?P<text>\S.*)$")

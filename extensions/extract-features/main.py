@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from backlog_extract import NoRequirements, extract
+
 from symphony.bus.errors import BusError
 from symphony.bus.extension import Context, Extension
 

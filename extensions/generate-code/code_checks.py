@@ -45,78 +45,126 @@ def list_checks(f: Feature) -> list[Check]:
         one = thing.get(name)
         if overdue and below and "<" in token:
             column, late, due = below[0].column, _date(below[0], 1), _date(below[0], 20)
-            add("shows_only_what_is_late", f"""
+            add(
+                "shows_only_what_is_late",
+                f"""
                 late = {make}(db, 1, {column}={late}{keep})
                 {make}(db, 2, {column}={due}{keep})
                 assert {_ids(f, ', "--today", "2030-01-10"')} == [late.id]
-            """)
+            """,
+            )
         elif below and "<" in token:
             column = below[0].column
-            add("shows_only_what_is_low", f"""
+            add(
+                "shows_only_what_is_low",
+                f"""
                 low = {make}(db, 1, {column}={_number(below[0], int(below[1]) - 1)}{keep})
                 {make}(db, 2, {column}={_number(below[0], int(below[1]))}{keep})
                 assert {_ids(f)} == [low.id]
-            """)
+            """,
+            )
         elif name == "@sort" and (by := thing.get(value)):
             values = _two(by, thing)
             if values and overdue and below and below[0].name == by.name:
                 values = ("date(2020, 1, 1)", "date(2020, 1, 2)")
             if values:
-                add(f"sorts_by_{by.name}", f"""
+                add(
+                    f"sorts_by_{by.name}",
+                    f"""
                     second = {make}(db, 1, {by.column}={values[1]}{keep}{_now(f, by)})
                     first = {make}(db, 2, {by.column}={values[0]}{keep}{_now(f, by)})
                     assert {_ids(f)} == [first.id, second.id]
-                """)
+                """,
+                )
         elif name == "@range" and (by := thing.get(value)):
-            add(f"shows_a_period_by_{by.name}", f"""
+            add(
+                f"shows_a_period_by_{by.name}",
+                f"""
                 inside = {make}(db, 1, {by.column}={_date(by, 5)}{keep})
                 {make}(db, 2, {by.column}={_date(by, 9)}{keep})
                 found = run("{f.command}", "--from", "2030-01-05", "--to", "2030-01-08").output
                 assert ids(found) == [inside.id]
-            """)
+            """,
+            )
         elif name == "@available":
             expected = "free" if value == "true" else "lent"
-            add("tells_lent_ones_apart", f"""
+            add(
+                "tells_lent_ones_apart",
+                f"""
                 loan = sample_data.loan(db, 1)
                 lent = db.{thing.plural}.get(loan.{thing.name}_id)
                 free = {make}(db, 3)
                 assert {expected} in (lent, free)
                 assert {_ids(f)} == [{expected}.id]
-            """)
+            """,
+            )
         elif one and "=" in token:
-            rest = "".join(f", {a.column}={literal(a, v)}" for a, v in fixed.items() if a is not one)
-            late = f', {below[0].column}={_date(below[0], 1)}' if overdue and below else ""
-            add(f"shows_only_{re.sub('[^a-z0-9]+', '_', value)}", f"""
+            rest = "".join(
+                f", {a.column}={literal(a, v)}" for a, v in fixed.items() if a is not one
+            )
+            late = f", {below[0].column}={_date(below[0], 1)}" if overdue and below else ""
+            add(
+                f"shows_only_{re.sub('[^a-z0-9]+', '_', value)}",
+                f"""
                 match = {make}(db, 1, {one.column}={literal(one, value)}{rest}{late})
                 {make}(db, 2, {one.column}={other_state(one, value)}{rest}{late})
                 assert {_ids(f)} == [match.id]
-            """)
+            """,
+            )
         elif one and token == one.name:
             changes = _two(one, thing)
-            own = f', {one.column}={changes[0]}' if changes and one.kind in ("choice", "boolean") else ""
-            other = f', {one.column}={changes[1]}' if changes and one.kind in ("choice", "boolean") else ""
+            own = (
+                f", {one.column}={changes[0]}"
+                if changes and one.kind in ("choice", "boolean")
+                else ""
+            )
+            other = (
+                f", {one.column}={changes[1]}"
+                if changes and one.kind in ("choice", "boolean")
+                else ""
+            )
             given = f"match.{one.column}[0]" if one.kind == "list" else f"match.{one.column}"
-            given = f"str({given})" if one.kind in ("date",) else f"{given}.isoformat()" if one.kind == "datetime" else given
-            argument = f', "{one.option}", {given}' if one.kind != "boolean" else f', "--no-{one.option[2:]}"'
+            given = (
+                f"str({given})"
+                if one.kind in ("date",)
+                else f"{given}.isoformat()"
+                if one.kind == "datetime"
+                else given
+            )
+            argument = (
+                f', "{one.option}", {given}'
+                if one.kind != "boolean"
+                else f', "--no-{one.option[2:]}"'
+            )
             if one.kind == "datetime" and one.optional:
                 argument = f', "{one.option}", str({given.removesuffix(".isoformat()")})'
-            add(f"filters_by_{one.name}", f"""
+            add(
+                f"filters_by_{one.name}",
+                f"""
                 match = {make}(db, 1{own}{keep})
                 {make}(db, 2{other}{keep})
                 found = run("{f.command}"{argument}).output
                 assert ids(found) == [match.id]
-            """)
+            """,
+            )
     if not checks:
-        add("shows_each", f"""
+        add(
+            "shows_each",
+            f"""
             items = [{make}(db, 1), {make}(db, 2)]
             assert {_ids(f)} == [item.id for item in items]
-        """)
+        """,
+        )
     return checks
 
 
 def _now(f: Feature, by: Attribute) -> str:
     below = f.below
-    return f", {below[0].column}=date(2020, 1, 1)" if below and below[1] == "today" and below[0] is not by else ""
+    return (
+        f", {below[0].column}=date(2020, 1, 1)"
+        if below and below[1] == "today" and below[0] is not by
+        else ""
+    )
 
 
 def _date(a: Attribute, day: int) -> str:
@@ -167,13 +215,23 @@ def figure_checks(f: Feature) -> list[Check]:
 
 def check_name(f: Feature) -> str:
     if f.verb == "quality":
-        return {"offline": "uses_no_network", "command-line": "lists_every_command", "persistence": "keeps_data", "python": "runs_as_a_module"}[f.noun]
+        return {
+            "offline": "uses_no_network",
+            "command-line": "lists_every_command",
+            "persistence": "keeps_data",
+            "python": "runs_as_a_module",
+        }[f.noun]
     return "refuses_" + re.split(r"[=]", f.tokens[0])[0].lstrip("@")
 
 
 def check_fixtures(f: Feature) -> str:
     if f.verb == "quality":
-        return {"offline": "", "command-line": "run: Run", "persistence": "path: Path", "python": ""}[f.noun]
+        return {
+            "offline": "",
+            "command-line": "run: Run",
+            "persistence": "path: Path",
+            "python": "",
+        }[f.noun]
     return "db: Database"
 
 
@@ -235,7 +293,8 @@ def _quality(f: Feature, plan: Plan) -> str:
         """
     if f.noun == "command-line":
         names = ",\n                ".join(repr_str(c.command) for c in plan.commands)
-        return f"""
+        return (
+            f"""
             result = run("--help")
             assert result.exit_code == 0
             listed = {{command.name for command in app.registered_commands}}
@@ -243,7 +302,10 @@ def _quality(f: Feature, plan: Plan) -> str:
                 {names},
             ):
                 assert name in listed
-        """ if plan.commands else 'assert run("--help").exit_code == 0'
+        """
+            if plan.commands
+            else 'assert run("--help").exit_code == 0'
+        )
     if f.noun == "persistence" and plan.things:
         t = plan.things[0]
         return f"""

@@ -32,11 +32,18 @@ def generate(backlog: str, prompt: str = "") -> dict[str, str]:
     body = _compact(re.sub(r"\n{4,}", "\n\n\n", body).strip("\n"))
     if "ids(" in body:
         body = _IDS + "\n\n\n" + body
-    tests = render("test_features.py", body="\n\n" + body, test_uses=lambda word: word in body, test_dates=_dates(body))
+    tests = render(
+        "test_features.py",
+        body="\n\n" + body,
+        test_uses=lambda word: word in body,
+        test_dates=_dates(body),
+    )
     helpers = [name for name in ("text", "write_file") if re.search(rf"\b{name}\(", body)]
     if helpers:
         before = f"from {plan.package}.repository"
-        tests = tests.replace(before, f"from {plan.package}.output import {', '.join(helpers)}\n{before}", 1)
+        tests = tests.replace(
+            before, f"from {plan.package}.output import {', '.join(helpers)}\n{before}", 1
+        )
     files = {
         "pyproject.toml": render("pyproject.toml"),
         "README.md": render("README.md"),
@@ -65,13 +72,21 @@ _IDS = '''def ids(output: str) -> list[int]:
 
 def _compact(text: str) -> str:
     """Functions without blank lines: templates leave some where a part is absent."""
-    return re.sub(r"\n+(def |@pytest)", r"\n\n\n\1", re.sub(r"\n\n+(?=    )", "\n", text))
+    return re.sub(
+        r"(?<=[^)\n])\n+(def |@pytest)", r"\n\n\n\1", re.sub(r"\n\n+(?=    )", "\n", text)
+    )
 
 
 def _environment(plan: Plan) -> Any:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    env = Environment(loader=FileSystemLoader(TEMPLATES), trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined, autoescape=False)  # noqa: S701 - Python, not HTML
+    env = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+        autoescape=False,
+    )
     env.filters |= code_words.FILTERS
     env.filters |= {
         "list_checks": code_checks.list_checks,
@@ -86,7 +101,11 @@ def _environment(plan: Plan) -> Any:
 
 def _dates(text: str, extra: str = "") -> str:
     """Which names of datetime a text uses."""
-    names = [n for n in ("date", "datetime", "time", "timedelta") if re.search(rf"(?<![\w.]){n}(?:\(|\.|\b \||\])", text)]
+    names = [
+        n
+        for n in ("date", "datetime", "time", "timedelta")
+        if re.search(rf"(?<![\w.]){n}(?:\(|\.|\b \||\])", text)
+    ]
     return ", ".join(n for n in names if n not in extra)
 
 
@@ -114,7 +133,13 @@ def _rules(plan: Plan) -> dict[str, list[dict[str, Any]]]:
         key, _, value = f.tokens[0].lstrip("@").partition("=")
         names = re.split(r"[<>]", value)[0].split(",")
         columns = [a.column for n in names if (a := f.thing.get(n))]
-        rule: dict[str, Any] = {"kind": key, "column": columns[0], "columns": columns, "label": " and ".join(map(code_words.say, names)), "number": value.rpartition("=")[2]}
+        rule: dict[str, Any] = {
+            "kind": key,
+            "column": columns[0],
+            "columns": columns,
+            "label": " and ".join(map(code_words.say, names)),
+            "number": value.rpartition("=")[2],
+        }
         if key in ("limit", "distinct"):
             found[f.thing.name].append(rule)
     return found
@@ -137,7 +162,9 @@ def _trim_imports(text: str) -> str:
     for line in head.split("\n"):
         match = re.match(r"^from (\S+) import (.+)$", line)
         if match and match[1] != "__future__":
-            names = [n for n in match[2].split(", ") if re.search(rf"(?<![\w.\"'-]){n}\b(?!['\"])", rest)]
+            names = [
+                n for n in match[2].split(", ") if re.search(rf"(?<![\w.\"'-]){n}\b(?!['\"])", rest)
+            ]
             line = f"from {match[1]} import {', '.join(names)}" if names else ""
             if not names:
                 continue

@@ -10,7 +10,11 @@ from typing import Any
 from plan_model import Attribute, Feature, Plan, Thing, repr_str
 
 WORDS = ("alpha", "bravo", "charlie", "delta", "echo", "foxtrot", "golf", "hotel")
-_PARSERS = {"date": "date.fromisoformat", "datetime": "datetime.fromisoformat", "decimal": "decimal"}
+_PARSERS = {
+    "date": "date.fromisoformat",
+    "datetime": "datetime.fromisoformat",
+    "decimal": "decimal",
+}
 _SQL = {"integer": "INTEGER", "boolean": "INTEGER", "ref": "INTEGER"}
 
 
@@ -65,7 +69,9 @@ def option(a: Attribute, optional: bool = False, single: bool = False) -> str:
 
 
 def date_option(flag: str, help_text: str) -> str:
-    return _annotated("date | None", [repr_str(flag), "parser=date.fromisoformat", f"help={repr_str(help_text)}"])
+    return _annotated(
+        "date | None", [repr_str(flag), "parser=date.fromisoformat", f"help={repr_str(help_text)}"]
+    )
 
 
 def _annotated(type_: str, parts: list[str]) -> str:
@@ -74,7 +80,9 @@ def _annotated(type_: str, parts: list[str]) -> str:
         return line
     inner = f"        typer.Option({', '.join(parts)}),"
     if len(inner) > 100:
-        inner = "        typer.Option(\n" + "".join(f"            {p},\n" for p in parts) + "        ),"
+        inner = (
+            "        typer.Option(\n" + "".join(f"            {p},\n" for p in parts) + "        ),"
+        )
     return f"Annotated[\n        {type_},\n{inner}\n    ]"
 
 
@@ -183,7 +191,14 @@ def cli_arguments(a: Attribute, item: str, between: str = ", ") -> str:
 
 
 def plain_sample(a: Attribute) -> str:
-    return {"text": '"some words"', "integer": "10", "decimal": '"10.50"', "date": '"2030-01-01"', "datetime": '"2030-01-01T09:00:00"', "ref": "1"}[a.kind]
+    return {
+        "text": '"some words"',
+        "integer": "10",
+        "decimal": '"10.50"',
+        "date": '"2030-01-01"',
+        "datetime": '"2030-01-01T09:00:00"',
+        "ref": "1",
+    }[a.kind]
 
 
 def toml(text: str) -> str:
@@ -196,8 +211,5 @@ def dashed(name: str) -> str:
 
 FILTERS: dict[str, Any] = {
     name: globals()[name]
-    for name in (
-        "say wrapped feature_doc gap_name gap_reason has_check column_sql option date_option changed equals literal other_state matches"
-        " model_type record state first_of first_needed figure zero sample tuple_of cli_arguments plain_sample toml dashed"
-    ).split()
+    for name in ["say", "wrapped", "feature_doc", "gap_name", "gap_reason", "has_check", "column_sql", "option", "date_option", "changed", "equals", "literal", "other_state", "matches", "model_type", "record", "state", "first_of", "first_needed", "figure", "zero", "sample", "tuple_of", "cli_arguments", "plain_sample", "toml", "dashed"]
 } | {"doc": wrapped}  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from code_generate import generate
 from plan_model import UnreadableBacklog
+
 from symphony.bus.errors import BusError
 from symphony.bus.extension import Context, Extension
 

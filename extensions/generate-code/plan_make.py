@@ -6,9 +6,11 @@ import re
 
 from plan_model import Attribute, Feature, Plan, Thing, attribute, features
 
-COMMANDS = frozenset("create list show update status delete search count sum export import lend return tag increase decrease".split())
-RULES = frozenset("unique minimum required limit exclusive distinct".split())
-QUALITIES = frozenset("offline command-line persistence python".split())
+COMMANDS = frozenset(
+    ["create", "list", "show", "update", "status", "delete", "search", "count", "sum", "export", "import", "lend", "return", "tag", "increase", "decrease"]
+)
+RULES = frozenset(["unique", "minimum", "required", "limit", "exclusive", "distinct"])
+QUALITIES = frozenset(["offline", "command-line", "persistence", "python"])
 _PLURAL = re.compile(r"^(?P<name>[a-z]\w*) \(plural: (?P<plural>[a-z]\w*)\)$", re.MULTILINE)
 
 
@@ -17,9 +19,19 @@ def plan(backlog: str, prompt: str = "") -> Plan:
     rows = features(backlog)
     plurals = {m["name"]: m["plural"] for m in _PLURAL.finditer(prompt)}
     things = _things(rows, plurals)
-    title = (re.search(r"^# (.+)$", prompt, re.MULTILINE) or [None, "Generated package"])[1] or "Generated package"
+    title = (re.search(r"^# (.+)$", prompt, re.MULTILINE) or [None, "Generated package"])[
+        1
+    ] or "Generated package"
     goal = re.search(r"^## Goal\n+(.*?)\n+## ", prompt, re.MULTILINE | re.DOTALL)
-    made = Plan(title, " ".join(goal[1].split()) if goal else title, package_name(title), list(things.values()), [], [], [])
+    made = Plan(
+        title,
+        " ".join(goal[1].split()) if goal else title,
+        package_name(title),
+        list(things.values()),
+        [],
+        [],
+        [],
+    )
     taken: set[str] = set()
     for row in rows:
         row.thing = things.get(row.noun)
@@ -35,7 +47,11 @@ def package_name(title: str) -> str:
     words = re.findall(r"[a-z0-9]+", title.lower())
     words = [w for w in words if w not in ("the", "a", "an", "of", "and", "for", "our")] or words
     name = "_".join(words[:3])
-    return name if name and name[0].isalpha() and len(name) > 3 else f"{name or 'generated'}_app".lstrip("0123456789_")
+    return (
+        name
+        if name and name[0].isalpha() and len(name) > 3
+        else f"{name or 'generated'}_app".lstrip("0123456789_")
+    )
 
 
 def _things(rows: list[Feature], plurals: dict[str, str]) -> dict[str, Thing]:
@@ -43,7 +59,11 @@ def _things(rows: list[Feature], plurals: dict[str, str]) -> dict[str, Thing]:
     for row in rows:
         name = "loan" if row.verb == "lend" else row.noun
         found = [a for t in row.tokens if (a := attribute(t))]
-        if row.verb not in ("create", "lend") or not found or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        if (
+            row.verb not in ("create", "lend")
+            or not found
+            or not re.fullmatch(r"[a-z][a-z0-9_]*", name)
+        ):
             continue
         thing = things.setdefault(name, Thing(name, plurals.get(name, name + "s")))
         thing.attributes += [a for a in found if thing.get(a.name) is None]
@@ -79,14 +99,21 @@ def _complete(row: Feature, things: dict[str, Thing]) -> bool:
     if row.verb == "status":
         return bool(row.settings)
     if row.verb == "sum":
-        return all(row.thing.get(n) in numbers for t in row.tokens if not t.startswith("@") for n in t.split("*")) and any(not t.startswith("@") for t in row.tokens)
+        return all(
+            row.thing.get(n) in numbers
+            for t in row.tokens
+            if not t.startswith("@")
+            for n in t.split("*")
+        ) and any(not t.startswith("@") for t in row.tokens)
     if row.verb in ("increase", "decrease"):
         return any(a in numbers for a in row.attributes)
     if row.verb == "tag":
         return any(a.kind == "list" for a in row.attributes)
     if row.verb in ("lend", "return"):
         loan = things.get("loan")
-        return loan is not None and loan.get(row.noun) is not None and loan.get("status") is not None
+        return (
+            loan is not None and loan.get(row.noun) is not None and loan.get("status") is not None
+        )
     if row.verb == "search":
         return any(a.kind in ("text", "list", "choice") for a in row.attributes)
     if row.verb in ("export", "import"):
@@ -98,10 +125,16 @@ def _command(row: Feature, kind: str, taken: set[str]) -> str:
     """A command's name in the brief's own words: add-task, list-tasks-overdue, mark-order-paid."""
     word = re.sub(r"[^a-z]+", "-", row.option("word").lower()).strip("-")
     if kind == "gap" or row.thing is None:
-        parts = [*re.findall(r"[a-z]+", row.text.lower())[:5]] if not word or row.verb == "provide" else [word, *re.findall(r"[a-z]+", row.noun.lower())]
+        parts = (
+            [*re.findall(r"[a-z]+", row.text.lower())[:5]]
+            if not word or row.verb == "provide"
+            else [word, *re.findall(r"[a-z]+", row.noun.lower())]
+        )
         base = "-".join(parts) or "feature"
     else:
-        base = "-".join((word if word and word not in ("filter", "sort", "order") else row.verb, *_suffix(row)))
+        base = "-".join(
+            (word if word and word not in ("filter", "sort", "order") else row.verb, *_suffix(row))
+        )
     name = re.sub(r"_+", "-", base).strip("-")
     return name if name not in taken else f"{name}-{row.id.lower()}"
 
@@ -112,21 +145,51 @@ def _suffix(row: Feature) -> list[str]:
     many = thing.plural
     if row.verb == "list":
         below = row.below
-        extra = ["overdue"] if below and below[1] == "today" else [f"low-{below[0].name}"] if below else []
+        extra = (
+            ["overdue"]
+            if below and below[1] == "today"
+            else [f"low-{below[0].name}"]
+            if below
+            else []
+        )
         extra += [v for _, v in row.settings if v not in ("true", "false")]
-        extra += ["available" if row.option("available") == "true" else "lent"] if row.option("available") else []
-        by = [f"by-{a.name}" for a in row.attributes[:1]] or ([f"by-{row.option('sort')}"] if row.option("sort") and not extra else [])
+        extra += (
+            ["available" if row.option("available") == "true" else "lent"]
+            if row.option("available")
+            else []
+        )
+        by = [f"by-{a.name}" for a in row.attributes[:1]] or (
+            [f"by-{row.option('sort')}"] if row.option("sort") and not extra else []
+        )
         by = by or ([f"by-{row.option('range')}"] if row.option("range") else [])
         return [many, *extra, *by]
     if row.verb == "status":
-        return [thing.name, row.settings[0][1] if row.option("word") in ("mark", "set", "flag", "change") and row.settings[0][1] != "true" else row.settings[0][0].name if row.option("word") in ("mark", "set", "flag") else ""]
+        return [
+            thing.name,
+            row.settings[0][1]
+            if row.option("word") in ("mark", "set", "flag", "change")
+            and row.settings[0][1] != "true"
+            else row.settings[0][0].name
+            if row.option("word") in ("mark", "set", "flag")
+            else "",
+        ]
     if row.verb == "update":
-        return [thing.name, *(row.names[:1] if len(row.names) == 1 and row.option("word") != "rename" else [])]
+        return [
+            thing.name,
+            *(row.names[:1] if len(row.names) == 1 and row.option("word") != "rename" else []),
+        ]
     if row.verb in ("count", "sum"):
         by = [f"by-{row.option('group')}"] if row.option("group") else []
-        what = [t.replace("*", "-") for t in row.tokens if re.match(r"^\w+(\*\w+)?$", t)] if row.verb == "sum" else []
+        what = (
+            [t.replace("*", "-") for t in row.tokens if re.match(r"^\w+(\*\w+)?$", t)]
+            if row.verb == "sum"
+            else []
+        )
         return [many, *what, *[v for _, v in row.settings], *by]
-    return [many if row.verb in ("search", "export", "import") else thing.name, *(row.names[:1] if row.verb in ("increase", "decrease") else [])]
+    return [
+        many if row.verb in ("search", "export", "import") else thing.name,
+        *(row.names[:1] if row.verb in ("increase", "decrease") else []),
+    ]
 
 
 __all__ = ["Attribute", "Feature", "Plan", "Thing", "package_name", "plan"]

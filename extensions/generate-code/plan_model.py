@@ -12,11 +12,11 @@ PYTHON_TYPES = {
     "text": "str", "integer": "int", "decimal": "Decimal", "boolean": "bool", "date": "date", "datetime": "datetime",
     "list": "list[str]", "choice": "str", "ref": "int",
 }  # fmt: skip
-_FIELD = re.compile(r"^(?P<name>[a-z]\w*):(?P<type>[a-z]+(?:\([^)]*\))?)(?P<marks>[?!]*)(?:>=(?P<minimum>\d+))?$")
+_FIELD = re.compile(
+    r"^(?P<name>[a-z]\w*):(?P<type>[a-z]+(?:\([^)]*\))?)(?P<marks>[?!]*)(?:>=(?P<minimum>\d+))?$"
+)
 _TAKEN = frozenset(
-    "number context item items text order table one replace first last below by values words file database app typer"
-    " check str int bool list field dataclass db now level levels days dated lent wanted totals figures total count added"
-    " new read_file write_file decimal held mine".split()
+    ["number", "context", "item", "items", "text", "order", "table", "one", "replace", "first", "last", "below", "by", "values", "words", "file", "database", "app", "typer", "check", "str", "int", "bool", "list", "field", "dataclass", "db", "now", "level", "levels", "days", "dated", "lent", "wanted", "totals", "figures", "total", "count", "added", "new", "read_file", "write_file", "decimal", "held", "mine"]
 )  # names that the generated modules use themselves
 
 
@@ -35,7 +35,9 @@ class Attribute:
 
     @property
     def python(self) -> str:
-        return PYTHON_TYPES[self.kind] + (" | None" if self.optional and self.kind != "list" else "")
+        return PYTHON_TYPES[self.kind] + (
+            " | None" if self.optional and self.kind != "list" else ""
+        )
 
     @property
     def base(self) -> str:
@@ -157,7 +159,11 @@ class Plan:
 
 def repr_str(text: str) -> str:
     """A Python string literal in double quotes."""
-    escaped = text.encode("unicode_escape").decode("ascii") if not text.isprintable() else text.replace("\\", "\\\\")
+    escaped = (
+        text.encode("unicode_escape").decode("ascii")
+        if not text.isprintable()
+        else text.replace("\\", "\\\\")
+    )
     return '"' + escaped.replace('"', '\\"') + '"'
 
 
@@ -169,7 +175,11 @@ def features(backlog: str) -> list[Feature]:
         raise UnreadableBacklog(str(problem)) from None
     out: list[Feature] = []
     for row in table:
-        cells = {k: (v or "").strip() for k, v in row.items() if isinstance(k, str) and not isinstance(v, list)}
+        cells = {
+            k: (v or "").strip()
+            for k, v in row.items()
+            if isinstance(k, str) and not isinstance(v, list)
+        }
         if not cells.get("id"):
             continue
         tokens = [t.strip() for t in cells.get("fields", "").split(";") if t.strip()]
@@ -192,4 +202,11 @@ def attribute(token: str) -> Attribute | None:
     if kind not in PYTHON_TYPES:
         return None
     minimum = int(match["minimum"]) if match["minimum"] else None
-    return Attribute(match["name"], kind, argument.rstrip(")"), "?" in match["marks"], "!" in match["marks"], minimum)
+    return Attribute(
+        match["name"],
+        kind,
+        argument.rstrip(")"),
+        "?" in match["marks"],
+        "!" in match["marks"],
+        minimum,
+    )

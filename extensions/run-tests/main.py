@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import package_tests
+
 from symphony.bus.errors import BusError
 from symphony.bus.extension import Context, Extension
 
@@ -28,11 +29,17 @@ def run_tests(ctx: Context, source_files: Path) -> dict[str, object]:
             outcome = package_tests.run(source_files, report, Path(scratch), timeout_s, progress)
         except package_tests.NoTests:
             raise BusError(
-                "bad-request", "the folder has no tests", where="source_files", help="give a package with a folder 'tests'"
+                "bad-request",
+                "the folder has no tests",
+                where="source_files",
+                help="give a package with a folder 'tests'",
             ) from None
         except package_tests.TooSlow:
             raise BusError(
-                "deadline", "the tests did not end in time", where="source_files", help="give the step a longer timeout_s"
+                "deadline",
+                "the tests did not end in time",
+                where="source_files",
+                help="give the step a longer timeout_s",
             ) from None
     return {"test_report": report, "score": outcome.score, "summary": outcome.summary}
 

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import xml.etree.ElementTree as ElementTree  # noqa: S405 - the report is bounded; external entities are not read
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +43,13 @@ class Outcome:
         return text + ("; failed: " + ", ".join(self.failed[:10]) if self.failed else "")
 
 
-def run(package: Path, report: Path, scratch: Path, timeout_s: float | None, progress: Callable[[int], None]) -> Outcome:
+def run(
+    package: Path,
+    report: Path,
+    scratch: Path,
+    timeout_s: float | None,
+    progress: Callable[[int], None],
+) -> Outcome:
     """Runs pytest in `package` and writes `report`. Nothing is written into the package.
 
     timeout_s: seconds until the tests and everything that they started are killed (TooSlow).
@@ -57,7 +63,13 @@ def run(package: Path, report: Path, scratch: Path, timeout_s: float | None, pro
                f"--junit-xml={report}", f"--basetemp={scratch / 'pytest'}", "-o", "junit_family=xunit2", str(package / "tests")]  # fmt: skip
     with (scratch / "pytest.log").open("w+b") as log:
         process = subprocess.Popen(
-            command, cwd=scratch, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=scratch,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             _wait(process, scratch / "pytest.log", timeout_s, progress)
@@ -68,7 +80,12 @@ def run(package: Path, report: Path, scratch: Path, timeout_s: float | None, pro
     return read(report)
 
 
-def _wait(process: subprocess.Popen[bytes], log: Path, timeout_s: float | None, progress: Callable[[int], None]) -> None:
+def _wait(
+    process: subprocess.Popen[bytes],
+    log: Path,
+    timeout_s: float | None,
+    progress: Callable[[int], None],
+) -> None:
     step, left = 0.25, timeout_s
     while True:
         try:

@@ -223,6 +223,21 @@ def artifacts_list(
     print_json(found) if as_json else render.artifacts(found.artifacts)
 
 
+@artifacts_app.command("show", epilog="Example: symphony-kernel artifacts show backlog.csv --json")
+def artifacts_show(
+    artifact: Annotated[str, typer.Argument(metavar="REF", help="Reference, or a file name.")],
+    home: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """One artifact: what it is, who made it, from what."""
+    from .. import queries
+    from . import render
+    from .session import query
+
+    found = query(find_places(home), lambda s: queries.resolve(s.ask, artifact))
+    print_json(found) if as_json else render.artifacts([found])
+
+
 @artifacts_app.command(
     "get", epilog="Example: symphony-kernel artifacts get backlog.csv --out backlog.csv"
 )

@@ -10,15 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from symphony.bus.errors import BusError
-
 from .. import junit
 from ..console import Console
-from ..errors import ExitCode, Problem, Problems, SymphonyError
+from ..errors import ExitCode, Problem, SymphonyError
 from ..kernel import Kernel, Settings
 from ..melody import load_melody
 from ..model import RunEvent, RunOpened, RunResumed
-from ..plays import Finished, Play, PlayOptions, new_run_id
+from ..plays import Finished, Play, PlayOptions, new_run_id, require_writable
 from ..sinks import STDOUT, JsonLines, last_seq
 from ..valuetypes import parse_inputs
 from . import render
@@ -79,7 +77,9 @@ async def play(settings: Settings, request: RunRequest) -> int:
         run = new_run_id(melody.name)
     else:
         melody, inputs, run = None, {}, str(request.resume)
-    _require_parent(request.junit, "--junit")
+    require_writable(request.options.out)
+    if request.junit is not None:
+        junit.require_writable(request.junit)
     with _watching(request) as watcher:
         await kernel.start()
         try:
@@ -115,7 +115,7 @@ async def _until_end(
         watcher.progress.close()
         _say_how_to_resume(run, watcher)
         return None, stopper.code
-    except (SymphonyError, BusError) as error:
+    except Exception as error:
         watcher.progress.close()
         if watcher.events:
             found = as_symphony_error(error)
@@ -173,8 +173,3 @@ def _say_how_to_resume(run: str, watcher: Watcher) -> None:
 
 def _resume_command(run: str) -> str:
     return f"symphony-kernel run --resume {run}"
-
-
-def _require_parent(path: Path | None, option: str) -> None:
-    if path is not None and not path.absolute().parent.is_dir():
-        raise Problems([Problem("there is no such folder", f"{option} {path}", "create it")])

@@ -34,7 +34,9 @@ def out(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_delivery_replaces_what_was_there_and_undo_brings_it_back(tmp_path: Path, out: Path) -> None:
+def test_a_delivery_replaces_what_was_there_and_undo_brings_it_back(
+    tmp_path: Path, out: Path
+) -> None:
     (out / "mine.txt").write_text("mine")
     told = out_folder.deliver(out, sources(tmp_path, "old"))
     assert told == {"package": "package", "report.xml": "report.xml"}
@@ -81,7 +83,9 @@ def crashes(out: Path, entries: dict[str, Path] | None, at: int) -> bool:
     return process.exitcode == 9
 
 
-def test_a_crash_at_any_point_leaves_each_entry_whole_and_a_repeat_completes_it(tmp_path: Path) -> None:
+def test_a_crash_at_any_point_leaves_each_entry_whole_and_a_repeat_completes_it(
+    tmp_path: Path,
+) -> None:
     old, new = sources(tmp_path, "old"), sources(tmp_path, "new")
     point = 0
     while True:
@@ -92,7 +96,9 @@ def test_a_crash_at_any_point_leaves_each_entry_whole_and_a_repeat_completes_it(
         now = seen(out)
         assert now["report.xml"] in ("old", "new")
         word = now["package/src/a.py"]
-        assert {k: v for k, v in now.items() if k != "report.xml"} == {k: v for k, v in version(word).items() if k != "report.xml"}
+        assert {k: v for k, v in now.items() if k != "report.xml"} == {
+            k: v for k, v in version(word).items() if k != "report.xml"
+        }
         out_folder.deliver(out, new)
         assert seen(out) == version("new")
         out_folder.undo(out)

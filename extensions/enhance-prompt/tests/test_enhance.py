@@ -57,7 +57,11 @@ def test_a_sentence_becomes_the_operation_it_asks_for(sentence: str, expected: o
 
 
 def test_verbs_in_a_row_share_their_object() -> None:
-    verbs = {verb for verb, noun, _ in requirements(THINGS + "- Add, edit and delete tasks") if noun == "task"}
+    verbs = {
+        verb
+        for verb, noun, _ in requirements(THINGS + "- Add, edit and delete tasks")
+        if noun == "task"
+    }
     assert {"create", "update", "delete"} <= verbs
 
 
@@ -84,7 +88,15 @@ def test_a_field_gets_the_type_that_its_words_suggest(text: str, token: str) -> 
 def test_every_example_gives_a_whole_prompt(brief: Path) -> None:
     text = enhance(brief)
     heads = re.findall(r"^## (.+)$", text, re.MULTILINE)
-    assert heads == ["Goal", "Users", "Requirements", "Data", "Assumptions", "Context", "Open questions"]
+    assert heads == [
+        "Goal",
+        "Users",
+        "Requirements",
+        "Data",
+        "Assumptions",
+        "Context",
+        "Open questions",
+    ]
     numbers = [int(n) for n in re.findall(r"^R(\d+)\.", text, re.MULTILINE)]
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) > 10
@@ -132,8 +144,7 @@ def test_no_text_makes_it_crash(text: str) -> None:
 
 
 WORDS = st.sampled_from(
-    "i we members a the task tasks book books add lend return with by and or , . - : ( ) title price"
-    " due date overdue list count per export csv must not can be want to cannot at most 5 unique".split()
+    ["i", "we", "members", "a", "the", "task", "tasks", "book", "books", "add", "lend", "return", "with", "by", "and", "or", ",", ".", "-", ":", "(", ")", "title", "price", "due", "date", "overdue", "list", "count", "per", "export", "csv", "must", "not", "can", "be", "want", "to", "cannot", "at", "most", "5", "unique"]
 )
 
 

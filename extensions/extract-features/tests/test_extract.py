@@ -47,7 +47,11 @@ def test_each_requirement_becomes_a_row_with_its_details() -> None:
     assert first["id"] == "F1"
     assert first["fields"] == "title:text; due:date?; @word=add"
     assert first["acceptance"] == 'it is stored\nit is "refused"'
-    assert (second["feature"], second["actor"], second["verb"]) == ("Mark a task, or two", "clerk", "status")
+    assert (second["feature"], second["actor"], second["verb"]) == (
+        "Mark a task, or two",
+        "clerk",
+        "status",
+    )
     assert second["depends_on"] == "F1"
 
 

@@ -36,7 +36,10 @@ I want to register members, edit them and delete them. As a member, I want to bo
 Members can be deactivated. I want to list members by membership type, and export members to JSON and PDF.
 It should be possible to import members from JSON. Count members per membership type.
 """
-ALL = {path.stem: path.read_text(encoding="utf-8") for path in sorted(BRIEFS.iterdir())} | {"clinic": CLINIC, "gym": GYM}
+ALL = {path.stem: path.read_text(encoding="utf-8") for path in sorted(BRIEFS.iterdir())} | {
+    "clinic": CLINIC,
+    "gym": GYM,
+}
 
 
 def build(brief: str) -> tuple[str, dict[str, str]]:
@@ -57,7 +60,9 @@ def ids(backlog: str) -> list[str]:
 
 
 def assert_nothing_is_dropped(backlog: str, files: dict[str, str]) -> None:
-    code = "".join(text for name, text in files.items() if name.endswith((".py", "UNRECOGNISED.md")))
+    code = "".join(
+        text for name, text in files.items() if name.endswith((".py", "UNRECOGNISED.md"))
+    )
     for one in ids(backlog):
         assert re.search(rf"\b{one}\b|test_{one.lower()}_", code), one
     for name, text in files.items():
@@ -94,7 +99,9 @@ def test_the_command_line_works_by_hand(tmp_path: Path) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "task_list", "--db", str(tmp_path / "x.db"), *arguments]
-        return subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder / "src")
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, cwd=folder / "src"
+        )
 
     assert run("add-task", "--title", "Buy milk", "--priority", "high").stdout == "added task 1\n"
     assert "Buy milk" in run("list-tasks").stdout
@@ -113,7 +120,9 @@ def test_broken_generated_code_fails_its_tests(tmp_path: Path) -> None:
     files[store] = files[store].replace("return replace(item, id=cursor.lastrowid)", "return item")
     folder, scratch = write(files, tmp_path / "package"), tmp_path / "scratch"
     scratch.mkdir()
-    assert package_tests.run(folder, tmp_path / "report.xml", scratch, 120, lambda _: None).score < 0.9
+    assert (
+        package_tests.run(folder, tmp_path / "report.xml", scratch, 120, lambda _: None).score < 0.9
+    )
 
 
 def test_what_is_not_recognised_is_listed_by_name() -> None:
@@ -130,8 +139,7 @@ def test_a_file_that_is_no_backlog_is_refused() -> None:
 TEXT = st.one_of(
     st.text(min_size=3, max_size=200),
     st.lists(st.sampled_from(
-        "I want to add list delete export tasks books members lend return a the with title date price quantity ;"
-        " and or must not unique \" ' \\ {{ }} {% per by overdue sorted class def \n- \n## Data\n- : ( , ) .".split(" ")
+        ["I", "want", "to", "add", "list", "delete", "export", "tasks", "books", "members", "lend", "return", "a", "the", "with", "title", "date", "price", "quantity", ";", "and", "or", "must", "not", "unique", '"', "'", "\\", "{{", "}}", "{%", "per", "by", "overdue", "sorted", "class", "def", "\n-", "\n##", "Data\n-", ":", "(", ",", ")", "."]
     ), min_size=4, max_size=50).map(" ".join),
 )  # fmt: skip
 

@@ -39,7 +39,9 @@ def test_a_package_without_a_test_that_runs_scores_nothing(tmp_path: Path, text:
 
 
 def test_tests_that_hang_are_ended(tmp_path: Path) -> None:
-    folder, report, scratch = package(tmp_path, "import threading\ndef test_a(): threading.Event().wait()\n")
+    folder, report, scratch = package(
+        tmp_path, "import threading\ndef test_a(): threading.Event().wait()\n"
+    )
     with pytest.raises(package_tests.TooSlow):
         package_tests.run(folder, report, scratch, 1.0, lambda _: None)
 

@@ -8,6 +8,7 @@ pub mod body;
 pub mod constants;
 mod error;
 mod header;
+mod reader;
 pub mod service;
 mod ticket;
 
