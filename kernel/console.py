@@ -70,7 +70,12 @@ class Console:
         except SandboxRefused as error:
             raise BusError("refused", error.mechanism, help=error.remedy) from error
         except SpawnError as error:
-            raise BusError("crashed", error.text, where=str(error.log)) from error
+            raise BusError(
+                "crashed",
+                error.text,
+                where=str(error.log),
+                help="correct it; that log may say more",
+            ) from error
 
     async def _status(self, args: dict[str, Any]) -> object:
         del args
@@ -102,6 +107,12 @@ class Console:
             "log": str(instance.log),
             "provides": [provided.capability for provided in installed.manifest.provides],
         }
+
+    async def _attached_folders(self, args: dict[str, Any]) -> object:
+        """`{}` → the folders of extensions that only this kernel has."""
+        del args
+        kit = self._kernel.kit
+        return {"folders": [str(e.folder) for e in kit.extensions if e.origin == "attached"]}
 
     async def _wait(self, args: dict[str, Any]) -> object:
         """`{instance}` → the reason of its end, when it has ended."""
@@ -158,13 +169,20 @@ class Console:
                 await leases.close()
 
     def _player(self, capability: str, name: str | None) -> Installed:
+        if name is not None and self._kernel.kit.get(name) is None:
+            raise BusError(
+                "not-found",
+                "there is no such extension",
+                where=name,
+                help="see `symphony-ext list`",
+            )
         players = self._kernel.kit.players(capability)
         found = next((player for player in players if name in (None, player.name)), None)
         if found is None:
             raise BusError(
                 "unavailable",
                 f"no extension provides {capability}",
-                where=name,
+                where=name or capability,
                 help="see `symphony-ext list`; attach one with `symphony-ext attach FOLDER`",
             )
         return found
@@ -174,6 +192,7 @@ _METHODS = {
     "status": Console._status,
     "stop": Console._stop,
     "attach": Console._attach,
+    "attached": Console._attached_folders,
     "wait": Console._wait,
     "detach": Console._detach,
     "call": Console._call,

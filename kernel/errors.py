@@ -144,10 +144,14 @@ class SymphonyError(Exception):
         self.fault: str = fault or FAULTS[code]
         self.name = name or code.label
 
-    def to_json(self) -> dict[str, object]:
-        """`{"error": {code, message, where, help, fault}}`."""
+    def body(self) -> dict[str, object]:
+        """`{code, message, where, help, fault}`."""
         problem = Problem(self.message, self.where, self.help)
-        return {"error": {"code": self.name, **problem.to_json(), "fault": self.fault}}
+        return {"code": self.name, **problem.to_json(), "fault": self.fault}
+
+    def to_json(self) -> dict[str, object]:
+        """`{"error": BODY}`."""
+        return {"error": self.body()}
 
     def render(self) -> str:
         """The lines for a person, without a final newline."""
@@ -169,13 +173,10 @@ class Problems(SymphonyError):  # noqa: N818 - it is their plural, and how users
     def __str__(self) -> str:
         return self.render()
 
-    def to_json(self) -> dict[str, object]:
+    def body(self) -> dict[str, object]:
         """As for one error, with every problem under `problems` too."""
-        answer = super().to_json()
-        error = answer["error"]
-        if isinstance(error, dict):
-            error["problems"] = [problem.to_json() for problem in self.problems]
-        return answer
+        problems = [problem.to_json() for problem in self.problems]
+        return {**super().body(), "problems": problems}
 
     def render(self) -> str:
         """One block a problem; from `SHOWN` on only their number."""

@@ -308,6 +308,6 @@ class Check(Struct, frozen=True, kw_only=True):
     provides: list[str] = []
     problems: list[ProblemInfo] = []
     error: Annotated[
-        dict[str, Any] | None,
+        dict[str, object] | None,
         Meta(description="the first problem, as every failed command says it"),
     ] = None

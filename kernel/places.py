@@ -19,30 +19,48 @@ from pathlib import Path
 from .errors import ExitCode, SymphonyError
 
 HANDOVER_S = 5.0  # how long a dead kernel's guard may still hold the lock
-LONGEST_BASE = 40  # bytes; leaves room for an instance's name within a socket path's 107
+OWN = frozenset(  # what a home holds
+    {"artifacts", "dag", "extensions", "grants.json", "instances", "kernel.lock", "logs", "reports"}
+    | {"spool"}
+)
+LONGEST_SOCKET = 107  # bytes of a path, in sockaddr_un
+LONGEST_NAME = len("/") + 48 + len("-12345.sock")  # of an instance's socket in the folder
 
 
 def home_folder(option: Path | None, environment: Mapping[str, str]) -> Path:
     """The home by option, ``SYMPHONY_HOME``, ``XDG_DATA_HOME`` or ``~/.local/share``."""
     if option is not None:
-        return option.absolute()
+        return option.resolve()
     if chosen := environment.get("SYMPHONY_HOME"):
-        return Path(chosen).absolute()
+        return Path(chosen).resolve()
     data = environment.get("XDG_DATA_HOME")
     base = Path(data) if data else Path.home() / ".local" / "share"
-    return (base / "symphony").absolute()
+    return (base / "symphony").resolve()
 
 
 def runtime_folder(home: Path, environment: Mapping[str, str]) -> Path:
     """The folder of this home's sockets; its name follows from the home's path."""
     digest = hashlib.blake2b(os.fsencode(home), digest_size=6).hexdigest()
-    base = environment.get("XDG_RUNTIME_DIR")
-    if base and len(os.fsencode(base)) <= LONGEST_BASE:
-        return Path(base) / f"symphony-{digest}"
-    temporary = tempfile.gettempdir()
-    if len(os.fsencode(temporary)) > LONGEST_BASE:
-        temporary = "/tmp"  # noqa: S108 - our folder in it is 0700, ours, and checked
-    return Path(temporary) / f"symphony-{os.getuid()}-{digest}"
+    if (base := environment.get("XDG_RUNTIME_DIR")) and _is_own_folder(base):
+        folder = Path(base).absolute() / f"symphony-{digest}"
+        if _is_short(folder):
+            return folder
+    name = f"symphony-{os.getuid()}-{digest}"
+    folder = Path(tempfile.gettempdir()) / name
+    return folder if _is_short(folder) else Path("/tmp", name)  # noqa: S108 - 0700, ours, checked
+
+
+def _is_short(folder: Path) -> bool:
+    return len(os.fsencode(folder)) + LONGEST_NAME <= LONGEST_SOCKET
+
+
+def _is_own_folder(path: str) -> bool:
+    """False for what `su` and containers leave in the environment: another user's, or nothing."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
 
 @dataclass(frozen=True)
@@ -100,24 +118,43 @@ class Places:
 
     def create(self) -> None:
         """Makes the folders, all 0700."""
-        try:
-            for folder in (self.home, self.instances, self.logs, self.spool, self.reports):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.runtime.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
+        help_ = "choose another folder with --home or SYMPHONY_HOME"
+        _make(self.home, "home", help_)
+        self._require_free()
+        _require_private(self.home)
+        for folder in (self.instances, self.logs, self.spool, self.reports):
+            _make(folder, "home", help_)
+        _make(self.runtime, "folder of the sockets", "remove what is there, or set XDG_RUNTIME_DIR")
+        _require_private(self.runtime)
+
+    def _require_free(self) -> None:
+        """Refuses to take a folder in use for other things away from those who can read it now."""
+        is_open = stat.S_IMODE(self.home.lstat().st_mode) & 0o077
+        if is_open and any(entry.name not in OWN for entry in self.home.iterdir()):
             raise SymphonyError(
-                ExitCode.IO,
-                f"the home cannot be made: {error.strerror}",
-                where=str(error.filename),
-                help="choose another folder with --home or SYMPHONY_HOME",
-                fault="environment",
-            ) from error
-        require_private(self.home)
-        require_private(self.runtime)
+                ExitCode.REFUSED,
+                "the home would be a folder that others can read and that holds other things",
+                where=str(self.home),
+                help="choose a new or empty folder with --home or SYMPHONY_HOME",
+                fault="caller",
+            )
 
 
-def require_private(folder: Path) -> None:
-    """Refuses a folder that is a link, somebody else's, or open to others."""
+def _make(folder: Path, what: str, help_: str) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SymphonyError(
+            ExitCode.IO,
+            f"the {what} cannot be made: {error.strerror}",
+            where=str(folder),
+            help=help_,
+            fault="environment",
+        ) from error
+
+
+def _require_private(folder: Path) -> None:
+    """Refuses a folder that is a link or somebody else's; closes one that is open to others."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise SymphonyError(

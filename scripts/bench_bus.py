@@ -6,9 +6,7 @@ ends.
 """
 
 import argparse
-import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -16,9 +14,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from benchlib import Result, alternate, compared, show
+
 SOURCES = Path(__file__).resolve().parent / "benchmarks" / "bus"
 CASES = [(bytes_, flight) for bytes_ in (64, 1024, 65536) for flight in (100, 1)]
-CHAIN_BYTES, CHAIN_IN_FLIGHT = 64, 100
+CHAIN = (64, 100)
 START_S = 10.0
 
 OUR_HUB = """
@@ -152,7 +152,7 @@ def measure_chain(case: tuple[int, int], seconds: float) -> float:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         endpoints = [f"ipc://{folder}/{name}.sock" for name in ("caller", "callee")]
         hub = stack.enter_context(running([sys.executable, "-c", CHAIN_HUB, *endpoints, folder]))
-        assert hub.stdout is not None  # noqa: S101 - it is a pipe
+        assert hub.stdout is not None
         hub.stdout.readline()
         callee = os.environ | {"SYMPHONY_TICKET": f"file:{folder}/callee"}
         stack.enter_context(running([sys.executable, "-c", CHAIN_CALLEE], env=callee))
@@ -170,19 +170,7 @@ def measure_chain(case: tuple[int, int], seconds: float) -> float:
         return float(done.stdout)
 
 
-def compare(
-    ours: Callable[[], float], theirs: Callable[[], float], runs: int
-) -> tuple[float, float, float]:
-    """Medians of ours, theirs and of the ratio, of alternating runs."""
-    pairs = [(ours(), theirs()) for _ in range(runs)]
-    return (
-        statistics.median(our for our, _ in pairs),
-        statistics.median(their for _, their in pairs),
-        statistics.median(our / their for our, their in pairs),
-    )
-
-
-def results(*, quick: bool) -> Iterator[dict[str, object]]:
+def results(*, quick: bool) -> Iterator[Result]:
     """One result a case, as soon as it is known."""
     runs, seconds = (1, 0.2) if quick else (5, 0.6)
     with tempfile.TemporaryDirectory() as folder:
@@ -192,39 +180,23 @@ def results(*, quick: bool) -> Iterator[dict[str, object]]:
         def through(hub: Sequence[str], case: tuple[int, int]) -> Callable[[], float]:
             return lambda: measure_hub(hub, load, case, seconds)
 
+        def beside_c(name: str, ours: Callable[[], float], case: tuple[int, int]) -> Result:
+            our, their = alternate(runs, ours, through(c_hub, case))
+            name = f"{name}/{case[0]}/{case[1]}"
+            return compared("bus", name, "rt/s", our, "c-hub", their)
+
         for case in CASES:
-            our, _, ratio = compare(through(our_hub, case), through(c_hub, case), runs)
-            yield result(f"ipc/{case[0]}/{case[1]}", our, ratio)
-        case = CHAIN_BYTES, CHAIN_IN_FLIGHT
-        our, _, ratio = compare(lambda: measure_chain(case, seconds), through(c_hub, case), runs)
-        yield result(f"chain/{case[0]}/{case[1]}", our, ratio)
-
-
-def result(case: str, value: float, ratio: float) -> dict[str, object]:
-    """One line of `--json`."""
-    return {
-        "bench": "bus",
-        "case": case,
-        "unit": "rt/s",
-        "value": round(value, 1),
-        "against": "c-hub",
-        "ratio": round(ratio, 3),
-    }
+            yield beside_c("ipc", through(our_hub, case), case)
+        yield beside_c("chain", lambda: measure_chain(CHAIN, seconds), CHAIN)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a table, or with `--json` one line a result."""
-    parser = argparse.ArgumentParser(prog="bench bus", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/bench bus", description=__doc__)
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     parser.add_argument("--quick", action="store_true", help="one short run of each")
     options = parser.parse_args(argv)
-    if not options.json:
-        print(f"{'case':<16} {'rt/s':>12} {'ratio to c-hub':>16}")
-    for row in results(quick=options.quick):
-        if options.json:
-            print(json.dumps(row), flush=True)
-        else:
-            print(f"{row['case']:<16} {row['value']:>12} {row['ratio']:>16}", flush=True)
+    show(list(results(quick=options.quick)), as_json=options.json)
     return 0
 
 

@@ -33,7 +33,7 @@ def deliver(
     backlog: Path | None = None,
     source_files: Path | None = None,
     test_report: Path | None = None,
-) -> dict[str, str]:
+) -> dict[str, dict[str, str]]:
     """What was written: name in the folder → path in it."""
     names = {
         "enhanced_prompt.txt": enhanced_prompt,
@@ -43,15 +43,16 @@ def deliver(
     }
     entries = {name: path for name, path in names.items() if path is not None}
     try:
-        return out_folder.deliver(
+        told = out_folder.deliver(
             OUT, entries, str(ctx.run or ""), lambda word: ctx.progress(0, None, word)
         )
     except (out_folder.Refused, OSError) as problem:
         raise _refusal(problem) from None
+    return {"delivered": told}
 
 
 @ext.provides("output.deliver/1", "undo")
-def undo(ctx: Context) -> dict[str, str]:
+def undo(_ctx: Context) -> dict[str, str]:
     """Puts the former versions back: name → 'restored' or 'removed'."""
     try:
         return out_folder.undo(OUT)

@@ -8,6 +8,8 @@ old or new; whoever comes next (`recover`) completes it. Whether an entry was sw
 that the intent recorded, so completing twice does no harm.
 """
 
+# ruff: noqa: E501 - long lines read better unbroken
+
 from __future__ import annotations
 
 import ctypes
@@ -24,11 +26,11 @@ _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818 - says what is wrong, as the reader meets it
     """The folder or an entry cannot be used; the text says why."""
 
 
-class NothingToUndo(Exception):
+class NothingToUndo(Exception):  # noqa: N818 - says what is wrong, as the reader meets it
     """No former version is kept."""
 
 

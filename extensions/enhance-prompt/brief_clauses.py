@@ -3,6 +3,8 @@
 A clause keeps the brief's own verb; `op` is the operation it stands for, or "" where the vocabulary has none.
 """
 
+# ruff: noqa: E501, RUF001 - patterns and sentences read better unbroken
+
 from __future__ import annotations
 
 import re
@@ -48,7 +50,19 @@ NEGATION = re.compile(
 )
 _PRONOUNS = frozenset(["i", "we", "you", "he", "she", "they", "it", "one", "me", "us"])
 _SYSTEMS = frozenset(
-    ["system", "app", "application", "tool", "program", "software", "it", "this", "service", "platform", "everything"]
+    [
+        "system",
+        "app",
+        "application",
+        "tool",
+        "program",
+        "software",
+        "it",
+        "this",
+        "service",
+        "platform",
+        "everything",
+    ]
 )
 _PRELUDE = re.compile(
     r"^.{0,60}?:\s+(?=(?:i|we) (?:want|need|would like)\b)|^(?:and|also|plus|but|so|oh|ok|then|hi|hello|please)[,!:]?\s+",
@@ -160,7 +174,7 @@ def _leading_verb(words: list[str]) -> tuple[str, int] | None:
 def _cut(actor: str, words: list[str], asked: bool) -> list[Clause]:
     """'add, edit and delete tasks' → three clauses that share their object."""
     starts: list[tuple[int, str, int]] = []
-    for index, word in enumerate(words):
+    for index in range(len(words)):
         previous = words[index - 1].lower() if index else ""
         before = words[index - 2].lower() if index > 1 else ""
         if index and not (
@@ -253,7 +267,6 @@ def _is_object(words: list[str], index: int) -> bool:
 
 def _third_person(words: list[str]) -> list[Clause]:
     """'The librarian lends a book to a member': a subject of up to three words and a verb in -s or -."""
-    phrase, rest = noun_phrase(words)
     lowered = [w.lower() for w in words]
     for index in range(1, min(5, len(words))):
         verb = vocabulary.lemma(lowered[index])
@@ -261,8 +274,6 @@ def _third_person(words: list[str]) -> list[Clause]:
         known = subject and singular(subject[-1]) in vocabulary.ACTORS
         pronoun = lowered[index - 1] in _PRONOUNS and index == 1
         if verb and not left and (known or pronoun) and lowered[index] not in ("set",):
-            if vocabulary.take_phrase(lowered[index:]):
-                pass
             return _cut(
                 "user" if pronoun else _actor(" ".join(subject)) or "user",
                 [verb, *words[index + 1 :]]
@@ -270,7 +281,6 @@ def _third_person(words: list[str]) -> list[Clause]:
                 else words[index:],
                 False,
             )
-    del phrase, rest
     return []
 
 

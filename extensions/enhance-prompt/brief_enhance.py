@@ -1,5 +1,7 @@
 """A brief in, the enhanced prompt out: the whole player as one pure function."""
 
+# ruff: noqa: E501, S701 - what is rendered is plain text, not HTML
+
 from __future__ import annotations
 
 from pathlib import Path

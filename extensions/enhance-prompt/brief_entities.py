@@ -1,5 +1,7 @@
 """Finds the things that a brief is about and what is known of each: entities and their fields."""
 
+# ruff: noqa: E501, RUF001 - patterns and sentences read better unbroken
+
 from __future__ import annotations
 
 import difflib
@@ -39,7 +41,66 @@ _WITH = re.compile(
 )
 _ON_A = re.compile(r"\b(?:on|at)\b(?= (?:an? |the )?(?:date|time|day)\b)", re.IGNORECASE)
 _NOT_THINGS = frozenset(
-    ["data", "report", "statistics", "statistic", "result", "overview", "everything", "anything", "thing", "something", "information", "system", "app", "application", "way", "tool", "file", "program", "record", "command", "list", "number", "time", "copy", "history", "detail", "change", "item_list", "csv", "json", "pdf", "excel", "summary", "dashboard", "use", "user_interface", "one", "lot", "kind", "type", "part", "day", "week", "month", "year", "paper", "spreadsheet", "total", "revenue", "income", "status", "date", "price", "name", "email", "phone", "feature", "field"]
+    [
+        "data",
+        "report",
+        "statistics",
+        "statistic",
+        "result",
+        "overview",
+        "everything",
+        "anything",
+        "thing",
+        "something",
+        "information",
+        "system",
+        "app",
+        "application",
+        "way",
+        "tool",
+        "file",
+        "program",
+        "record",
+        "command",
+        "list",
+        "number",
+        "time",
+        "copy",
+        "history",
+        "detail",
+        "change",
+        "item_list",
+        "csv",
+        "json",
+        "pdf",
+        "excel",
+        "summary",
+        "dashboard",
+        "use",
+        "user_interface",
+        "one",
+        "lot",
+        "kind",
+        "type",
+        "part",
+        "day",
+        "week",
+        "month",
+        "year",
+        "paper",
+        "spreadsheet",
+        "total",
+        "revenue",
+        "income",
+        "status",
+        "date",
+        "price",
+        "name",
+        "email",
+        "phone",
+        "feature",
+        "field",
+    ]
 )
 _STRONG = frozenset(["create", "manage", "track", "lend", "delete", "update", "status"])
 _SETTERS = frozenset(["add", "attach", "set", "enter", "write", "put", "insert", "assign"])
@@ -234,10 +295,9 @@ def _from_clause(entities: dict[str, Entity], clause: Clause, *, strong: bool) -
         return
     if entity_of(entities, phrase) is None:
         words = phrase if strong else phrase[-1:]
-        name = _name(words[-2:] if len(words) < 3 else words[-2:])
-        fields = [f for f in (brief_fields.parse_one(p) for p in ()) if f]
+        name = _name(words[-2:])
         if name.split("_")[-1] not in _NOT_THINGS:
-            _entity(entities, name, fields, stated=False)
+            _entity(entities, name, [], stated=False)
 
 
 def _owner(entities: dict[str, Entity], rest: list[str]) -> str | None:

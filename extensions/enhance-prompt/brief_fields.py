@@ -1,5 +1,7 @@
 """Lists of fields in plain language: 'a title, an optional due date and a priority (low or high)'."""
 
+# ruff: noqa: E501, RUF001 - patterns and sentences read better unbroken
+
 from __future__ import annotations
 
 import re

@@ -1,4 +1,6 @@
-"""What a brief is understood as: statements in, a specification out. Plain data, no logic beyond lookup."""
+"""What a brief is understood as: statements in, a specification out.
+
+Plain data, no logic beyond lookup."""
 
 from __future__ import annotations
 

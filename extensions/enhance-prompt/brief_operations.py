@@ -4,6 +4,8 @@ A detail is a token: `name` (a field), `name=value` (set it), `name<today`, `nam
 What cannot be put that way keeps the brief's verb and becomes a gap.
 """
 
+# ruff: noqa: RUF001, E501, ARG001 - patterns read better unbroken; the handlers share one signature
+
 from __future__ import annotations
 
 import re
@@ -82,7 +84,18 @@ def requirement(spec: Specification, clause: Clause, text: str, line: int) -> Re
 
 
 _BOOKINGS = frozenset(
-    ["appointment", "booking", "reservation", "visit", "session", "meeting", "slot", "order", "ticket", "table_booking"]
+    [
+        "appointment",
+        "booking",
+        "reservation",
+        "visit",
+        "session",
+        "meeting",
+        "slot",
+        "order",
+        "ticket",
+        "table_booking",
+    ]
 )
 
 

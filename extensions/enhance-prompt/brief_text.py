@@ -4,6 +4,8 @@ Structure comes from markdown-it-py; before that, bullets that Markdown does not
 it does. Text is cut into sentences only where a capital or a line end makes that safe.
 """
 
+# ruff: noqa: E501, RUF001 - patterns and sentences read better unbroken
+
 from __future__ import annotations
 
 import re
@@ -27,7 +29,7 @@ _ABBREVIATION = re.compile(
 _LABEL = re.compile(r"^(?P<label>[A-Za-z][A-Za-z /-]{1,28}):$")
 
 
-class UnreadableBrief(Exception):
+class UnreadableBrief(Exception):  # noqa: N818 - says what is wrong, as the reader meets it
     """The brief cannot be worked with; `help` says what to do."""
 
     def __init__(self, message: str, help_text: str) -> None:
@@ -147,7 +149,9 @@ def _wrapped(content: str) -> list[str]:
     parts: list[str] = []
     short = True
     for line in (part.strip() for part in content.split("\n")):
-        if (parts and not short and not re.search(r"[.!?:;]$", parts[-1])) or (parts and line[:1].islower() and re.search(r"[,\w]$", parts[-1]) and not _begins(line)):
+        if (parts and not short and not re.search(r"[.!?:;]$", parts[-1])) or (
+            parts and line[:1].islower() and re.search(r"[,\w]$", parts[-1]) and not _begins(line)
+        ):
             parts[-1] += " " + line
         else:
             parts.append(line)

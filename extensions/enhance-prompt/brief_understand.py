@@ -1,5 +1,7 @@
 """From statements to a specification: requirements, what they imply, assumptions and open questions."""
 
+# ruff: noqa: ARG001, B035, E501, RUF001 - patterns and sentences read better unbroken
+
 from __future__ import annotations
 
 import re
@@ -147,14 +149,8 @@ def _take(spec: Specification, s: Statement) -> None:
                 )
                 _add(spec, other, text)
     if not asked and not stated:
-        if (
-            (s.section in ("features", "quality", "prose")
-            and s.is_item)
-            or (
-                _ASKING.search(text)
-                and s.section not in ("goal", "users")
-                and not _WHOLE.search(text)
-            )
+        if (s.section in ("features", "quality", "prose") and s.is_item) or (
+            _ASKING.search(text) and s.section not in ("goal", "users") and not _WHOLE.search(text)
         ):
             _add(spec, _gap(text, s), text)
         else:

@@ -4,6 +4,8 @@ One place for every word list. An operation is what the code generator can build
 list stays as the brief wrote it and ends up as a named gap, never as a guess.
 """
 
+# ruff: noqa: E501, ISC004 - word lists read better unbroken
+
 from __future__ import annotations
 
 import difflib
@@ -36,10 +38,63 @@ OPERATIONS: dict[str, str] = {
     "manage": "manage maintain administer",
     "track": "track",
 }
-GAPS = ["remind", "notify", "send", "email", "sync", "synchronise", "synchronize", "integrate", "predict", "recommend", "suggest", "alert", "warn", "draw", "plot", "render", "scan", "translate", "encrypt", "undo", "share", "invite", "merge", "split", "match", "optimise", "optimize", "convert", "generate", "scale", "log-in", "login", "authenticate", "upload", "attach"]
+GAPS = [
+    "remind",
+    "notify",
+    "send",
+    "email",
+    "sync",
+    "synchronise",
+    "synchronize",
+    "integrate",
+    "predict",
+    "recommend",
+    "suggest",
+    "alert",
+    "warn",
+    "draw",
+    "plot",
+    "render",
+    "scan",
+    "translate",
+    "encrypt",
+    "undo",
+    "share",
+    "invite",
+    "merge",
+    "split",
+    "match",
+    "optimise",
+    "optimize",
+    "convert",
+    "generate",
+    "scale",
+    "log-in",
+    "login",
+    "authenticate",
+    "upload",
+    "attach",
+]
 
 BUILDABLE = frozenset(
-    ["create", "list", "show", "update", "status", "delete", "search", "count", "sum", "export", "import", "lend", "return", "tag", "increase", "decrease"]
+    [
+        "create",
+        "list",
+        "show",
+        "update",
+        "status",
+        "delete",
+        "search",
+        "count",
+        "sum",
+        "export",
+        "import",
+        "lend",
+        "return",
+        "tag",
+        "increase",
+        "decrease",
+    ]
 )  # what a requirement's verb may be without being a gap; `rule` and `quality` besides
 MANAGE = ("create", "list", "update", "delete")
 TRACK = ("create", "list")
@@ -70,7 +125,57 @@ SECTIONS: dict[str, str] = {
 }
 
 ACTORS = frozenset(
-    ["user", "users", "staff", "admin", "administrator", "manager", "owner", "clerk", "member", "members", "customer", "customers", "librarian", "receptionist", "doctor", "nurse", "teacher", "student", "students", "coach", "trainer", "cook", "chef", "patient", "patients", "guest", "guests", "employee", "employees", "operator", "volunteer", "volunteers", "assistant", "team", "everyone", "anyone", "people", "person", "reader", "readers", "visitor", "visitors", "client", "clients", "parent", "parents", "agent", "seller", "buyer"]
+    [
+        "user",
+        "users",
+        "staff",
+        "admin",
+        "administrator",
+        "manager",
+        "owner",
+        "clerk",
+        "member",
+        "members",
+        "customer",
+        "customers",
+        "librarian",
+        "receptionist",
+        "doctor",
+        "nurse",
+        "teacher",
+        "student",
+        "students",
+        "coach",
+        "trainer",
+        "cook",
+        "chef",
+        "patient",
+        "patients",
+        "guest",
+        "guests",
+        "employee",
+        "employees",
+        "operator",
+        "volunteer",
+        "volunteers",
+        "assistant",
+        "team",
+        "everyone",
+        "anyone",
+        "people",
+        "person",
+        "reader",
+        "readers",
+        "visitor",
+        "visitors",
+        "client",
+        "clients",
+        "parent",
+        "parents",
+        "agent",
+        "seller",
+        "buyer",
+    ]
 )
 
 TYPE_HINTS: tuple[tuple[str, str], ...] = (
@@ -101,10 +206,57 @@ TYPE_WORDS = {
     "timestamp": "datetime", "email": "text",
 }  # fmt: skip
 
-STATES = ["open", "closed", "done", "completed", "pending", "active", "inactive", "cancelled", "canceled", "paid", "unpaid", "finished", "archived", "started", "confirmed", "approved", "rejected", "published", "unfinished", "late", "overdue", "expired", "available", "upcoming", "past", "current", "incomplete", "outstanding", "shipped", "delivered", "returned", "resolved", "unresolved", "suspended", "booked", "lent", "borrowed"]
+STATES = [
+    "open",
+    "closed",
+    "done",
+    "completed",
+    "pending",
+    "active",
+    "inactive",
+    "cancelled",
+    "canceled",
+    "paid",
+    "unpaid",
+    "finished",
+    "archived",
+    "started",
+    "confirmed",
+    "approved",
+    "rejected",
+    "published",
+    "unfinished",
+    "late",
+    "overdue",
+    "expired",
+    "available",
+    "upcoming",
+    "past",
+    "current",
+    "incomplete",
+    "outstanding",
+    "shipped",
+    "delivered",
+    "returned",
+    "resolved",
+    "unresolved",
+    "suspended",
+    "booked",
+    "lent",
+    "borrowed",
+]
 OVERDUE = frozenset(["overdue", "late", "expired", "past-due", "lapsed"])
 UNFINISHED = frozenset(
-    ["unfinished", "incomplete", "outstanding", "current", "undone", "remaining", "unresolved", "pending"]
+    [
+        "unfinished",
+        "incomplete",
+        "outstanding",
+        "current",
+        "undone",
+        "remaining",
+        "unresolved",
+        "pending",
+    ]
 )
 PAST = {
     "pay": "paid", "ship": "shipped", "stop": "stopped", "check-in": "checked-in", "tick": "done", "freeze": "frozen",

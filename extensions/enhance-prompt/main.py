@@ -1,4 +1,7 @@
-"""enhance-prompt: turns a free-form brief into a structured prompt. Only this file knows the bus."""
+"""enhance-prompt: turns a free-form brief into a structured prompt.
+
+Only this file knows the bus.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Reads an enhanced prompt and writes its requirements as a backlog, one row each.
 
-Lines that are not understood are ignored, so a prompt that a person edited still works; a requirement
-without the indented details becomes a row whose verb is its first word.
+Lines that are not understood are ignored, so a prompt that a person edited still works; a
+requirement without the indented details becomes a row whose verb is its first word.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _DETAIL = re.compile(r"^\s+(?P<key>[A-Z][a-z]+(?: [a-z]+)*):\s*(?P<value>.*)$")
 _CRITERION = re.compile(r"^\s+-\s+(?P<text>\S.*)$")
 
 
-class NoRequirements(Exception):
+class NoRequirements(Exception):  # noqa: N818 - says what is wrong, as the reader meets it
     """The text is no enhanced prompt."""
 
 

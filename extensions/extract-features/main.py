@@ -22,7 +22,7 @@ def extract_features(ctx: Context, enhanced_prompt: str) -> Path:
             "bad-request",
             "the text has no requirements",
             where="enhanced_prompt",
-            help="give the output of prompt.enhance/1, with a section '## Requirements' and lines 'R1. …'",
+            help="give the output of prompt.enhance/1: a section '## Requirements', lines 'R1. …'",
         ) from None
     out = ctx.outbox / "backlog.csv"
     out.write_text(table, encoding="utf-8")

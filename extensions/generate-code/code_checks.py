@@ -1,13 +1,15 @@
 """The parts of the generated tests that depend on the details of a feature: filters, figures, rules."""
 
+# ruff: noqa: ARG001, E501 - generated lines stand as they will be
+
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from textwrap import dedent, indent
 
-from code_words import figure, literal, other_state, repr_str
-from plan_model import Attribute, Feature, Plan, Thing
+from code_words import figure, literal, other_state
+from plan_model import Attribute, Feature, Plan, Thing, repr_str
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,8 @@ def list_checks(f: Feature) -> list[Check]:
                 f"""
                 match = {make}(db, 1{own}{keep})
                 {make}(db, 2{other}{keep})
-                found = run("{f.command}"{argument}).output
-                assert ids(found) == [match.id]
+                result = run("{f.command}"{argument})
+                assert ids(result.output) == [match.id]
             """,
             )
     if not checks:
@@ -244,8 +246,7 @@ def check_code(f: Feature, plan: Plan) -> str:
     key, _, value = f.tokens[0].lstrip("@").partition("=")
     names = re.split(r"[<>]", value)[0].split(",")
     found = [a for n in names if (a := thing.get(n))]
-    make, rows, cls = f"sample_data.{thing.name}", f"db.{thing.plural}", thing.cls
-    del cls
+    make, rows = f"sample_data.{thing.name}", f"db.{thing.plural}"
     if key in ("unique", "distinct"):
         same = ", ".join(f"{a.column}=item.{a.column}" for a in found)
         return _code(f"""

@@ -1,5 +1,7 @@
 """A backlog in, the files of an installable package out: the whole player as one pure function."""
 
+# ruff: noqa: E501, S701 - what is rendered is Python, not HTML
+
 from __future__ import annotations
 
 import re

@@ -1,5 +1,7 @@
 """Template filters: how a plan's names and values are written in Python, SQL and TOML."""
 
+# ruff: noqa: E501 - tables read better unbroken
+
 from __future__ import annotations
 
 import json

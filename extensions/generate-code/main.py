@@ -1,4 +1,7 @@
-"""generate-code: turns a backlog into an installable Python package. Only this file knows the bus."""
+"""generate-code: turns a backlog into an installable Python package.
+
+Only this file knows the bus.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ ext = Extension()
 
 @ext.provides("code.generate/1")
 def generate_code(ctx: Context, backlog: str, enhanced_prompt: str = "") -> Path:
-    """The package as a folder. The enhanced prompt, if given, lends it its title, goal and plurals."""
+    """The package as a folder.
+
+    The enhanced prompt, if given, lends it its title, goal and plurals.
+    """
     try:
         files = generate(backlog, enhanced_prompt)
     except UnreadableBacklog as problem:

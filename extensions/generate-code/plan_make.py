@@ -1,5 +1,7 @@
 """Decides what is generated: which rows of a backlog become commands, checks or gaps, and under which names."""
 
+# ruff: noqa: E501 - rules read better unbroken
+
 from __future__ import annotations
 
 import re
@@ -7,7 +9,24 @@ import re
 from plan_model import Attribute, Feature, Plan, Thing, attribute, features
 
 COMMANDS = frozenset(
-    ["create", "list", "show", "update", "status", "delete", "search", "count", "sum", "export", "import", "lend", "return", "tag", "increase", "decrease"]
+    [
+        "create",
+        "list",
+        "show",
+        "update",
+        "status",
+        "delete",
+        "search",
+        "count",
+        "sum",
+        "export",
+        "import",
+        "lend",
+        "return",
+        "tag",
+        "increase",
+        "decrease",
+    ]
 )
 RULES = frozenset(["unique", "minimum", "required", "limit", "exclusive", "distinct"])
 QUALITIES = frozenset(["offline", "command-line", "persistence", "python"])

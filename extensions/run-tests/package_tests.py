@@ -1,5 +1,7 @@
 """Runs a package's tests in a process of their own and works out the score from the JUnit report."""
 
+# ruff: noqa: E501, SIM105, TRY300 - long lines read better unbroken
+
 from __future__ import annotations
 
 import os
@@ -15,11 +17,11 @@ MAX_REPORT = 16 * 1024 * 1024
 _EMPTY = '<?xml version="1.0" encoding="utf-8"?>\n<testsuites><testsuite name="pytest" tests="0" errors="0" failures="0" skipped="0"/></testsuites>\n'
 
 
-class NoTests(Exception):
+class NoTests(Exception):  # noqa: N818 - says what is wrong, as the reader meets it
     """The folder is no package with tests."""
 
 
-class TooSlow(Exception):
+class TooSlow(Exception):  # noqa: N818 - says what is wrong, as the reader meets it
     """The tests did not end in time."""
 
 

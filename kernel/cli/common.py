@@ -55,28 +55,33 @@ def execute(app: typer.Typer, program: str) -> int:
     """Runs a command line; every outcome becomes an exit code and a clear message."""
     arguments = sys.argv[1:]
     try:
-        code = app(arguments, prog_name=program, standalone_mode=False)
+        code = _invoke(app, arguments, program)
+        _write("")  # what is still in the buffer
+    except (typer.Abort, KeyboardInterrupt):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # who read the answer has had enough
+        _drop_stdout()
+        return ExitCode.DONE
+    except Exception as error:  # the outermost place: nothing may end in a traceback
+        return _report(as_symphony_error(error), arguments)
+    return code
+
+
+def _invoke(app: typer.Typer, arguments: Sequence[str], program: str) -> int:
+    try:
+        return int(app(list(arguments), prog_name=program, standalone_mode=False) or ExitCode.DONE)
     except typer.Exit as done:
         return int(done.exit_code)
     except NoArgsIsHelpError as error:
         print(error.format_message())
         return ExitCode.BAD_REQUEST
     except ClickException as error:
-        usage = SymphonyError(
+        raise SymphonyError(
             ExitCode.BAD_REQUEST,
             error.format_message().rstrip("."),
             where="command line",
             help=f"see `{program} --help`",
-        )
-        return _report(usage, arguments)
-    except (typer.Abort, KeyboardInterrupt):
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
-    except Exception as error:  # the outermost place: nothing may end in a traceback
-        return _report(as_symphony_error(error), arguments)
-    return int(code or ExitCode.DONE)
+        ) from error
 
 
 def as_symphony_error(error: Exception) -> SymphonyError:
@@ -98,7 +103,7 @@ def as_symphony_error(error: Exception) -> SymphonyError:
             return SymphonyError(
                 ExitCode.IO,
                 error.strerror or str(error),
-                where=str(error.filename) if error.filename else None,
+                where=str(error.filename or "a stream without a name"),
                 help="check the path, its permissions and the free space",
             )
         case _:
@@ -134,14 +139,37 @@ def extension_folders(given: Sequence[Path] | None) -> tuple[Path, ...]:
 
 def print_json(value: object) -> None:
     """One JSON value on stdout."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
-    sys.stdout.flush()
+    _write(msgspec.json.encode(value).decode() + "\n")
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _drop_stdout()
+        raise SymphonyError(
+            ExitCode.IO,
+            f"the answer cannot be written: {error.strerror}",
+            where="standard output",
+            help="send it somewhere else",
+        ) from error
+
+
+def _drop_stdout() -> None:
+    """What could not be written is not tried again when the interpreter ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(error: SymphonyError, arguments: Sequence[str]) -> int:
     print(error.render(), file=sys.stderr)
     if _json_on_stdout(arguments):
-        print_json(error.to_json())
+        try:
+            print_json(error.to_json())
+        except (BrokenPipeError, SymphonyError):  # it is on stderr already
+            _drop_stdout()
     return int(error.code)
 
 

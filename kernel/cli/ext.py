@@ -85,7 +85,7 @@ def check(
             raise
         found = [ProblemInfo(message=p.message, where=p.where, help=p.help) for p in error.problems]
         print(error.render(), file=sys.stderr)
-        print_json(Check(ok=False, problems=found, error=error.to_json()["error"]))
+        print_json(Check(ok=False, problems=found, error=error.body()))
         raise typer.Exit(ExitCode.BAD_REQUEST) from error
     provides = [provided.capability for provided in manifest.provides]
     if as_json:

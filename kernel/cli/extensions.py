@@ -7,15 +7,18 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 
+from symphony.bus.client import Client
 from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import Level
 
-from ..errors import ExitCode, Problem, Problems
+from ..console import CAPABILITY
+from ..errors import ExitCode, Problem, Problems, SymphonyError, from_bus
 from ..kit import load_kit
+from ..manifest import load_manifest
 from ..model import BrokenExtension, ExtensionInfo, Extensions, ProblemInfo, Status
 from ..places import Places, lock_holder
 from . import render
@@ -25,11 +28,13 @@ from .session import ask_kernel, console_client
 
 def inventory(places: Places, folders: tuple[Path, ...]) -> Extensions:
     """All extensions of the home, with the sandbox level their instances really have."""
-    kit = load_kit(places.home, attached=folders)
     running: dict[str, str] = {}
+    attached: list[Path] = []
     if lock_holder(places) is not None:
         status = msgspec.convert(ask_kernel(places, "status"), Status)
         running = {entry.name: entry.sandbox for entry in status.extensions}
+        attached = [Path(folder) for folder in ask_kernel(places, "attached")["folders"]]
+    kit = load_kit(places.home, attached=[*attached, *folders])
     found = [
         ExtensionInfo(
             name=entry.name,
@@ -83,6 +88,7 @@ def attach(
     places: Places, folder: Path, level: Level | None, background: bool, as_json: bool
 ) -> int:
     """Attaches and, unless in the background, follows the log until Ctrl-C or its end."""
+    load_manifest(folder)  # here, so that every fault of it is told with its line
     wanted = {"folder": str(folder.absolute()), "level": level}
     attached = ask_kernel(places, "attach", wanted)
     if as_json:
@@ -96,17 +102,23 @@ def attach(
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
-    follower = _Follower(Path(attached["log"]))
+    follower = _Follower(Path(attached["log"]), sys.stderr if as_json else sys.stdout)
     with console_client(places) as client:
-        ended = False
-        while not interrupted.is_set() and not ended:
+        reason = None
+        while not interrupted.is_set() and reason is None:
             follower.copy()
-            ended = _ended(client, instance)
+            reason = _end(client, instance)
         follower.copy()
-        if not ended:
-            client.call("kernel.console/1", "detach", {"instance": instance}, ttl_ms=10_000)
-            print(f"{instance} detached", file=sys.stderr)
-    return ExitCode.FAILED if ended else ExitCode.DONE
+        if reason is not None:
+            raise SymphonyError(
+                ExitCode.FAILED,
+                f"{instance} ended: {reason}",
+                where=attached["log"],
+                help="correct it and attach it again",
+            )
+        client.call(CAPABILITY, "detach", {"instance": instance}, ttl_ms=10_000)
+        print(f"{instance} detached", file=sys.stderr)
+    return ExitCode.DONE
 
 
 def call(
@@ -132,25 +144,29 @@ def call(
         "level": level,
         "timeout_s": timeout_s,
     }
-    return ask_kernel(places, "call", wanted, timeout_s=timeout_s + 30)
-
-
-def _ended(client: Any, instance: str) -> bool:
-    """Waits a moment for the instance to end."""
     try:
-        client.call("kernel.console/1", "wait", {"instance": instance}, ttl_ms=300)
+        return ask_kernel(places, "call", wanted, timeout_s=timeout_s + 30)
+    except BusError as error:
+        raise from_bus(error, capability) from error
+
+
+def _end(client: Client, instance: str) -> str | None:
+    """Waits a moment for the instance to end; why it did, or None."""
+    try:
+        answer = client.call(CAPABILITY, "wait", {"instance": instance}, ttl_ms=300)
     except BusError as error:
         if error.code == "deadline":
-            return False
+            return None
         raise
-    return True
+    return answer["exit"] or "it was detached"
 
 
 class _Follower:
-    """Copies what a log file gains to stdout."""
+    """Copies what a log file gains."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, target: TextIO) -> None:
         self._path = path
+        self._target = target
         self._offset = 0
 
     def copy(self) -> None:
@@ -158,5 +174,5 @@ class _Follower:
             file.seek(self._offset)
             while piece := file.read(65536):
                 self._offset += len(piece)
-                sys.stdout.buffer.write(piece)
-        sys.stdout.flush()
+                self._target.buffer.write(piece)
+        self._target.flush()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import zmq
+
 from symphony.bus import wire
 from symphony.bus.codec import Header, decode, decode_header, encode, encode_header
 from symphony.bus.control import Control, Grants, LocalCall
@@ -69,7 +70,7 @@ class Connection:
     def fence(self) -> list[Header]:
         """What had come until the hub has answered a heartbeat sent now."""
         self.say(wire.HEARTBEAT)
-        seen = []
+        seen: list[Header] = []
         while True:
             head, _ = self.receive()
             if head.kind == wire.HEARTBEAT:
@@ -158,6 +159,7 @@ class Plane:
         self._sockets.append(socket)
         socket.set(zmq.ROUTING_ID, identity)
         socket.set(zmq.LINGER, 1_000)
+        socket.set(zmq.RCVHWM, 10)  # a slow reader soon shows as one
         socket.connect(endpoint)
 
         def receive() -> tuple[bytes, ...] | None:

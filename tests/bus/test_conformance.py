@@ -1,9 +1,11 @@
 """PROTOCOL.md, sentence by sentence, over every datapath."""
 
 import os
+import random
 from pathlib import Path
 
 import pytest
+
 from symphony.bus import wire
 from symphony.bus.codec import encode, encode_header
 from symphony.bus.control import Grants, KernelCall
@@ -298,9 +300,7 @@ class TestEndsOfCalls:
         plane.control.remove("caller")
         provider.expect(wire.CANCEL, 1)
 
-    def test_a_disconnected_provider_is_noticed_when_called(
-        self, plane: Plane, pair: Pair
-    ) -> None:
+    def test_a_disconnected_provider_is_noticed_when_called(self, plane: Plane, pair: Pair) -> None:
         caller, provider = pair
         flow = open_flow(caller, provider)
         provider.close()
@@ -353,6 +353,31 @@ class TestBrokenMessages:
         assert attacker.fence() == []
         plane.counted(reason, 10)
 
+    def test_messages_of_any_number_of_frames_never_cost_others_theirs(
+        self, plane: Plane, pair: Pair
+    ) -> None:
+        caller, provider = pair
+        flow = open_flow(caller, provider)
+        attacker = plane.join("attacker")
+        known = attacker.identity
+        chance = random.Random(7)  # noqa: S311 - repeatable, not secret
+        pieces = [
+            known,
+            b"",
+            b"\xc1",
+            encode_header(wire.HEARTBEAT),
+            encode([1, 4, flow, 9, 0, None]),
+        ]
+        for request in range(2, 300):
+            for _ in range(chance.randrange(4)):
+                attacker.send(*chance.choices(pieces, k=chance.choice([1, 1, 3, 4, 5, 6])))
+            caller.say(wire.CALL, flow, request, body=encode(request))
+        for request in range(2, 300):
+            assert provider.expect(wire.CALL, request)[1] == request
+            provider.say(wire.RESULT, flow, request, body=encode(request))
+        for request in range(2, 300):
+            assert caller.expect(wire.RESULT, request)[1] == request
+
     def test_a_body_over_the_limit_costs_its_sender_the_connection_only(
         self, plane: Plane, pair: Pair
     ) -> None:
@@ -365,9 +390,7 @@ class TestBrokenMessages:
 
 
 class TestSlowReaders:
-    def test_one_that_does_not_read_never_blocks_the_others(
-        self, plane: Plane, pair: Pair
-    ) -> None:
+    def test_one_that_does_not_read_never_blocks_the_others(self, plane: Plane, pair: Pair) -> None:
         caller, provider = pair
         flow = open_flow(caller, provider)
         slow = plane.join("slow", Grants(provides=frozenset({"slow.thing/1"})))
@@ -379,7 +402,7 @@ class TestSlowReaders:
         provider.expect(wire.CALL, 2)
         for request in range(900, 1000):
             flooder.say(wire.CALL, "slow.thing/1", request, body=body)
-        head, error = flooder.expect(wire.ERROR)
+        _, error = flooder.expect(wire.ERROR)
         assert error["code"] == "overloaded"
         assert plane.count("queue-full") >= 1
         first, _ = slow.receive()

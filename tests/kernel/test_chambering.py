@@ -1,5 +1,7 @@
 """The life of an instance: the table is complete where it must be and refuses the rest."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,3 +52,8 @@ def test_an_instance_in_use_cannot_be_leased_again() -> None:
 
 def test_the_diagram_shows_every_transition() -> None:
     assert diagram().count("-->") == 1 + sum(len(row) for row in TABLE.values())
+
+
+def test_the_document_shows_the_diagram_of_the_table() -> None:
+    document = Path(__file__).parents[2] / "ARCHITECTURE.md"
+    assert diagram() in document.read_text(), "paste `python -m symphony.kernel.chambering`"

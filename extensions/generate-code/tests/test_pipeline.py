@@ -1,5 +1,7 @@
 """From brief to passing tests, through the players' own functions, for briefs of several fields."""
 
+# ruff: noqa: E501 - long lines read better unbroken
+
 import ast
 import csv
 import io
