@@ -1,16 +1,18 @@
 """A DEALER socket moving single frames, without waiting: the transport of the clients."""
 
-import asyncio
 import select
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
 from . import wire
 from .errors import BusError
 from .ticket import Ticket
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop  # slow to import, and an extension has no use for it
 
 _NOW: Final = int(zmq.DONTWAIT)
 _MORE_NOW: Final = int(zmq.DONTWAIT | zmq.SNDMORE)
@@ -71,11 +73,11 @@ class Dealer:
         if not int(self._socket.get(zmq.EVENTS)) & zmq.POLLIN:
             poller.poll(max(0, int(timeout_s * 1000)))
 
-    def attach(self, loop: asyncio.AbstractEventLoop, pump: Callable[[], None]) -> None:
+    def attach(self, loop: "AbstractEventLoop", pump: Callable[[], None]) -> None:
         """Calls `pump` on the loop whenever there may be messages; it must read all of them."""
         loop.add_reader(self._socket.FD, pump)
 
-    def detach(self, loop: asyncio.AbstractEventLoop) -> None:
+    def detach(self, loop: "AbstractEventLoop") -> None:
         """Undoes `attach`."""
         with suppress(zmq.ZMQError):
             loop.remove_reader(self._socket.FD)

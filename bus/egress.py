@@ -28,6 +28,7 @@ class Egress:
         self._switch = switch
         self._try_send = try_send
         self._blocked: set[Peer] = set()
+        self.taken = 0  # messages that were to be sent, so far
 
     @property
     def blocked(self) -> bool:
@@ -41,6 +42,7 @@ class Egress:
         switch, try_send = self._switch, self._try_send
         while switch.out:
             batch, switch.out = switch.out, []
+            self.taken += len(batch)
             for peer, header, body in batch:
                 if peer.queue:
                     self._enqueue(peer, header, body)

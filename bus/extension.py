@@ -12,7 +12,6 @@ ext.run()
 """
 
 import os
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -102,6 +101,8 @@ class Extension:
         except BusError:
             raise
         except Exception as error:
+            import traceback
+
             text = "".join(traceback.format_exception(error))
             Log(run=call.run, step=call.step).error("the call failed", traceback=text)
             raise _failure(error) from error
@@ -122,6 +123,8 @@ def _arguments(body: bytes) -> tuple[dict[str, Any], CallContext]:
 
 
 def _failure(error: Exception) -> BusError:
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     last = frames[-1] if frames else None
     where = f"{Path(last.filename).name}:{last.lineno}" if last else None

@@ -113,7 +113,7 @@ class MemoryDatapath:
         return self._upcalls.take()
 
     def counters(self) -> dict[str, int]:
-        return {**self._switch.counts, "forwarded": self._switch.forwarded}
+        return {**self._switch.counts, "forwarded": self._egress.taken}
 
     # -- beyond the interface: connections and time -----------------------------------------
 

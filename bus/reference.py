@@ -132,7 +132,7 @@ class ReferenceDatapath:
         return self._upcalls.take()
 
     def counters(self) -> dict[str, int]:
-        return {**self._switch.counts, "forwarded": self._switch.forwarded}
+        return {**self._switch.counts, "forwarded": self._egress.taken}
 
     def _command(self, command: Callable[[], object]) -> None:
         self._commands.append(command)

@@ -75,7 +75,6 @@ class Switch:
     ) -> None:
         self.out: list[tuple[Peer, bytes, bytes]] = []
         self.counts: Counter[str] = Counter()
-        self.forwarded = 0
         self._upcalls = upcalls
         self._watch = Watch(heartbeat_ms / 1000, liveness, now)
         self._kernel = Peer(KERNEL, b"", now)
@@ -216,7 +215,10 @@ class Switch:
                     self._deadline_order += 1
                     due = now + head.ttl / 1000
                     heappush(self._deadlines, (due, self._deadline_order, peer, request, call))
-                self._emit(provider, header, body)
+                if provider is self._kernel:
+                    self._emit(provider, header, body)
+                else:
+                    self.out.append((provider, header, body))
         elif kind == wire.RESULT or kind == wire.ERROR:
             route = self._routes.get(head.target)
             if head.target is None and not injected:
@@ -224,8 +226,12 @@ class Switch:
             elif route is None or self._call_of(route, head, peer) is None:
                 self.counts["stray-answer"] += 1
             else:
-                del route.caller.open_calls[head.request]
-                self._emit(route.caller, header, body)
+                caller = route.caller
+                del caller.open_calls[head.request]
+                if caller is self._kernel:
+                    self._emit(caller, header, body)
+                else:
+                    self.out.append((caller, header, body))
         elif kind == wire.HEARTBEAT:
             self._emit(peer, HEARTBEAT_HEADER, b"")
         elif kind == wire.PROGRESS:
@@ -325,7 +331,6 @@ class Switch:
 
     def _emit(self, peer: Peer, header: bytes, body: bytes) -> None:
         if peer is not self._kernel:
-            self.forwarded += 1
             self.out.append((peer, header, body))
             return
         upcall = Upcall(DELIVERY, peer.name, header, bytes(body))

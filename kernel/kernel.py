@@ -120,6 +120,10 @@ class Kernel:
             degraded=degraded,
         )
 
+    def absent(self) -> list[MemberKind]:
+        """The members of the Pit that are not installed at all."""
+        return [kind for kind in PIT if self.kit.get(kind.extension) is None]
+
     def options_for(
         self, installed: Installed, out: Path | None, level: Level | None
     ) -> LaunchOptions:

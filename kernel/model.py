@@ -308,6 +308,6 @@ class Check(Struct, frozen=True, kw_only=True):
     provides: list[str] = []
     problems: list[ProblemInfo] = []
     error: Annotated[
-        dict[str, object] | None,
+        dict[str, Any] | None,
         Meta(description="the first problem, as every failed command says it"),
     ] = None

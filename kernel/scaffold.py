@@ -82,7 +82,10 @@ def create(name: str, capability: str, parent: Path) -> Path:
         load_manifest(folder)
     except OSError as error:
         raise SymphonyError(
-            ExitCode.IO, f"cannot be written: {error.strerror}", where=str(folder)
+            ExitCode.IO,
+            f"cannot be written: {error.strerror}",
+            where=str(folder),
+            help="choose another folder with --in",
         ) from error
     except Problems:
         for path in _FILES:

@@ -24,6 +24,7 @@ _CLONE_NEWNS, _CLONE_NEWUSER = 0x20000, 0x10000000
 _MS_REC, _MS_PRIVATE, _MS_SLAVE = 0x4000, 0x40000, 0x80000
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC = 2, 4, 8
 _MNT_DETACH = 2
+_PR_SET_PDEATHSIG = 1
 _AT_EMPTY_PATH, _AT_SYMLINK_NOFOLLOW = 0x1000, 0x100
 _OPEN_TREE_CLONE = 1
 _MOVE_EMPTY_FROM = 4
@@ -60,6 +61,7 @@ def _mapping(owner: tuple[int, int], uid: int) -> int:
     ready_r, ready_w = os.pipe()
     child = os.fork()
     if child == 0:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         os.write(ready_w, b"1" if _libc.unshare(_CLONE_NEWUSER) == 0 else b"0")
         signal.pause()
     try:

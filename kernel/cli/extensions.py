@@ -130,12 +130,12 @@ def call(
     timeout_s: float,
 ) -> Any:
     """The outputs of one call by name."""
+    remedy = """e.g. --json '{"text": "hello"}'"""
     try:
         args = json.loads(arguments)
     except ValueError as error:
-        raise Problems([Problem(f"not valid JSON: {error}", "--json")]) from error
+        raise Problems([Problem(f"not valid JSON: {error}", "--json", remedy)]) from error
     if not isinstance(args, dict):
-        remedy = """e.g. --json '{"text": "hello"}'"""
         raise Problems([Problem("the arguments must be a JSON object", "--json", remedy)])
     wanted = {
         "capability": capability,

@@ -84,6 +84,7 @@ async def play(settings: Settings, request: RunRequest) -> int:
         await kernel.start()
         try:
             Console(kernel).open()
+            render.degraded(kernel.absent())
             player = Play(kernel, run, watcher)
             if melody is not None:
                 work = player.open(melody, inputs, request.options)

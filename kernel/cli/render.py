@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+    from ..members import MemberKind
     from ..plays import Finished
 
 PLAIN_WIDTH = 240  # of a file or pipe, where nothing should be folded
@@ -160,6 +161,13 @@ def finished(result: Finished, events: Iterable[RunEvent]) -> None:
     colour = COLOURS.get(result.outcome, "")
     seconds = result.metrics.get("duration_s", 0)
     out.print(f"run {result.run} [{colour}]{result.outcome}[/] in {seconds:g} s")
+
+
+def degraded(absent: Iterable[MemberKind]) -> None:
+    """Says on stderr which members of the Pit are not there at all."""
+    if titles := ", ".join(kind.title for kind in absent):
+        text = f"degraded: no {titles}; `symphony-kernel status` says what that means"
+        print(text, file=sys.stderr, flush=True)
 
 
 def status(found: Status) -> None:

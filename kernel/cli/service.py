@@ -9,6 +9,7 @@ import signal
 from ..console import Console
 from ..errors import ExitCode
 from ..kernel import Kernel, Settings
+from . import render
 from .common import print_json
 
 
@@ -22,6 +23,7 @@ async def serve(settings: Settings, as_json: bool) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, kernel.stop.set)
         Console(kernel).open()
+        render.degraded(kernel.absent())
         if as_json:
             print_json({"ready": True, "pid": os.getpid(), "home": str(kernel.places.home)})
         else:

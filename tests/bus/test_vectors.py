@@ -14,7 +14,7 @@ from symphony.bus import codec, messages
 from symphony.bus.errors import BusError, ProtocolError
 from symphony.bus.ticket import Ticket
 
-VECTORS = Path(codec.__file__).resolve().parent / "vectors"
+VECTORS = Path(__file__).parents[2] / "bus" / "vectors"
 FIELDS = ("version", "kind", "target", "request", "ttl", "method", "options")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,9 +38,9 @@ class Symphony:
         """`symphony-ext ARGUMENTS`, to its end."""
         return self._run("symphony.kernel.cli.ext", arguments, **options)
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        """`symphony-kernel ARGUMENTS` in the background."""
-        command = [sys.executable, "-m", "symphony.kernel.cli.kernel", *map(str, arguments)]
+    def start(self, *arguments: str | Path, program: str = "kernel") -> subprocess.Popen[str]:
+        """`symphony-kernel ARGUMENTS` (or `ext` for `symphony-ext`) in the background."""
+        command = [sys.executable, "-m", f"symphony.kernel.cli.{program}", *map(str, arguments)]
         process = subprocess.Popen(
             command,
             cwd=self.folder,
@@ -99,6 +102,23 @@ class Symphony:
         return subprocess.run(command, capture_output=True, text=True, check=False, **settings)
 
 
+@contextlib.contextmanager
+def symphony_in(folder: Path) -> Iterator[Symphony]:
+    """The commands with ``folder`` to work in and a new home; ends all that they started."""
+    home = Path(tempfile.mkdtemp(prefix="symphony-home-"))
+    environment = {**os.environ, "SYMPHONY_HOME": str(home)}
+    environment.pop("XDG_RUNTIME_DIR", None)
+    subject = Symphony(home, folder, environment)
+    try:
+        yield subject
+        subject.close()
+    finally:
+        for process in subject._started:
+            process.kill()
+            process.wait()
+        shutil.rmtree(home, ignore_errors=True)
+
+
 def of(events: Sequence[Mapping[str, Any]], kind: str, **fields: Any) -> list[dict[str, Any]]:
     """The events of one kind with these fields."""
     return [
@@ -134,8 +154,9 @@ def wait_for_end_of(home: Path) -> bool:
     try:
         with lock.open("r+") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-        return True
     except TimeoutError:
         return False
+    else:
+        return True
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

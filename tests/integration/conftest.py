@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,20 +11,10 @@ import pytest
 # pytest's importlib mode puts no test folder on the path.
 sys.path.insert(0, str(Path(__file__).parent))
 
-from command_harness import Symphony
+from command_harness import Symphony, symphony_in
 
 
 @pytest.fixture
 def symphony(tmp_path: Path) -> Iterator[Symphony]:
-    home = Path(tempfile.mkdtemp(prefix="symphony-home-"))
-    environment = {**os.environ, "SYMPHONY_HOME": str(home)}
-    environment.pop("XDG_RUNTIME_DIR", None)
-    subject = Symphony(home, tmp_path, environment)
-    try:
+    with symphony_in(tmp_path) as subject:
         yield subject
-        subject.close()
-    finally:
-        for process in subject._started:
-            process.kill()
-            process.wait()
-        shutil.rmtree(home, ignore_errors=True)

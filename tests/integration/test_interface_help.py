@@ -1,0 +1,49 @@
+"""`--help` of every command: it answers, and shows an example."""
+
+from __future__ import annotations
+
+import pytest
+from command_harness import Symphony
+
+KERNEL = (
+    *("", "run", "serve", "status", "stop", "schema", "runs list", "runs show"),
+    *("artifacts list", "artifacts show", "artifacts get"),
+)
+EXT = ("", "create", "check", "attach", "list", "call")
+
+
+@pytest.mark.parametrize("command", KERNEL)
+def test_help_of_the_kernel(symphony: Symphony, command: str) -> None:
+    done = symphony.kernel(*command.split(), "--help")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    shown = " ".join(done.stdout.split())
+    assert f"Usage: symphony-kernel {command}".rstrip() in shown
+    assert (
+        f"symphony-kernel {command or 'run'}" in shown.partition("xample" if command else "try")[2]
+    )
+
+
+@pytest.mark.parametrize("command", EXT)
+def test_help_of_the_extensions_command(symphony: Symphony, command: str) -> None:
+    done = symphony.ext(*command.split(), "--help")
+    assert done.returncode == 0, done.stderr
+    shown = " ".join(done.stdout.split())
+    assert f"Usage: symphony-ext {command}".rstrip() in shown
+    assert (
+        f"symphony-ext {command or 'create'}" in shown.partition("xample" if command else "try")[2]
+    )
+
+
+@pytest.mark.parametrize("group", ["runs", "artifacts"])
+def test_help_of_a_group_names_its_commands(symphony: Symphony, group: str) -> None:
+    done = symphony.kernel(group, "--help")
+    assert done.returncode == 0
+    assert "list" in done.stdout
+    assert "show" in done.stdout
+
+
+def test_without_a_command_the_help_is_shown(symphony: Symphony) -> None:
+    for done in (symphony.kernel(), symphony.ext()):
+        assert done.returncode == 2
+        assert "Usage: " in done.stdout
