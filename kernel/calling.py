@@ -156,7 +156,13 @@ class Caller:
             else:
                 plain[name] = (value, usual)
         folder = instance.outbox / context.folder
-        taken = await self._artifacts.collect(folder, outgoing.values(), made)
+        try:
+            taken = await self._artifacts.collect(folder, outgoing.values(), made)
+        except BusError as error:
+            if error.fault != "caller" and error.code != "overloaded":
+                raise
+            # What lies in the outbox is the player's doing: a link, a missing or too large file.
+            raise BusError("wrong-output", error.message, where=error.where) from error
         stored = await self._artifacts.put(plain, made)
         return dict(zip(outgoing, taken, strict=True)) | stored
 

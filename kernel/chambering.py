@@ -65,6 +65,8 @@ TABLE: dict[State, dict[Event, State]] = {
         Event.EXIT: State.CRASHED,
     },
     State.RETURNING: {
+        Event.HELLO: State.RETURNING,
+        Event.READY: State.RETURNING,
         Event.UNLOAD: State.RETURNING,
         Event.RELEASE: State.RETURNING,
         Event.EXIT: State.UNLOADED,

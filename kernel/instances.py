@@ -110,7 +110,7 @@ class Instances:
             await self._hub.activate(
                 instance.name, options.config, params, ttl_ms=int(ACTIVATE_S * 1000)
             )
-            instance.on(Event.READY)
+            self._ready(instance)
         except BusError as error:
             await self.kill(instance)
             raise SpawnError(instance.name, error.message, instance.log) from error
@@ -240,6 +240,11 @@ class Instances:
         if not done:
             text = f"did not register within {REGISTER_S:g} s"
             raise SpawnError(instance.name, text, instance.log)
+
+    def _ready(self, instance: Instance) -> None:
+        if instance.ended.is_set():  # between its answer and our reading of it
+            raise SpawnError(instance.name, "ended when it was activated", instance.log)
+        instance.on(Event.READY)
 
     def _forget(self, instance: Instance) -> None:
         self.all.pop(instance.name, None)

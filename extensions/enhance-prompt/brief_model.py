@@ -16,6 +16,8 @@ class Statement:
     is_item: bool  # a list item or table row rather than prose
     line: int  # 1-based line in the brief
     parent: str = ""  # text of the list item that this one is nested below
+    priority: str = ""  # must, should or could, where a table says so
+    note: str = ""  # a remark from a table
 
 
 @dataclass
@@ -28,13 +30,14 @@ class Field:
     optional: bool = False
     unique: bool = False
     minimum: int | None = None
+    maximum: int | None = None
 
     def token(self) -> str:
         marks = "?" if self.optional else ""
         marks += "!" if self.unique else ""
-        return f"{self.name}:{self.type}{marks}" + (
-            "" if self.minimum is None else f">={self.minimum}"
-        )
+        low = "" if self.minimum is None else f">={self.minimum}"
+        high = "" if self.maximum is None else f"<={self.maximum}"
+        return f"{self.name}:{self.type}{marks}{low}{high}"
 
 
 @dataclass
@@ -60,6 +63,7 @@ class Entity:
             known.type = new.type
         known.unique = known.unique or new.unique
         known.minimum = new.minimum if known.minimum is None else known.minimum
+        known.maximum = new.maximum if known.maximum is None else known.maximum
         return known
 
 
@@ -73,6 +77,7 @@ class Requirement:
     noun: str
     details: list[str] = field(default_factory=list)
     acceptance: list[str] = field(default_factory=list)
+    stated: list[str] = field(default_factory=list)  # criteria in the brief's own words
     priority: str = "should"
     word: str = ""  # the brief's own verb; names the command
     line: int | None = None  # None: implied by others

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 from brief_model import Statement
+from brief_tables import rows_to_statements
+from brief_tidy import one_fact_each, spelling, without_id
 from brief_words import SECTIONS, lemma
 
 MAX_BYTES = 4 * 1024 * 1024
@@ -22,9 +25,8 @@ _ODD_BULLET = re.compile(
 )
 _TASK_BOX = re.compile(r"^\[[ xX]?\]\s+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Za-z])")
-_NEW_FACT = re.compile(r",\s+(?=(?:each|every) \w+(?: \w+)? has\b)", re.IGNORECASE)
 _ABBREVIATION = re.compile(
-    r"\b(?:e\.g|i\.e|etc|vs|approx|no|nr|mr|mrs|ms|dr|st|incl)\.$", re.IGNORECASE
+    r"\b(?:e\.g|i\.e|vs|approx|no|nr|mr|mrs|ms|dr|st|incl)\.$", re.IGNORECASE
 )
 _LABEL = re.compile(r"^(?P<label>[A-Za-z][A-Za-z /-]{1,28}):$")
 
@@ -80,12 +82,13 @@ def _decode(data: bytes) -> str:
     return text
 
 
-def section_of(heading: str) -> str:
-    words = set(re.findall(r"[a-z-]+", heading.lower().replace("out of scope", "out-of-scope")))
+def section_of(heading: str, above: str = "features") -> str:
+    """The kind of section that a heading opens; `above` if it says nothing of itself."""
+    words = set(re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*", heading.lower().replace("out of scope", "out-of-scope")))
     for section, marks in SECTIONS.items():
         if words & set(marks.split()):
             return section
-    return "features"
+    return above
 
 
 def statements(text: str) -> tuple[str, list[Statement], int]:
@@ -95,38 +98,65 @@ def statements(text: str) -> tuple[str, list[Statement], int]:
     lines = [_ODD_BULLET.sub(r"\1- ", line) for line in text.split("\n")]
     lines = [line.replace("\t", "  ") for line in lines]
     tokens = MarkdownIt("commonmark", {"maxNesting": 20}).enable("table").parse("\n".join(lines))
-    title, section, found = "", "", list[Statement]()
+    title, found = "", list[Statement]()
+    section = ""
+    above: dict[int, str] = {}  # heading level → section
     items: list[str] = []
-    row: list[str] = []
-    heading_next = in_row = False
+    table: list[tuple[int, list[str]]] = []
+    heading = in_row = False
+    level = 0
     for token in tokens:
         kind = token.type
+        line = token.map[0] + 1 if token.map else 1
         if kind == "list_item_open":
             items.append("")
         elif kind == "list_item_close":
             items.pop()
         elif kind == "heading_open":
-            heading_next = True
+            heading, level = True, int(token.tag[1:])
         elif kind == "tr_open":
-            in_row, row = True, []
+            in_row = True
+            table.append((line, []))
         elif kind == "tr_close":
             in_row = False
-            line = token.map[0] + 1 if token.map else 0
-            found.append(Statement(" | ".join(row), section or "features", True, line))
-        elif kind == "inline":
-            content = _plain(token)
-            line = token.map[0] + 1 if token.map else 1
-            if heading_next:
-                heading_next = False
-                if not title and not found:
-                    title = content
-                else:
-                    section = section_of(content)
-            elif in_row:
-                row.append(content)
+        elif kind == "table_close":
+            found += rows_to_statements(table, section)
+            table = []
+        elif kind == "inline" and heading:
+            heading = False
+            if not title and not found:
+                title = _plain(token)
             else:
-                section = _add(found, content, section, items, line)
+                above = {n: name for n, name in above.items() if n < level}
+                section = section_of(_plain(token), above[max(above)] if above else "features")
+                above[level] = section
+        elif kind == "inline" and in_row:
+            table[-1][1].append(_plain(token))
+        elif kind == "inline":
+            section = _add(found, _plain(token), section, items, line)
+        elif kind in ("fence", "code_block"):
+            for number, text in enumerate(token.content.splitlines(), line + 1):
+                section = _add(found, text.strip(), section, items, number)
+    found = scenarios(found)
     return title, found[:MAX_STATEMENTS], max(0, len(found) - MAX_STATEMENTS)
+
+
+_GHERKIN = re.compile(r"^(?:\*+)?(given|when|then|and|but)\b", re.IGNORECASE)
+
+
+def scenarios(found: list[Statement]) -> list[Statement]:
+    """Joins 'Given …', 'When …', 'Then …' that stand one below the other."""
+    out: list[Statement] = []
+    for one in found:
+        word = _GHERKIN.match(one.text)
+        before = out[-1].text.lower() if out else ""
+        opened = before.startswith("given") or (before.startswith("when") and "then" not in before)
+        if word and word[1].lower() != "given" and opened:
+            joined = f"{out[-1].text.rstrip(' .,')}, {one.text[:1].lower()}{one.text[1:]}"
+            out[-1] = replace(out[-1], text=joined)
+        else:
+            out.append(one)
+    return out
 
 
 def _add(found: list[Statement], content: str, section: str, items: list[str], line: int) -> str:
@@ -137,7 +167,8 @@ def _add(found: list[Statement], content: str, section: str, items: list[str], l
         if label and not items:
             section = section_of(label["label"])
             continue
-        for sentence in sentences(_TASK_BOX.sub("", part)):
+        part = spelling(without_id(_TASK_BOX.sub("", part)))
+        for sentence in sentences(part):
             found.append(Statement(sentence, section or "prose", bool(items), line, parent))
         if items and not items[-1]:
             items[-1] = part
@@ -180,9 +211,9 @@ def _plain(token: object) -> str:
 def sentences(text: str) -> list[str]:
     """Cuts a paragraph into sentences, minding abbreviations."""
     out: list[str] = []
-    for part in _SENTENCE.split(_NEW_FACT.sub(". ", " ".join(text.split()))):
+    for part in _SENTENCE.split(" ".join(text.split())):
         if out and _ABBREVIATION.search(out[-1]):
             out[-1] += " " + part
         elif part.strip():
             out.append(part.strip())
-    return out
+    return [fact.strip() for part in out for fact in _SENTENCE.split(one_fact_each(part))]

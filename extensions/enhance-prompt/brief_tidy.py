@@ -1,0 +1,59 @@
+"""Rewrites a brief's lines so that one way of writing is left: no requirement ids, common spellings, one fact
+a sentence. Words only: what is asked for stays as it was."""
+
+from __future__ import annotations
+
+import re
+
+_ID = re.compile(
+    r"^\W{0,2}(?:(?:FR|NFR|REQ|RQ|US|UC|R|F|S|AC|BR|Story|Requirement|Feature|Use case)"
+    r"[-_ #.]?\d+(?:[.-]\d+)*|\d+(?:\.\d+)+\.?)\W{0,2}\s*[:.)|–—-]?\s+(?=\S)",
+    re.IGNORECASE,
+)
+_SPELLINGS = (
+    (r"\b(?:shud|shoud|shuld|sould|shold)\b", "should"),
+    (r"\b(?:cud|coud)\b", "could"),
+    (r"\b(?:i|we) ?'?d (?:also )?(?:like|love)\b", "I would like"),
+    (r"\b(?:wanna|wana)\b", "want to"),
+    (r"\bneeda\b", "need to"),
+    (r"\b(?:pls|plz)\b", "please"),
+    (r"\b(?:evry|evrey)\b", "every"),
+    (r"\b(?:don't|dont|do not) (?=(?:sell|allow|let|accept|book|lend|delete|add)\b)", "never "),
+    (r"\b(?:show|tell|give|let) (?:me|us) (?=(?:an? |the |all |how |which |what |my |see))", "show "),
+    (r"\bcan not\b", "cannot"),
+)
+_SPELLING_RULES = tuple((re.compile(p, re.IGNORECASE), new) for p, new in _SPELLINGS)
+_FACT = re.compile(
+    r"(?:[,;:]\s+(?:and )?|\s+and\s+)(?=(?:an?|each|every|the) \w+(?: \w+)? (?:has|have|consists of) (?!to\b|been\b))",
+    re.IGNORECASE,
+)
+_IT_HAS = re.compile(
+    r"^(?P<who>(?:each|every|an?|the) (?P<noun>\w+))\b(?P<first>.+?)(?:;|,|,? and)\s+(?:it|they)\s+"
+    r"(?P<verb>has|have|consists? of)\s+",
+    re.IGNORECASE,
+)
+_ALSO_HAS = re.compile(
+    r"^(?P<first>(?P<who>(?:each|every|an?|the) \w+) (?:belongs to|stands (?:at|in|on)|is in|lives in) .+?)"
+    r",?\s+and\s+(?=has\b)",
+    re.IGNORECASE,
+)
+_HALVES = re.compile(r";\s+(?=\w+ \w+ \w+)")
+
+
+def without_id(text: str) -> str:
+    """'FR-3: The system must …' → 'The system must …'."""
+    return _ID.sub("", text, count=1)
+
+
+def spelling(text: str) -> str:
+    """Informal and wrong spellings of the words that tell a wish."""
+    for pattern, new in _SPELLING_RULES:
+        text = pattern.sub(new, text)
+    return text
+
+
+def one_fact_each(sentence: str) -> str:
+    """Makes 'Each hive stands at a place; it has a number' two sentences, with their subject."""
+    sentence = _IT_HAS.sub(r"\g<who>\g<first>. \g<who> \g<verb> ", sentence)
+    sentence = _ALSO_HAS.sub(r"\g<first>. \g<who> ", sentence)
+    return _HALVES.sub(". ", _FACT.sub(". ", sentence))
