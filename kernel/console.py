@@ -21,7 +21,7 @@ from symphony.sandboxes.policy import Level, SandboxRefused
 
 from .calling import CallContext
 from .chambering import State
-from .errors import Problems, SymphonyError
+from .errors import Problems, SymphonyError, from_refusal
 from .grants import Grant
 from .instances import Instance, SpawnError
 from .kernel import Kernel
@@ -68,7 +68,7 @@ class Console:
         except SymphonyError as error:
             raise as_bus_error(error) from error
         except SandboxRefused as error:
-            raise BusError("refused", error.mechanism, help=error.remedy) from error
+            raise as_bus_error(from_refusal(error)) from error
         except SpawnError as error:
             raise BusError(
                 "crashed",

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Final, Literal, NamedTuple, cast
 
 from symphony.bus.errors import BusError
+from symphony.sandboxes.policy import SandboxRefused
 
 Fault = Literal["caller", "provider", "kernel", "environment"]
 
@@ -102,6 +103,17 @@ def from_bus(error: BusError, where: str | None = None) -> SymphonyError:
         help=error.help or REMEDIES.get(error.code),
         fault=cast(Fault, error.fault),
         name=error.code,
+    )
+
+
+def from_refusal(refused: SandboxRefused) -> SymphonyError:
+    """A sandbox that cannot be had."""
+    return SymphonyError(
+        ExitCode.REFUSED,
+        f"the sandbox cannot be had: no working {refused.mechanism}",
+        where="sandbox",
+        help=f"{refused.remedy}; or ask for `--sandbox none`: players then have all your rights",
+        fault="environment",
     )
 
 

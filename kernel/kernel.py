@@ -97,7 +97,7 @@ class Kernel:
         await self.instances.close()
         await self.launcher.close()
         await self.hub.close()
-        self.places.console.unlink(missing_ok=True)
+        self.places.clear_runtime()
         with contextlib.suppress(OSError):
             self.places.runtime.rmdir()
         close_log(self._log)
@@ -172,14 +172,18 @@ class Kernel:
         member = self.members[name]
         store = self.places.home / name.removeprefix("pit-")
         options = LaunchOptions(level=Level.NONE, arguments=("--store", str(store)))
+        begun = time.time()
         try:
             instance = await self.instances.summon(self._required(name), options)
         except SpawnError as error:
-            log.warning("member failed to start", extra={"member": name, "reason": error.text})
+            why = _last_words(error.log, begun) or error.text.rstrip(": ")
+            log.warning("member failed to start", extra={"member": name, "reason": why})
             if "protocol" in error.text:
                 member.gave_up(error.text)
+            elif not member.was_up:  # it cannot even be started: trying again changes nothing
+                member.gave_up(why)
             elif not self._closing:
-                self._member_ended(name, crashed=True, why=_last_words(error.log, error.text))
+                self._member_ended(name, crashed=True, why=why)
             return
         self._member_instances[name] = instance
         member.came()
@@ -229,8 +233,7 @@ class Kernel:
         for folder in (self.places.instances, self.places.spool):
             for entry in folder.iterdir():
                 shutil.rmtree(entry, ignore_errors=True)
-        for entry in self.places.runtime.iterdir():
-            entry.unlink(missing_ok=True)
+        self.places.clear_runtime()
 
     def _spawn_task(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -248,10 +251,12 @@ def _member_missing(kind: MemberKind, where: str) -> SymphonyError:
     )
 
 
-def _last_words(path: Path, text: str) -> str:
-    """The last line that a member wrote before it ended, or why it ended."""
+def _last_words(path: Path, begun: float) -> str:
+    """The last line that a member wrote since then; "" if it wrote none."""
     try:
+        if path.stat().st_mtime < begun:
+            return ""  # an earlier instance of this name wrote it
         lines = path.read_text(errors="replace").strip().splitlines()
     except OSError:
-        return text
-    return lines[-1] if lines else text
+        return ""
+    return lines[-1] if lines else ""

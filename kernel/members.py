@@ -62,6 +62,7 @@ class Member:
 
     kind: MemberKind
     hub: Hub
+    was_up: bool = False  # since this kernel began
     _up: asyncio.Event = field(default_factory=asyncio.Event)
     _gone: str | None = None
 
@@ -73,6 +74,7 @@ class Member:
     def came(self) -> None:
         """It is registered."""
         self._gone = None
+        self.was_up = True
         self._up.set()
 
     def went(self) -> None:
@@ -92,7 +94,8 @@ class Member:
                 ExitCode.UNAVAILABLE,
                 f"the {self.kind.title} is not available: {self._gone}",
                 where=self.kind.capability,
-                help="see its log below the home's logs folder, then start the kernel again",
+                help="install the symphony-pit that belongs to this kernel (scripts/setup does) "
+                "and start again; its log is in the home's folder logs",
                 fault="environment",
             )
 

@@ -127,6 +127,20 @@ class Places:
         _make(self.runtime, "folder of the sockets", "remove what is there, or set XDG_RUNTIME_DIR")
         _require_private(self.runtime)
 
+    def clear_runtime(self) -> None:
+        """Removes sockets and ticket; only for who holds the lock."""
+        try:
+            for entry in self.runtime.iterdir():
+                entry.unlink(missing_ok=True)
+        except OSError as error:
+            raise SymphonyError(
+                ExitCode.IO,
+                f"the folder of the sockets is occupied: {error.strerror}",
+                where=str(error.filename),
+                help="remove what is there",
+                fault="environment",
+            ) from error
+
     def _require_free(self) -> None:
         """Refuses to take a folder in use for other things away from those who can read it now."""
         is_open = stat.S_IMODE(self.home.lstat().st_mode) & 0o077

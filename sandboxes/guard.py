@@ -75,7 +75,7 @@ class Guard:
                 elif key.data is None:
                     return
                 elif key.data.id in self._jobs:
-                    self._progress(key.data, key.fd)
+                    self._advance(key.data, key.fd)
             self._reap_strays()
 
     def _send(self, event: dict[str, Any], *fds: int) -> None:
@@ -95,6 +95,17 @@ class Guard:
             self._selector.register(job.status_fd, selectors.EVENT_READ, job)
         else:
             self._started(job)
+
+    def _advance(self, job: Job, fd: int) -> None:
+        """One step of one instance; what goes wrong in it ends that instance alone."""
+        try:
+            self._progress(job, fd)
+        except OSError as fault:
+            if job.process is not None:
+                job.process.kill()
+            if self._jobs.get(job.id) is job:
+                self._forget(job)
+                self._end(job, str(fault))
 
     def _progress(self, job: Job, fd: int) -> None:
         if fd == job.pidfd:
@@ -121,7 +132,8 @@ class Guard:
 
     def _end(self, job: Job, fault: str = "") -> None:
         code, tail = job.end()
-        self._send({"event": "ended", "id": job.id, "code": code, "text": fault or tail})
+        outcome = {"code": None, "text": fault} if fault else {"code": code, "text": tail}
+        self._send({"event": "ended", "id": job.id, **outcome})
 
     def _reap_strays(self) -> None:
         """Reaps processes that we inherited, and leaves our own to `Job.end`."""

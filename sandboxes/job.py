@@ -32,7 +32,7 @@ def _memory_file(name: str, content: bytes) -> int:
 def _pidfd(pid: int) -> int | None:
     try:
         return os.pidfd_open(pid)
-    except ProcessLookupError:
+    except OSError:  # gone already: ESRCH, or EINVAL while it is being reaped
         return None
 
 
@@ -174,7 +174,8 @@ class Job:
 
     def release(self) -> None:
         if self.release_fd is not None:
-            os.write(self.release_fd, b"g")
+            with contextlib.suppress(BrokenPipeError):  # its setup failed; the end will tell
+                os.write(self.release_fd, b"g")
             os.close(self.release_fd)
             self.release_fd = None
 

@@ -29,7 +29,9 @@ _LET = re.compile(
     re.IGNORECASE,
 )
 _POSSIBLE = re.compile(
-    r"^(?:it (?:should|must|has to|needs to) be (?:possible|easy|able) (?:to|for (?P<actor>[\w-]+(?: [\w-]+)?) to)|"
+    r"^(?:(?:it )?would be (?:nice|great|good|cool|helpful) if (?:the (?:program|app|system|tool)|it|i|we|you) (?:could|can|would|also)|"
+    r"(?:.{0,60}\b)?(?:app|tool|program|system|application|software|something|website|solution) (?:to|that (?:can|should|must|will)|so i can|where i can|with which i can)|"
+    r"it (?:should|must|has to|needs to) be (?:possible|easy|able) (?:to|for (?P<actor>[\w-]+(?: [\w-]+)?) to)|"
     r"(?:the )?(?:ability|option|possibility|way|function|feature|command|button) (?:to|for)|be able to|able to|there (?:should|must) be a way to|"
     r"(?:please )?(?:let me|let us)|(?:also|then|and|maybe|perhaps|ideally|later|finally|first|next|sometimes|please|optionally|"
     r"nice to have|must|should|could|would be (?:nice|great|cool|good) (?:if (?:i|we|you|it) c(?:an|ould)|to)|a way to|need to|want to|to|"
@@ -45,7 +47,7 @@ _RATIONALE = re.compile(
     re.IGNORECASE,
 )
 NEGATION = re.compile(
-    r"\b(?:cannot|can't|can not|cant|must not|mustn't|may not|should not|shouldn't|never|no two|not be|at most|no more than|only if|not allowed|nobody|at least one)\b",
+    r"\b(?:cannot|can't|can not|cant|must not|mustn't|may not|should not|shouldn't|never|no two|not allow|no duplicates?|only once|not be|at most|no more than|only if|not allowed|nobody|at least one)\b",
     re.IGNORECASE,
 )
 _PRONOUNS = frozenset(["i", "we", "you", "he", "she", "they", "it", "one", "me", "us"])
@@ -78,6 +80,15 @@ _TIMES = re.compile(
 )
 
 
+_SEVERAL = re.compile(
+    r"^(?:the )?(?P<noun>[\w-]+(?: [\w-]+)?): ?(?P<verbs>\w+(?:(?:, ?|/| and |, and | or )\w+)+)$", re.IGNORECASE
+)
+_RECORDED = re.compile(
+    r"^(?P<object>.+?)\s+(?:is|are|gets?)\s+(?:also\s+)?(?P<verb>recorded|stored|logged|kept|registered|entered|noted)\b(?P<rest>.*)$",
+    re.IGNORECASE,
+)
+
+
 @dataclass(frozen=True)
 class Clause:
     actor: str
@@ -87,14 +98,23 @@ class Clause:
     asked: bool  # worded as a wish or a command, not as a description
 
 
-def clauses(text: str, is_item: bool) -> list[Clause]:
-    """The clauses of a sentence; empty if it asks for nothing."""
+def clauses(
+    text: str, is_item: bool, actors: frozenset[str] = vocabulary.ACTORS
+) -> list[Clause]:
+    """The clauses of a sentence; empty if it asks for nothing. `actors`: who may be a subject."""
+    several = _SEVERAL.match(text.strip(" ."))
+    if several and all(vocabulary.lemma(w) for w in re.findall(r"\w+", several["verbs"])):
+        text = f"{several['verbs']} {several['noun']}"
     text = _RATIONALE.sub("", text.strip(" .!;"))
     wished = bool(_AFTERTHOUGHT.search(text))
     text = _PRELUDE.sub("", _AFTERTHOUGHT.sub("", text))
     actor, rest, asked = _strip(text)
     asked = asked or wished
     passive = None if asked and _leading_verb(words_of(rest)) else _PASSIVE.match(text)
+    recorded = None if head_of(rest) else _RECORDED.match(text)
+    if recorded and not NEGATION.search(text) and (is_item or vocabulary.lemma(recorded["verb"])):
+        words = [*words_of(recorded["object"]), *words_of(recorded["rest"])]
+        return _cut("user", [vocabulary.lemma(recorded["verb"]) or "record", *words], True)
     if passive and not NEGATION.search(text):
         verb = vocabulary.lemma(passive["verb"])
         if (verb and passive["verb"].lower() not in (verb, verb + "s")) or verb in ("set",):
@@ -109,7 +129,12 @@ def clauses(text: str, is_item: bool) -> list[Clause]:
         return _cut(actor or "user", words, asked or imperative)
     if asked:
         return _nominal(words, True) or _cut(actor or "user", words, True)
-    return _third_person(words_of(_WHEN.sub("", rest))) or _nominal(words, is_item)
+    subject = _third_person(words_of(_WHEN.sub("", rest)), actors, is_item)
+    return subject or _nominal(words, is_item)
+
+
+def head_of(text: str) -> bool:
+    return _leading_verb(words_of(text)) is not None
 
 
 def _gerunds(verb: str) -> tuple[str, ...]:
@@ -265,47 +290,71 @@ def _is_object(words: list[str], index: int) -> bool:
     )
 
 
-def _third_person(words: list[str]) -> list[Clause]:
-    """'The librarian lends a book to a member': a subject of up to three words and a verb in -s or -."""
+def _third_person(words: list[str], actors: frozenset[str], is_item: bool) -> list[Clause]:
+    """'The librarian lends a book': a subject of up to three words and a verb that agrees with it.
+
+    In a list item it is a wish; elsewhere it may only describe how things are.
+    """
     lowered = [w.lower() for w in words]
     for index in range(1, min(5, len(words))):
         verb = vocabulary.lemma(lowered[index])
+        if verb is None or lowered[index] == "set":
+            continue
         subject, left = noun_phrase(words[:index])
-        known = subject and singular(subject[-1]) in vocabulary.ACTORS
         pronoun = lowered[index - 1] in _PRONOUNS and index == 1
-        if verb and not left and (known or pronoun) and lowered[index] not in ("set",):
-            return _cut(
-                "user" if pronoun else _actor(" ".join(subject)) or "user",
-                [verb, *words[index + 1 :]]
-                if not vocabulary.take_phrase(lowered[index:])
-                else words[index:],
-                False,
-            )
+        known = bool(subject) and singular(subject[-1]) in actors
+        many = bool(subject) and is_plural(subject[-1])
+        agrees = bool(subject) and lowered[index] != verb if not many else lowered[index] == verb
+        stranger = is_item and agrees and (many or lowered[0] in ("the", "a", "an", "each", "every"))
+        if not left and (known or pronoun or stranger) and index + 1 < len(words):
+            phrase = vocabulary.take_phrase(lowered[index:])
+            rest = words[index:] if phrase else [verb, *words[index + 1 :]]
+            actor = "user" if pronoun else _actor(" ".join(subject)) or "user"
+            return _cut(actor, rest, is_item and not pronoun)
     return []
+
+
+_NOUNS = {
+    "creation": "create", "deletion": "delete", "removal": "delete", "registration": "register",
+    "overview": "list", "listing": "list", "report": "report", "export": "export", "import": "import",
+    "search": "search", "statistics": "report", "editing": "edit", "management": "manage",
+    "tracking": "track", "reminders": "remind", "reminder": "remind", "notifications": "notify",
+    "notification": "notify", "booking": "book", "cancellation": "cancel", "list": "list", "summary": "report",
+    "history": "list", "timetable": "list", "schedule": "list", "calendar": "list",
+}  # fmt: skip
+_FIGURES = {
+    "number": "count", "count": "count", "total": "total", "sum": "sum", "average": "average", "value": "total",
+    "revenue": "total", "turnover": "total", "income": "total", "sales": "total", "costs": "total",
+    "expenses": "total", "kilometres": "total", "kilometers": "total", "hours": "total",
+}  # fmt: skip
+_PER = frozenset(["per", "by", "of", "each"])
 
 
 def _nominal(words: list[str], is_item: bool) -> list[Clause]:
-    """Features worded as nouns: 'CSV export', 'overdue list', 'task creation', 'list of open loans'."""
-    while words and words[0].lower() in ("a", "an", "the"):
+    """Features worded as nouns: 'CSV export', 'overdue list', 'number of lessons per teacher'."""
+    while words and words[0].lower() in ("a", "an", "the", "also", "some"):
         words = words[1:]
-    if (
-        len(words) > 8
-        or not words
-        or not (
-            is_item
-            or words[0].lower() in ("export", "import", "overview", "report", "search", "list")
-        )
-    ):
-        return []
     lowered = [w.lower() for w in words]
+    opens = bool(words) and lowered[0] in ("export", "import", "overview", "report", "search", "list")
+    if not words or len(words) > (14 if opens else 10) or not (is_item or opens):
+        return []
     ops = vocabulary.operations()
-    nouns = {"creation": "create", "deletion": "delete", "removal": "delete", "registration": "register", "overview": "list", "listing": "list",
-             "report": "report", "export": "export", "import": "import", "search": "search", "statistics": "report", "editing": "edit",
-             "management": "manage", "tracking": "track", "reminders": "remind", "reminder": "remind", "notifications": "notify",
-             "notification": "notify", "booking": "book", "cancellation": "cancel", "list": "list", "summary": "report"}  # fmt: skip
+    figure = next((i for i, w in enumerate(lowered[:3]) if w in _FIGURES), None)
+    if figure is not None and len(words) > 1 and set(lowered[1:]) & _PER:
+        verb = _FIGURES[lowered[figure]]
+        # the name of what is added up stays, so that its field is found
+        kept = words[1:] if figure == 0 and lowered[0] in ("number", "count", "total", "sum") else words
+        return [Clause("user", ops[verb], verb, tuple(_without_of(kept)), True)]
     for index, word in enumerate(lowered):
-        if word in nouns and (index or len(words) > 1 or not is_plural(word)):
-            others = words[:index] + words[index + 1 :]
-            verb = nouns[word]
-            return [Clause("user", ops.get(verb, ""), verb, tuple(others), True)]
+        if word in _NOUNS and (index or len(words) > 1 or not is_plural(word)):
+            verb = _NOUNS[word]
+            others = [*words[:index], *words[index + 1 :]]
+            return [Clause("user", ops.get(verb, ""), verb, tuple(_without_of(others)), True)]
+    state = lowered[0] in vocabulary.STATES or lowered[0] == "free"
+    if state and len(words) > 1 and is_plural(words[1]):
+        return [Clause("user", "list", "list", tuple(words), True)]
     return []
+
+
+def _without_of(words: list[str]) -> list[str]:
+    return words[1:] if words[:1] and words[0].lower() == "of" else words

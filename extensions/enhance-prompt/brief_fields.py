@@ -12,7 +12,7 @@ from brief_words import TYPE_HINTS, TYPE_WORDS
 
 _RESERVED = frozenset(("id", "db", "self", "today", "help"))
 _LEAD = re.compile(
-    r"^(?:(?:a|an|the|by|of|for|on|at|to|in|list of|set of|its|their|his|her|my|our|your|also|and|or|plus|maybe|perhaps|some|any|one or more|zero or more|"
+    r"^(?:(?:a|an|the|given|certain|specific|particular|by|of|for|on|at|to|in|list of|set of|its|their|his|her|my|our|your|also|and|or|plus|maybe|perhaps|some|any|one or more|zero or more|"
     r"at least|of course|sometimes|usually|always|current|own|full|unique|required|mandatory|optional|optionally|"
     r"possibly|(?:it|they|we) (?:has|have)|has|have|with|is|are|each|every|which|that)\s+)+",
     re.IGNORECASE,
@@ -28,8 +28,11 @@ _WHEN = re.compile(
 )
 _CUT = re.compile(
     r"\s+(?:so that|because|which|that (?:is|are|was)|when|if|in order|to be|for (?:each|every|the|a)|per|of (?:the|a|each)|"
-    r"who|where|should|must|can|is|are|may|in (?:the|our)|on (?:the|a))\b.*$",
+    r"who|where|at|should|must|can|is|are|may|in (?:the|our)|on (?:the|a))\b.*$",
     re.IGNORECASE,
+)
+_SPAN = re.compile(
+    r"\s*\b(?:from |between |of )?(?P<low>\d{1,4}) ?(?:to|and|-|–|\.\.) ?(?P<high>\d{1,5})\b", re.IGNORECASE
 )
 
 
@@ -85,6 +88,12 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
     if unit:
         name_part = name_part.strip()[: unit.start()]
         note = f"{note}, in {unit[1].lower()}".strip(", ")
+    low, high = None, None
+    span = _SPAN.search(f"{name_part} {note}")
+    if span and int(span["low"]) < int(span["high"]):
+        low, high = int(span["low"]), int(span["high"])
+        name_part = _SPAN.sub("", name_part).strip()
+        note = f"{note}, number".strip(", ")
     alternatives = re.match(
         r"^(?:a |an |the )?((?:[\w-]+, ?)*[\w-]+ or [\w-]+) ([\w-]+)$", name_part, re.IGNORECASE
     )
@@ -94,6 +103,10 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
         name_part = "price"
     elif _HOW_MANY.search(name_part):
         name_part = "quantity"
+    elif named := re.match(r"how long (?:it|they) (?:takes?|lasts?)", name_part.strip(), re.IGNORECASE):
+        name_part = name_part.replace(named[0], "duration")
+    elif seen := re.match(r"(?:whether|if) (?:the |it |they )?(.*)$", name_part.strip(), re.IGNORECASE):
+        name_part, note = re.sub(r"\b(?:was|is|were|are|has|have|been)\b", "", seen[1]), "boolean"
     when = _WHEN.match(name_part.strip())
     if when:
         name_part = f"{when[1]} date" if when[1] else "date"
@@ -120,7 +133,8 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
     type_ = _type(name, note)
     if reference and type_ == "text" and not is_plural(name.split("_")[-1]):
         type_ = f"ref({reference})"
-    return Field(name, type_, optional or type_ == "list", unique)
+    bounds = (low, high) if type_ in ("integer", "decimal") else (None, None)
+    return Field(name, type_, optional or type_ == "list", unique, *bounds)
 
 
 def _type(name: str, note: str) -> str:

@@ -95,3 +95,7 @@ class Specification:
     context: list[str] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
+
+    def entity(self, name: str, plural: str) -> Entity:
+        """The entity of that name, made if there is none."""
+        return self.entities.setdefault(name, Entity(name, plural))

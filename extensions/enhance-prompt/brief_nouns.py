@@ -128,6 +128,16 @@ STOP = frozenset(
         "etc",
         "then",
         "while",
+        "against",
+        "during",
+        "due",
+        "except",
+        "according",
+        "recording",
+        "entering",
+        "giving",
+        "stating",
+        "noting",
         "up",
         "he",
         "she",
@@ -224,7 +234,7 @@ def identifier(text: str, limit: int = 3) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+(?:[-'’/][^\W_]+)*|[,;:()]", text)
+    return re.findall(r"[^\W_]+(?:[-'’/][^\W_]+)*|[,;:()]", re.sub(r"\s/\s", ", ", text))
 
 
 def noun_phrase(words: list[str]) -> tuple[list[str], list[str]]:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import replace
 from pathlib import Path
 
+import brief_gherkin
 from brief_model import Statement
 from brief_tables import rows_to_statements
 from brief_tidy import one_fact_each, spelling, without_id
@@ -29,6 +29,7 @@ _ABBREVIATION = re.compile(
     r"\b(?:e\.g|i\.e|vs|approx|no|nr|mr|mrs|ms|dr|st|incl)\.$", re.IGNORECASE
 )
 _LABEL = re.compile(r"^(?P<label>[A-Za-z][A-Za-z /-]{1,28}):$")
+_INLINE_LABEL = re.compile(r"^(?P<label>[A-Za-z]{3,20}(?: [a-z]+)?): (?P<rest>\S.{12,})$")
 
 
 class UnreadableBrief(Exception):  # noqa: N818 - says what is wrong, as the reader meets it
@@ -137,26 +138,8 @@ def statements(text: str) -> tuple[str, list[Statement], int]:
         elif kind in ("fence", "code_block"):
             for number, text in enumerate(token.content.splitlines(), line + 1):
                 section = _add(found, text.strip(), section, items, number)
-    found = scenarios(found)
+    found = brief_gherkin.joined(found)
     return title, found[:MAX_STATEMENTS], max(0, len(found) - MAX_STATEMENTS)
-
-
-_GHERKIN = re.compile(r"^(?:\*+)?(given|when|then|and|but)\b", re.IGNORECASE)
-
-
-def scenarios(found: list[Statement]) -> list[Statement]:
-    """Joins 'Given …', 'When …', 'Then …' that stand one below the other."""
-    out: list[Statement] = []
-    for one in found:
-        word = _GHERKIN.match(one.text)
-        before = out[-1].text.lower() if out else ""
-        opened = before.startswith("given") or (before.startswith("when") and "then" not in before)
-        if word and word[1].lower() != "given" and opened:
-            joined = f"{out[-1].text.rstrip(' .,')}, {one.text[:1].lower()}{one.text[1:]}"
-            out[-1] = replace(out[-1], text=joined)
-        else:
-            out.append(one)
-    return out
 
 
 def _add(found: list[Statement], content: str, section: str, items: list[str], line: int) -> str:
@@ -166,6 +149,11 @@ def _add(found: list[Statement], content: str, section: str, items: list[str], l
         label = _LABEL.match(part)
         if label and not items:
             section = section_of(label["label"])
+            continue
+        inline = _INLINE_LABEL.match(part)
+        own = section_of(inline["label"], section) if inline else section
+        if inline and own != section:
+            found.append(Statement(inline["rest"], own, False, line))
             continue
         part = spelling(without_id(_TASK_BOX.sub("", part)))
         for sentence in sentences(part):

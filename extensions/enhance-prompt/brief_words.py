@@ -14,13 +14,13 @@ from functools import cache
 OPERATIONS: dict[str, str] = {
     "create": "add create register enter record log book schedule place make save store submit enrol"
     " enroll open post capture define plan note insert input write introduce keep raise take issue"
-    " jot reserve build",
-    "list": "list view see browse display show print overview look get check review filter",
+    " jot reserve build offer document",
+    "list": "list view see browse display show print overview look get check review filter tell know highlight visualise",
     "update": "update edit change modify rename set correct adjust reschedule move postpone amend revise"
     " extend renew alter fix replace rate",
     "status": "complete finish close cancel archive approve reject pay confirm start stop reopen activate"
     " deactivate ship deliver accept decline mark resolve publish suspend freeze block tick flag"
-    " unpublish retire settle fulfil dispatch pause resume",
+    " unpublish retire settle fulfil dispatch pause resume end refund retire void lock unlock decommission hide",
     "delete": "delete remove drop erase discard",
     "search": "search find lookup",
     "count": "count tally",
@@ -32,8 +32,8 @@ OPERATIONS: dict[str, str] = {
     "return": "return",
     "assign": "assign allocate attach link connect",
     "tag": "tag label categorise categorize",
-    "increase": "restock receive increase replenish refill",
-    "decrease": "decrease reduce sell deduct consume use",
+    "increase": "restock receive increase replenish refill buy purchase deposit",
+    "decrease": "decrease reduce sell deduct consume use drink eat withdraw",
     "sort": "sort",
     "manage": "manage maintain administer",
     "track": "track",
@@ -62,6 +62,11 @@ GAPS = [
     "share",
     "invite",
     "merge",
+    "substitute",
+    "plot",
+    "talk",
+    "respond",
+    "water",
     "split",
     "match",
     "optimise",
@@ -104,7 +109,7 @@ _IRREGULAR = {
     "sent": "send", "taken": "take", "bought": "buy", "added": "add", "built": "build",
 }  # fmt: skip
 _PHRASES = {
-    "sign up": "register", "look up": "find", "looking up": "find", "set up": "create", "check in": "check-in",
+    "sign up for": "book", "signs up for": "book", "sign up": "register", "look up": "find", "looking up": "find", "set up": "create", "check in": "check-in",
     "checks in": "check-in", "checked in": "check-in", "check out": "lend", "checks out": "lend",
     "checked out": "lend", "write down": "write", "put in": "enter", "type in": "enter", "fill in": "enter",
     "keep track of": "track", "keeps track of": "track", "keeping track of": "track", "cross off": "complete",
@@ -116,12 +121,17 @@ _PHRASES = {
 }  # fmt: skip
 
 SECTIONS: dict[str, str] = {
-    "goal": "goal purpose overview introduction about summary background vision context why problem",
-    "users": "users user actors roles role people personas who audience",
-    "data": "data entities model fields entity information records domain",
-    "questions": "questions unknown unclear",
-    "out": "out-of-scope non-goals excluded later not",
-    "quality": "non-functional constraints technical quality technology platform",
+    "goal": "goal purpose overview introduction about summary background vision context why problem"
+    " ziel ziele zweck überblick hintergrund but objectif contexte objetivo",
+    "users": "users user actors roles role people personas who audience benutzer nutzer rollen"
+    " utilisateurs usuarios",
+    "data": "data entities model fields entity information records domain daten datenmodell données datos",
+    "questions": "questions unknown unclear fragen",
+    "out": "out-of-scope non-goals excluded later not nicht-ziele",
+    "quality": "non-functional constraints technical quality technology platform nichtfunktional",
+    "acceptance": "acceptance scenarios akzeptanzkriterien",
+    "features": "features feature requirements functional functions stories anforderungen funktionen"
+    " fonctions exigences requisitos",
 }
 
 ACTORS = frozenset(
@@ -180,20 +190,20 @@ ACTORS = frozenset(
 
 TYPE_HINTS: tuple[tuple[str, str], ...] = (
     ("datetime", "datetime timestamp"),
-    ("date", "date day deadline birthday birth due expiry expires expiration when until"),
+    ("date", "date deadline birthday birth due expiry expires expiration when until"),
     (
         "decimal",
-        "price cost amount fee rate weight salary balance distance budget revenue payment total discount"
+        "price prices cost costs amount fee rate weight salary balance distance budget revenue payment total discount"
         " height length width km kg tax temperature",
     ),
     (
         "integer",
-        "quantity stock count year age minutes hours days duration servings rating pages capacity points"
-        " seats portions mileage level calories score copies attendance size floor reps sets",
+        "quantity stock count year age minutes vintage bottles seats pieces units participants persons kilometers hours days duration servings rating pages capacity points"
+        " strength portions mileage level calories score copies attendance size floor reps sets",
     ),
     (
         "boolean",
-        "done paid active available completed finished vegetarian vegan read favourite favorite",
+        "done paid active available completed finished vegetarian vegan read favourite favorite urgent public",
     ),
     ("list", "tags labels ingredients keywords steps"),
 )
@@ -258,10 +268,16 @@ UNFINISHED = frozenset(
         "pending",
     ]
 )
+TIMES = frozenset(["late", "upcoming", "past", "current"])
+FIRST_STATE = {
+    "inactive": "active", "retired": "active", "frozen": "active", "suspended": "active", "dead": "alive",
+    "archived": "active", "blocked": "active", "returned": "open", "refunded": "sold", "unpublished": "published",
+    "decommissioned": "active", "locked": "unlocked",
+}  # fmt: skip
 PAST = {
     "pay": "paid", "ship": "shipped", "stop": "stopped", "check-in": "checked-in", "tick": "done", "freeze": "frozen",
     "complete": "completed", "cancel": "cancelled", "reopen": "open", "settle": "settled", "flag": "flagged",
-    "fulfil": "fulfilled", "resume": "active", "activate": "active", "deactivate": "inactive",
+    "fulfil": "fulfilled", "resume": "active", "activate": "active", "deactivate": "inactive", "hide": "hidden",
 }  # fmt: skip
 SAME_STATE = (
     frozenset(["done", "completed", "finished", "complete", "closed"]),

@@ -20,7 +20,7 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError
 from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import Level, SandboxRefused
 
-from ..errors import ExitCode, SymphonyError, from_bus
+from ..errors import ExitCode, SymphonyError, from_bus, from_refusal
 from ..places import Places
 
 HomeOption = Annotated[
@@ -90,13 +90,7 @@ def as_symphony_error(error: Exception) -> SymphonyError:
         case SymphonyError():
             return error
         case SandboxRefused():
-            return SymphonyError(
-                ExitCode.REFUSED,
-                f"the sandbox cannot be had: {error.mechanism}",
-                where="sandbox",
-                help=error.remedy,
-                fault="environment",
-            )
+            return from_refusal(error)
         case BusError():
             return from_bus(error)
         case OSError():

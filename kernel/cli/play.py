@@ -15,6 +15,7 @@ from ..console import Console
 from ..errors import ExitCode, Problem, SymphonyError
 from ..kernel import Kernel, Settings
 from ..melody import load_melody
+from ..members import MemberKind
 from ..model import RunEvent, RunOpened, RunResumed
 from ..plays import Finished, Play, PlayOptions, new_run_id, require_writable
 from ..sinks import STDOUT, JsonLines, last_seq
@@ -57,6 +58,7 @@ class Watcher:
     request: RunRequest
     sink: JsonLines | None
     progress: render.Progress
+    absent: list[MemberKind]
     events: list[RunEvent] = field(default_factory=list)
 
     def __call__(self, event: RunEvent) -> None:
@@ -65,6 +67,7 @@ class Watcher:
             self.sink(event)
         if isinstance(event, RunOpened | RunResumed):
             print(f"run {event.run}", file=sys.stderr, flush=True)
+            render.degraded(self.absent)
         self.progress(event)
 
 
@@ -80,11 +83,10 @@ async def play(settings: Settings, request: RunRequest) -> int:
     require_writable(request.options.out)
     if request.junit is not None:
         junit.require_writable(request.junit)
-    with _watching(request) as watcher:
+    with _watching(request, kernel.absent()) as watcher:
         await kernel.start()
         try:
             Console(kernel).open()
-            render.degraded(kernel.absent())
             player = Play(kernel, run, watcher)
             if melody is not None:
                 work = player.open(melody, inputs, request.options)
@@ -138,10 +140,10 @@ async def _until_end(
 
 
 @contextlib.contextmanager
-def _watching(request: RunRequest) -> Iterator[Watcher]:
+def _watching(request: RunRequest, absent: list[MemberKind]) -> Iterator[Watcher]:
     sink = None if request.events is None else JsonLines(request.events)
     live = not request.headless and request.events != STDOUT
-    watcher = Watcher(request, sink, render.Progress(live=live))
+    watcher = Watcher(request, sink, render.Progress(live=live), absent)
     try:
         yield watcher
     finally:

@@ -471,6 +471,7 @@ class TestCuttingOff:
     def test_an_expelled_peer_is_unknown(self, plane: Plane) -> None:
         peer = plane.join("p")
         plane.control.remove("p")
+        plane.tick()  # the datapath has taken the command when this returns
         peer.say(wire.HEARTBEAT)
         plane.counted("unknown-identity")
 

@@ -1,0 +1,181 @@
+"""Requirements that show something: lists with their filters, periods and order, and searches."""
+
+from __future__ import annotations
+
+import re
+
+import brief_figures
+import brief_words as vocabulary
+from brief_entities import entity_of
+from brief_lookup import (
+    date_field,
+    fields_in,
+    loan_of,
+    match_field,
+    state_filter,
+    stock_field,
+)
+from brief_model import Entity, Field
+from brief_nouns import is_plural
+from brief_request import Request
+
+_RANGE = re.compile(
+    r"""\b(?:
+        today|tomorrow|yesterday|this\ (?:week|month|year)|next\ (?:\d+\ )?(?:week|month|day)s?
+      | (?:for|on)\ (?:a|any|the|one)\ (?:given\ |certain\ |particular\ |specific\ )?(?:day|date|week|month)
+      | between|by\ (?:day|week|month|year|date)|upcoming|last\ (?:\d+\ )?(?:week|month|day)s?
+      | in\ the\ next|period|date\ range|of\ (?:a|the)\ (?:day|week|month)
+    )\b""",
+    re.VERBOSE,
+)
+_WITHIN = re.compile(
+    r"\b(?:within|in|for) (?:the )?(?:next |coming )?(\d{1,4}) (day|week|month|year)s?\b"
+)
+_OLDER = re.compile(r"\b(?:older than|more than|for over) (\d{1,4}) (day|week|month|year)s?\b")
+_DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
+_BY = re.compile(
+    r"""\b(?:filter(?:ed|ing)?|search(?:ed|able|ing)?|find|by|on|using|in|for|of\ (?:a|one)\ (?:given|certain))
+        \s+(?:(?:its|their|the|a|any)\s+)?(.+)$""",
+    re.VERBOSE,
+)
+_SORT = re.compile(
+    r"""\b(?:sort(?:ed|ing)?|order(?:ed|ing)?|rank(?:ed)?)(?:\ \w+)??\ (?:by|on)\s+
+        (?:(?:its|their|the)\s+)?([\w -]+)""",
+    re.VERBOSE,
+)
+_FILTER = re.compile(
+    r"""\b(?:by|per|with|in|for|of|from|filtered\ by)\s+
+        (?:(?:a|an|the|one|each|its|their|given|certain|particular|specific|same)\s+)*(.+)$""",
+    re.VERBOSE,
+)
+_ONE = re.compile(r"(?:the |all )?(?:an? |one |single|details|detail|info|full|the )")
+_MANY = re.compile(r"\b(?:list|all|overview|history|schedule|timetable)\b")
+_CONDITION = re.compile(r"\b(?:that|which|who|whose|where|without|not|more than|at least|before|after)\b")
+_LOW = re.compile(
+    r"\b(?:low|running low|run low|below|under|less than|fewer than|out of stock|running out|reorder)\b"
+)
+_NUMBER = re.compile(r"\b(\d{1,6})\b")
+
+
+def is_low(request: Request) -> bool:
+    return bool(_LOW.search(request.tail) and stock_field(request.entity))
+
+
+def listing(q: Request) -> bool:
+    """A list with its filters, or one object with all its fields, or a figure that was asked for as a list."""
+    if re.search(r"\bhow (?:many|much)\b", q.tail) and "stock" not in q.tail:
+        q.made.verb = "count"
+        return brief_figures.count(q)
+    if not q.phrase and re.match(r"(?:who|what|whether|where|how|if|which|when)\b", q.tail):
+        return False
+    if q.tail in ("them", "these", "those") and (before := _same_sentence(q)):
+        q.made.details = before
+        return True
+    named = entity_of(q.spec.entities, q.phrase) == q.entity.name
+    single = bool(q.phrase) and not is_plural(q.phrase[-1]) and named and _ONE.match(q.tail)
+    if (not q.phrase and not re.search(r"\bby\b", q.tail)) or (single and not _MANY.search(q.tail)):
+        q.made.verb = "show"
+        return True
+    if _means_something_else(q):
+        return False
+    shown, details = _conditions(q)
+    if _CONDITION.search(q.tail) and not details:
+        return False
+    tail = q.tail
+    if sort := _SORT.search(tail):
+        found = fields_in(shown, sort[1], add=True)
+        details += [f"@sort={found[0].name}"] if found else []
+        tail = tail[: sort.start()]
+    details += _filters(q, shown, tail, details)
+    q.made.noun, q.made.details = shown.name, details
+    return not (q.made.word == "filter" and not details)
+
+
+def _same_sentence(q: Request) -> list[str]:
+    """'mark favourites and list them': what the clause before has set."""
+    before = q.spec.requirements[-1] if q.spec.requirements else None
+    same = before and before.text == q.made.text and before.verb == "status"
+    return list(before.details) if before and same else []
+
+
+def _means_something_else(q: Request) -> bool:
+    """The object is neither the entity nor one of its fields: what is to be listed is not known."""
+    plain = ("list", "stock", "low", "history", "timetable", "schedule", "overview")
+    others = [w for w in q.phrase if w not in vocabulary.STATES and w not in plain]
+    return bool(
+        others
+        and q.phrase != ["s"]
+        and entity_of(q.spec.entities, q.phrase) is None
+        and not match_field(q.entity, others[-1])
+        and not q.words & (vocabulary.OVERDUE | {"ones"})
+    )
+
+
+def _conditions(q: Request) -> tuple[Entity, list[str]]:
+    """The entity that is shown and the tokens of what is asked of date, stock and state."""
+    shown, words = q.entity, q.words
+    details: list[str] = []
+    if within := _WITHIN.search(q.tail):
+        day = _dated(shown, q.tail)
+        details.append(f"{day.name}<+{int(within[1]) * _DAYS[within[2]]}d")
+    elif older := _OLDER.search(q.tail):
+        day = _dated(shown, q.tail)
+        details.append(f"{day.name}<-{int(older[1]) * _DAYS[older[2]]}d")
+    elif words & vocabulary.OVERDUE or re.search(r"past due|too late|past their", q.tail):
+        loan = loan_of(q.spec)
+        if loan is not None and loan is not shown and date_field(shown, make=False) is None:
+            shown = loan
+        due = date_field(shown)
+        details.append(f"{due.name if due else 'due_date'}<today")
+    elif _LOW.search(q.tail) and (stock := stock_field(shown)):
+        number = _NUMBER.search(q.tail)
+        least = number[1] if number else "1" if "out of stock" in q.tail else "5"
+        details.append(f"{stock.name}<{least}")
+    elif _RANGE.search(q.tail):
+        day = date_field(shown, "date") or shown.add(Field("date", "date", True))
+        details.append(f"@range={day.name}")
+    return shown, details + state_filter(q.spec, shown, words)
+
+
+def _dated(entity: Entity, tail: str) -> Field:
+    """The date that 'expires', 'is due' or 'older than' speaks of."""
+    named = next((f for f in entity.fields if f.type in ("date", "datetime")
+                  and set(f.name.split("_")) & set(re.findall(r"\w+", tail)) - {"date", "of"}), None)  # fmt: skip
+    if named:
+        return named
+    if re.search(r"\bexpir\w+|\bruns? out", tail):
+        known = next((f for f in entity.fields if "expir" in f.name), None)
+        return known or entity.add(Field("expiry_date", "date", True))
+    wanted = "due_date" if re.search(r"\bdue\b", tail) else "date"
+    return date_field(entity, wanted) or entity.add(Field(wanted, "date", True))
+
+
+def _filters(q: Request, shown: Entity, tail: str, details: list[str]) -> list[str]:
+    by = _FILTER.search(tail)
+    if not by:
+        return []
+    names = [re.split("[=<]", d)[0] for d in details] + [d.split("=")[-1] for d in details]
+    explicit = q.made.word == "filter" or re.search(r"\b(?:by|per)\b", tail)
+    add = bool(explicit) and not _RANGE.search(tail)
+    found = fields_in(shown, re.sub(_WITHIN, "", by[1]), add=add)
+    return [f.name for f in found if f.name not in names]
+
+
+def search(q: Request) -> bool:
+    if q.words & (vocabulary.OVERDUE | {"available", "unpaid"}) or is_low(q):
+        q.made.verb = "list"
+        return listing(q.about([*q.phrase, "s"]))
+    if by := _BY.search(q.tail):
+        wanted = by[1].split(" by ")[-1]
+        found = fields_in(q.entity, wanted, add=" by " in f" {q.tail}")
+        if found and all(f.type not in ("text", "list") for f in found):
+            q.made.verb = "list"
+        q.made.details = [f.name for f in found]
+    return True
+
+
+def ordered(q: Request) -> bool:
+    by = re.search(r"\bby\s+(.+)$", q.tail)
+    fields = fields_in(q.entity, by[1], add=True) if by else []
+    q.made.verb, q.made.details = "list", [f"@sort={f.name}" for f in fields[:1]]
+    return bool(fields)

@@ -1,0 +1,56 @@
+"""Which entity a clause acts on: its object, or what the object belongs to, or what was last spoken of."""
+
+from __future__ import annotations
+
+import brief_fields
+from brief_clauses import Clause
+from brief_entities import entity_of
+from brief_lookup import match_field, stock_field
+from brief_model import Specification
+from brief_nouns import noun_phrase, singular
+
+_LINKS = frozenset(
+    "of for to on in from with per by the a an and are is all which they their at".split()
+)
+_WEAK = frozenset("list number total timetable schedule history overview value details".split())
+_POINTING = frozenset("one ones this that entry entries record records item items".split())
+_BY_FIELD = frozenset("search list sort update sum count report increase decrease".split())
+
+
+def target(
+    spec: Specification, phrase: list[str], rest: list[str], clause: Clause
+) -> str | None:
+    name = entity_of(spec.entities, phrase)
+    if name is None or (phrase and phrase[-1] in _WEAK):
+        found = _belongs_to(spec, rest)
+        if found:
+            return found
+    if name is None and rest:
+        name = entity_of(spec.entities, noun_phrase(rest)[0])
+    if name is None:
+        words = [singular(w) for w in [*phrase, *(w.lower() for w in rest)]]
+        name = next((w for w in words if w in spec.entities), None)
+    spoken = spec.requirements[-1].noun if spec.requirements else ""
+    spoken = spoken if spoken in spec.entities else ""
+    if name is not None or not spec.entities:
+        return name
+    if not phrase or (phrase[-1] in _POINTING and clause.op != "create"):
+        return spoken or None
+    if "stock" in (*phrase, *rest):
+        return next((e.name for e in spec.entities.values() if stock_field(e)), None)
+    flag = brief_fields.hinted_type(singular(phrase[-1])) == "boolean"
+    if spoken and (phrase[0] in ("total", "sum", "average") or (clause.op == "status" and flag)):
+        return spoken
+    if clause.op in _BY_FIELD:
+        text = " ".join(phrase)
+        return next((e.name for e in spec.entities.values() if match_field(e, text)), None)
+    return None
+
+
+def _belongs_to(spec: Specification, rest: list[str]) -> str | None:
+    for index, word in enumerate(rest):
+        if word.lower() in _LINKS:
+            found = entity_of(spec.entities, noun_phrase(rest[index + 1 :])[0])
+            if found:
+                return found
+    return None
