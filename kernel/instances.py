@@ -30,6 +30,7 @@ from .places import Places
 
 REGISTER_S = 20.0  # from spawn to hello, on a machine under load
 ACTIVATE_S = 20.0
+LAST_WORDS = 4096  # bytes of a log's end that are looked at
 GRACE_S = 2.0  # from unload to the end of the process
 
 
@@ -53,6 +54,7 @@ class Instance:
     socket: Path
     log: Path
     options: LaunchOptions
+    log_start: int = 0  # bytes that an earlier instance of this name left there
     state: State = State.REQUESTED
     process: Process | None = None
     exit: ExitReason | None = None
@@ -79,6 +81,16 @@ class Instance:
     def level(self) -> Level:
         """The sandbox level really in force."""
         return self.process.level if self.process else self.options.level
+
+    def last_words(self) -> str:
+        """The last line that its process wrote; empty if it wrote none."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(max(self.log_start, self.log.stat().st_size - LAST_WORDS))
+                lines = file.read().decode(errors="replace").strip().splitlines()
+        except OSError:
+            return ""
+        return lines[-1] if lines else ""
 
     def on(self, event: Event) -> None:
         """Moves along the chambering table."""
@@ -180,6 +192,8 @@ class Instances:
             log=self._places.logs / f"{name}.log",
             options=options,
         )
+        if instance.log.exists():
+            instance.log_start = instance.log.stat().st_size
         for folder in (instance.inbox, instance.outbox):
             folder.mkdir(mode=0o700, parents=True)
         self.all[name] = instance
@@ -236,7 +250,9 @@ class Instances:
             raise SpawnError(instance.name, text, instance.log)
         if ended in done:
             reason = instance.exit.text if instance.exit else "it could not be started"
-            raise SpawnError(instance.name, f"ended before it registered: {reason}", instance.log)
+            words = instance.last_words()
+            text = f"ended before it registered ({reason})" + (f": {words}" if words else "")
+            raise SpawnError(instance.name, text, instance.log)
         if not done:
             text = f"did not register within {REGISTER_S:g} s"
             raise SpawnError(instance.name, text, instance.log)

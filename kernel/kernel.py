@@ -172,11 +172,10 @@ class Kernel:
         member = self.members[name]
         store = self.places.home / name.removeprefix("pit-")
         options = LaunchOptions(level=Level.NONE, arguments=("--store", str(store)))
-        begun = time.time()
         try:
             instance = await self.instances.summon(self._required(name), options)
         except SpawnError as error:
-            why = _last_words(error.log, begun) or error.text.rstrip(": ")
+            why = error.text
             log.warning("member failed to start", extra={"member": name, "reason": why})
             if "protocol" in error.text:
                 member.gave_up(error.text)
@@ -249,14 +248,3 @@ def _member_missing(kind: MemberKind, where: str) -> SymphonyError:
         help="install the wheel symphony-pit into the kernel's environment (scripts/setup does)",
         fault="environment",
     )
-
-
-def _last_words(path: Path, begun: float) -> str:
-    """The last line that a member wrote since then; "" if it wrote none."""
-    try:
-        if path.stat().st_mtime < begun:
-            return ""  # an earlier instance of this name wrote it
-        lines = path.read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1] if lines else ""

@@ -19,7 +19,7 @@ from symphony.sandboxes.policy import Level
 
 from .bindings import FromInput, FromStep
 from .conductor import Conductor, StepRules
-from .errors import ExitCode, SymphonyError, from_bus
+from .errors import ExitCode, Problem, Problems, SymphonyError, from_bus
 from .export import Result, export
 from .journal import Emit, RunJournal, timestamp
 from .kernel import Kernel
@@ -230,6 +230,14 @@ def _cast(kernel: Kernel, melody: Melody, options: PlayOptions) -> Cast:
         for name, installed in players.items()
     }
     return Cast(steps, players, launches)
+
+
+def require_out(kernel: Kernel, melody: Melody, options: PlayOptions) -> None:
+    """Raises if a player of the Melody writes the user's folder and none was given."""
+    players = _cast(kernel, melody, options).players.values()
+    if options.out is None and (writer := next((p for p in players if p.granted.out), None)):
+        message = f"{writer.name} delivers into a folder of yours, and none is given"
+        raise Problems([Problem(message, "--out", "add --out DIR")])
 
 
 def _rules(melody: Melody, cast: Cast) -> dict[str, StepRules]:

@@ -52,6 +52,9 @@ class Failure:
     code: str
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
 
 @dataclass(frozen=True)
 class StepSituation:
@@ -106,7 +109,7 @@ class RulePolicy:
             pause = situation.retry.pause(count)
             reason = f"{failure.code}: attempt {count + 1} of {attempts} after {pause:g} s"
             return Decision("retry", situation.step, player, reason, not_before=now + pause)
-        spent = f"{failure.code}: {player} failed {count} of {attempts} attempts"
+        spent = f"{player} failed {count} of {attempts} attempts, the last with {failure}"
         later = situation.players[situation.players.index(player) + 1 :]
         for other in later:
             if situation.failures.get(other, 0) < attempts:

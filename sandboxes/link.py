@@ -41,6 +41,7 @@ class Link:
         self._sending = asyncio.Lock()
         self._socket: socket.socket | None = None
         self._guard: subprocess.Popen[bytes] | None = None
+        self._watchdog_fd = -1
         self._ending: asyncio.Task[None] | None = None
 
     @property
@@ -67,6 +68,9 @@ class Link:
         ours.setblocking(False)
         self._socket = ours
         self._loop.add_reader(ours.fileno(), self._receive)
+        # Not only the end of the socket tells: a fork of the guard's could hold it open.
+        self._watchdog_fd = os.pidfd_open(self._guard.pid)
+        self._loop.add_reader(self._watchdog_fd, self._watchdog_ended)
         try:
             await self.send(seccomp.program())
             return await asyncio.wait_for(asyncio.shield(self._ready), _READY_S)
@@ -108,12 +112,18 @@ class Link:
             else:
                 self._report(event, fds)
 
+    def _watchdog_ended(self) -> None:
+        self._receive()
+        self._lost()
+
     def _lost(self) -> None:
         if self._socket is None or self._guard is None:
             return
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
         self._socket = None
+        self._loop.remove_reader(self._watchdog_fd)
+        os.close(self._watchdog_fd)
         self._ending = self._loop.create_task(self._end(self._guard))
 
     async def _end(self, guard: subprocess.Popen[bytes]) -> None:

@@ -59,9 +59,12 @@ def enter() -> None:
 def _mapping(owner: tuple[int, int], uid: int) -> int:
     """A user namespace (its descriptor) that shows `owner`'s files as `uid`'s."""
     ready_r, ready_w = os.pipe()
+    guard = os.getpid()
     child = os.fork()
     if child == 0:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != guard:
+            os._exit(1)
         os.write(ready_w, b"1" if _libc.unshare(_CLONE_NEWUSER) == 0 else b"0")
         signal.pause()
     try:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 from brief_model import Entity, Requirement, Specification
 
 
@@ -42,11 +44,13 @@ def criteria(made: Requirement, entity: Entity | None, spec: Specification) -> l
         out.append(text.format_map(values))
     if made.verb == "list":
         out = _list(made, values)
-    elif made.verb == "count" and "group" in options:
+    if "group" in options:
+        values["group"] = re.sub(r"(\w[\w ]*)\.(\w+)", r"\2 of the \1", values["group"]).replace(",", " and ")
+    if made.verb == "count" and "group" in options:
         out = [
             f"Given {values['nouns']} that differ in their {values['group']}, when {values['actor']} counts them, then there is one number for each {values['group']}"
         ]
-    elif made.verb == "sum" and "*" in values["detail"]:
+    if made.verb == "sum" and "*" in values["detail"]:
         values["detail"] = values["detail"].replace("*", " times ")
         out = [text.format_map(values) for text in _CRITERIA["sum"]]
     return out
@@ -56,7 +60,15 @@ def _list(made: Requirement, values: dict[str, str]) -> list[str]:
     out = []
     for detail in made.details:
         name, _, value = detail.partition("=")
-        if "<today" in detail:
+        if re.search(r"<[+-]\d+d$", detail):
+            column, _, days = detail.partition("<")
+            when = f"within {days[1:-1]} days" if days[0] == "+" else f"more than {days[1:-1]} days ago"
+            out.append(
+                "Given {nouns} with different dates, when {actor} lists those whose {0} is {1}, then only those are shown".format(
+                    _say(column), when, **values
+                )
+            )
+        elif "<today" in detail:
             out.append(
                 "Given one that is past its {} and one that is not, when {actor} lists the overdue {nouns}, then only the first is shown".format(
                     _say(detail.split("<")[0]), **values
@@ -109,6 +121,10 @@ def _rule(made: Requirement) -> str:
         "@required": f"When a {noun} is added with an empty {value}, then it is refused",
         "@limit": f"Given a {value.split('<')[0]} with the most loans allowed ({value.split('=')[-1]}), when one more is made, then it is refused",
         "@exclusive": f"Given a {value} that is lent, when it is lent again, then it is refused",
+        "@capacity": f"Given a {value.split('<')[0]} whose {value.split('=')[-1]} is used up, when one more {noun} is added, then it is refused",
+        "@referred": f"Given a {noun} that a {value} refers to, when it is deleted, then it is refused",
+        "@kept": f"Given a {noun}{'' if value == 'always' else ' that is ' + value.split(':')[-1].replace('true', value.split(':')[0])}, when it is deleted, then it is refused",
+        "@ordered": f"Given a {noun}, when its {value.split('=')[-1]} would be below its {value.split('<')[0]}, then it is refused",
         "@distinct": f"Given a {noun}, when another with the same {value.replace(',', ', ')} is added, then it is refused",
     }.get(kind, f"Given the finished program, then this holds: {made.text[:120]}")
 

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import replace
 
 import brief_fields
 from brief_clauses import NEGATION, Clause, clauses
+from brief_gherkin import is_criterion
 from brief_model import Entity, Field, Statement
 from brief_nouns import identifier, is_plural, noun_phrase, plural, singular, words_of
 from brief_words import OVERDUE, STATES
@@ -19,7 +21,7 @@ _KEEP = (
 _EACH = r"(?:each|every|an?|the|all|one)"
 _HAS = re.compile(
     rf"^(?:{_EACH}\s+)?(?P<noun>[\w'-]+(?: [\w'-]+){{0,2}}?)\s+(?:can |may |should |must |will |also |always )*"
-    r"(?:has|have|consists? of|contains?|includes?|is described by|is made of|are made of|comes? with|belongs? to|is identified by|needs?|carr(?:y|ies))[:\s]+(?P<list>.+)$",
+    r"(?:has|have|consists? of|contains?|includes?|is described by|is made of|are made of|comes? with|belongs? to|stands? (?:in|at|on)|lives? in|is identified by|needs?|carr(?:y|ies))[:\s]+(?P<list>.+)$",
     re.IGNORECASE,
 )
 _FOR_EACH = re.compile(
@@ -36,10 +38,12 @@ _COLON = re.compile(
     re.IGNORECASE,
 )
 _WITH = re.compile(
-    r"^\s*[:(]|\b(?:with|including|having|giving|by entering|by giving|and (?:its|their|his|her)|namely|containing|consisting of)\b:?",
+    r"^\s*[:(]|\b(?:with|including|having|giving|by entering|by giving|and (?:its|their|his|her)|namely|containing|recording|stating|noting|consisting of)\b:?",
     re.IGNORECASE,
 )
-_ON_A = re.compile(r"\b(?:on|at)\b(?= (?:an? |the )?(?:date|time|day)\b)", re.IGNORECASE)
+_ON_A = re.compile(
+    r"\b(?:on|at)\b(?= (?:an? |the )?(?:given |certain |specific )?(?:date|time|day)\b)", re.IGNORECASE
+)
 _NOT_THINGS = frozenset(
     [
         "data",
@@ -90,6 +94,10 @@ _NOT_THINGS = frozenset(
         "paper",
         "spreadsheet",
         "total",
+        "entry",
+        "mistake",
+        "reminder",
+        "app",
         "revenue",
         "income",
         "status",
@@ -106,7 +114,7 @@ _STRONG = frozenset(["create", "manage", "track", "lend", "delete", "update", "s
 _SETTERS = frozenset(["add", "attach", "set", "enter", "write", "put", "insert", "assign"])
 
 
-def find(found: list[Statement]) -> dict[str, Entity]:
+def find(found: list[Statement], actors: frozenset[str]) -> dict[str, Entity]:
     """Entities in the order in which the brief mentions them."""
     entities: dict[str, Entity] = {}
     cut = [
@@ -114,26 +122,62 @@ def find(found: list[Statement]) -> dict[str, Entity]:
             s,
             []
             if NEGATION.search(s.text)
-            else clauses(s.text, s.is_item or s.section == "features"),
+            else clauses(s.text, s.is_item or s.section == "features", actors),
         )
         for s in found
-        if s.section not in ("questions", "out")
+        if s.section not in ("questions", "out", "acceptance") and not is_criterion(s.text)
     ]
     for statement, _ in cut:
         _define(entities, statement)
+    _kinds(entities, found)
     for _, parts in cut:
         for clause in parts:
-            _from_clause(entities, clause, strong=True)
+            for one in several(clause):
+                _from_clause(entities, one, strong=True)
     for _, parts in cut:
         for clause in parts:
             _from_clause(entities, clause, strong=False)
     _merge_misspelt(entities)
     for _, parts in cut:
         for clause in parts:
-            if clause.op == "create":
+            if clause.op in ("create", "status"):
                 _create_fields(entities, clause)
     _references(entities)
     return entities
+
+
+_KINDS_OF = re.compile(
+    r"^(?:the )?(?P<noun>[\w-]+s)(?: (?:are|can be))? (?:like|such as|are|can be|:)? ?"
+    r"(?P<list>[\w-]+, [\w-]+(?:, [\w-]+)*(?:,? (?:and|or) [\w-]+)?)(?: - .*)?$",
+    re.IGNORECASE,
+)
+
+
+def _kinds(entities: dict[str, Entity], found: list[Statement]) -> None:
+    """'categories like soup, main, dessert' are what the category of the thing spoken of may be."""
+    for statement in found:
+        match = _KINDS_OF.match(statement.text.strip(" ."))
+        name = identifier(singular(match["noun"])) if match else ""
+        if match and entities and name not in entities and statement.section != "data":
+            field = brief_fields.parse_one(f"{name} ({match['list']})")
+            if field and field.type.startswith("choice"):
+                next(reversed(entities.values())).add(field)
+
+
+def several(clause: Clause) -> list[Clause]:
+    """'add teachers, rooms and classes' → one clause for each; the clause itself if it is no such list."""
+    parts: list[list[str]] = [[]]
+    for word in clause.words:
+        if word in (",", "/") or word.lower() in ("and", "or"):
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    parts = [p for p in parts if p]
+    phrases = [noun_phrase(p) for p in parts]
+    alike = all(p and not rest and len(p) <= 2 and is_plural(p[-1]) for p, rest in phrases)
+    if clause.op not in ("create", "update", "delete", "list", "manage", "track") or len(parts) < 2 or not alike:
+        return [clause]
+    return [replace(clause, words=tuple(p)) for p in parts]
 
 
 def entity_of(entities: dict[str, Entity], phrase: list[str]) -> str | None:
@@ -222,10 +266,12 @@ def _define(entities: dict[str, Entity], s: Statement) -> None:
 def _plausible(text: str, listed: str, fields: list[Field]) -> bool:
     """'has a title and an author', but not 'has to pay' or 'needs to be fast'."""
     if re.match(
-        r"(?:to|been|not|no|too|become|got|many problems|only)\b", listed.strip(), re.IGNORECASE
+        r"(?:to|been|not|no|too|become|got|many problems|only|about|some|some \d+|\d+|two|three|four|\w{3,}ed)\b",
+        listed.strip(),
+        re.IGNORECASE,
     ):
         return False
-    if re.match(r"^(?:i|we|it|they|you|he|she|there)\b", text, re.IGNORECASE):
+    if re.match(r"^(?:i|we|it|they|you|he|she|there|my|our)\b", text, re.IGNORECASE):
         return False
     return bool(fields)
 
@@ -264,6 +310,12 @@ def _from_clause(entities: dict[str, Entity], clause: Clause, *, strong: bool) -
         or clause.verb == "print"
     ):
         return
+    if _is_field(entities, phrase) and clause.op != "create":
+        return
+    if clause.op == "create" and clause.verb in ("make", "build", "print") and "list" in clause.words:
+        return
+    if clause.op == "create" and clause.verb in _SETTERS and _add_parts(entities, phrase, rest):
+        return
     owner = _owner(entities, rest) if clause.op in ("create", "update", "delete") else None
     if (
         owner
@@ -300,6 +352,39 @@ def _from_clause(entities: dict[str, Entity], clause: Clause, *, strong: bool) -
             _entity(entities, name, [], stated=False)
 
 
+def _is_field(entities: dict[str, Entity], phrase: list[str]) -> bool:
+    """'track my bottles' where a wine has bottles, 'renew a membership' where a member has a type of it."""
+    last = singular(phrase[-1])
+    if entity_of(entities, phrase):
+        return False
+    if brief_fields.hinted_type(last) == "boolean":
+        return True
+    names = [f.name.split("_") for e in entities.values() for f in e.fields]
+    return any(last in map(singular, name) for name in names)
+
+
+def _add_parts(entities: dict[str, Entity], phrase: list[str], rest: list[str]) -> bool:
+    """'add line items to an invoice (description, quantity)': parts with fields of their own."""
+    owner = _owner(entities, rest)
+    if not owner or not is_plural(phrase[-1]):
+        return False
+    listed = _WITH.split(_joined(rest), maxsplit=1)
+    fields = brief_fields.parse(listed[1].strip(" :()")) if len(listed) == 2 else []
+    name = _name(phrase)
+    if len(fields) < 2 or not name:
+        return False
+    part = entities.setdefault(name, Entity(name, plural(name)))
+    part.stated = True
+    for one in (Field(owner, f"ref({owner})"), *fields):
+        part.add(one)
+    return True
+
+
+def _joined(words: list[str]) -> str:
+    text = " ".join(words).replace(" ,", ",").replace(" :", ":")
+    return text.replace("( ", "(").replace(" )", ")")
+
+
 def _owner(entities: dict[str, Entity], rest: list[str]) -> str | None:
     """In 'a due date to a task', the task."""
     if rest and rest[0].lower() in ("to", "of", "on", "for", "in", "from"):
@@ -317,16 +402,19 @@ def _create_fields(entities: dict[str, Entity], clause: Clause) -> None:
     name = entity_of(entities, phrase)
     if not name or not rest:
         return
-    text = (
-        " ".join(rest).replace(" ,", ",").replace("( ", "(").replace(" )", ")").replace(" :", ":")
-    )
+    text = _joined(rest)
+    if clause.op == "status" and not re.search(r"\b(?:recording|noting|stating|entering)\b", text):
+        return
     parts = _WITH.split(text, maxsplit=1)
     known = frozenset(entities)
     if len(parts) == 2:
         for one in brief_fields.parse(_ON_A.sub(",", parts[1].strip(" :()")), known):
             if one.name != name and len(one.name) > 1:
+                one.optional = one.optional or clause.op == "status"
                 entities[name].add(one)
-    for part in re.split(r"\b(?:for|of|on|at|by|to|under|in|from|with|and)\b|,", parts[0]):
+    if clause.op == "status":
+        return
+    for part in re.split(r"\b(?:for|of|on|at|by|to|under|in|from|with|and|per)\b|,", parts[0]):
         found = brief_fields.parse_one(part, known) if part.strip() else None
         if found and found.name != name and (found.type != "text" or found.name in known):
             entities[name].add(found)
@@ -339,9 +427,15 @@ def _merge_misspelt(entities: dict[str, Entity]) -> None:
     ):
         others = [o for o in entities if o != name]
         close = difflib.get_close_matches(name, others, 1, 0.88) if len(name) >= 5 else []
+        close = close or [o for o in others if len(name) >= 5 and _sounds(o) == _sounds(name)]
         if close and not entities[name].stated:
             for one in entities.pop(name).fields:
                 entities[close[0]].add(one)
+
+
+def _sounds(name: str) -> str:
+    """Consonants only: 'recepy', 'recipie' and 'recipe' are alike."""
+    return name[:1] + re.sub(r"[aeiouy]", "", name[1:])
 
 
 def _references(entities: dict[str, Entity]) -> None:

@@ -7,12 +7,16 @@ from __future__ import annotations
 import re
 
 import brief_words as vocabulary
+import brief_gherkin
 from brief_acceptance import criteria
-from brief_clauses import NEGATION, Clause, clauses
-from brief_entities import entity_of, find
+from brief_changes import FOREIGN
+from brief_clauses import NEGATION, Clause, clauses, head_of
+from brief_entities import entity_of, find, several
+from brief_gherkin import is_criterion
 from brief_model import Entity, Field, Requirement, Specification, Statement
-from brief_nouns import noun_phrase, words_of
-from brief_operations import FOREIGN, requirement, rule
+from brief_nouns import is_plural, noun_phrase, singular, words_of
+from brief_operations import known, requirement
+from brief_rules import rule
 
 MAX_REQUIREMENTS = 120
 _QUALITIES = (
@@ -33,7 +37,7 @@ _WHOLE = re.compile(
 )
 _DESCRIPTION = re.compile(
     r"^(?:(?:also|and|plus|for),? )?(?P<noun>(?:an? |the |each |every |all )?[\w'-]+(?: [\w'-]+)?)\s*"
-    r"(?:has\b|have (?!to\b)|consists? of|contains?|includes?|:|\(|,|-\s)",
+    r"(?:has\b|have (?!to\b)|consists? of|contains?|includes?|belongs? to|stands? (?:at|in|on)|[:(,=]|-\s)",
     re.IGNORECASE,
 )
 _MUST = re.compile(
@@ -53,10 +57,21 @@ _ASKING = re.compile(
 def understand(title: str, found: list[Statement], left_out: int) -> Specification:
     """The whole specification of a brief."""
     spec = Specification(title=title or "Untitled", goal="")
-    spec.entities = find(found)
-    _add_lending(spec, found)
+    actors = _actors(found)
+    spec.entities = find(found, actors)
+    _add_lending(spec, found, actors)
+    criteria_stated: list[Statement] = []
+    parents = {s.parent for s in found}
     for statement in found:
-        _take(spec, statement)
+        if is_criterion(statement.text):
+            criteria_stated.append(statement)
+        elif not (statement.text in parents and len(statement.text.split()) <= 3):
+            _take(spec, statement, actors)
+    if not any(r.verb in vocabulary.BUILDABLE for r in spec.requirements):
+        _take_goal(spec, found, actors)
+    for statement in criteria_stated:
+        if not brief_gherkin.attach(spec, statement.text):
+            _add(spec, _gap(statement.text, statement), statement)
     _borrowed_fields(spec)
     _imply(spec)
     _finish(spec)
@@ -76,85 +91,149 @@ def understand(title: str, found: list[Statement], left_out: int) -> Specificati
     return spec
 
 
-def _add_lending(spec: Specification, found: list[Statement]) -> None:
+_STORY_ACTOR = re.compile(r"^(?:as an? |the |an? )?(?P<who>[\w-]+(?: [\w-]+)?),? (?:i |we |can\b|may\b|must\b|should\b|shall\b|needs? to\b|wants? to\b)", re.IGNORECASE)  # fmt: skip
+
+
+def _actors(found: list[Statement]) -> frozenset[str]:
+    """Who may be the subject of a requirement: the usual roles, and those that the brief names."""
+    named: set[str] = set()
+    for s in found:
+        match = _STORY_ACTOR.match(s.text)
+        text = re.split(r"[:(,–-]", s.text)[0] if s.section == "users" else match["who"] if match else ""
+        phrase, rest = noun_phrase(words_of(text))
+        if phrase and not rest and len(phrase) <= 2:
+            named.add(singular(phrase[-1]))
+    return vocabulary.ACTORS | (named - {"system", "app", "program", "tool", "it", "data"})
+
+
+def _add_lending(spec: Specification, found: list[Statement], actors: frozenset[str]) -> None:
     """Loans exist as soon as anything is lent; earlier sentences may already speak of what is overdue."""
     for s in found:
-        for clause in clauses(s.text, s.is_item or s.section == "features"):
+        for clause in clauses(s.text, s.is_item or s.section == "features", actors):
             if clause.op == "lend" and clause.asked and not NEGATION.search(s.text):
                 requirement(spec, clause, s.text, s.line)
 
 
-def _take(spec: Specification, s: Statement) -> None:
+def _take_goal(spec: Specification, found: list[Statement], actors: frozenset[str]) -> None:
+    """Where no sentence asks for anything that can be built, what the brief says of its purpose is taken."""
+    for s in found:
+        if s.section in ("goal", "prose", ""):
+            for clause in clauses(s.text, True, actors):
+                if clause.op and known(spec, clause):
+                    for one in _expand(clause):
+                        _add(spec, requirement(spec, one, s.text, s.line), s)
+
+
+def _take(spec: Specification, s: Statement, actors: frozenset[str]) -> None:
     """One statement: a user, a fact about data, a rule, a quality, features, a question or context."""
     text = s.text.strip()
     if not any(c.isalpha() for c in text):
         return
     if s.section == "questions" or (text.endswith("?") and not s.is_item):
         spec.questions.append(text)
-        return
-    if s.section == "out":
+    elif s.section == "out":
         spec.context.append(f"Out of scope: {text}")
-        return
-    if s.section == "users":
-        phrase, _ = noun_phrase(words_of(re.split(r"[:(,–-]", text)[0]))
-        if phrase and len(phrase) <= 3:
-            name = " ".join(phrase)
-            spec.users += [name] if name not in spec.users else []
-    parts = clauses(text, s.is_item or s.section == "features")
-    restricts = NEGATION.search(text) or re.search(
-        r"\b(?:unique|required|mandatory|positive)\b", text.lower()
-    )
-    detail = (
-        bool(s.parent) and entity_of(spec.entities, noun_phrase(words_of(s.parent))[0]) is not None
-    )
-    described = (
-        s.section == "data"
-        or (detail and not clauses(s.parent, True))
-        or _describes(spec, text)
-        or (" with " in text and "unique" in text)
-    )
-    limits = rule(spec, text, s.line) if restricts and not described else None
+    elif s.section == "users":
+        _user(spec, text)
+    elif not (_take_rule(spec, s) or _take_quality(spec, s, actors)):
+        _take_features(spec, s, actors)
+
+
+def _user(spec: Specification, text: str) -> None:
+    phrase, _ = noun_phrase(words_of(re.split(r"[:(,–-]", text)[0]))
+    if phrase and len(phrase) <= 3:
+        name = " ".join(phrase)
+        spec.users += [name] if name not in spec.users else []
+    spec.context.append(text)
+
+
+def _described(spec: Specification, s: Statement) -> bool:
+    """The statement only says what an entity consists of; it was used for that already."""
+    if s.section == "data":
+        return True
+    owned = entity_of(spec.entities, noun_phrase(words_of(s.parent))[0]) is not None
+    if s.parent and owned and not clauses(s.parent, True) and not head_of(s.text):
+        return True
+    return _describes(spec, s.text) or (" with " in s.text and "unique" in s.text)
+
+
+def _take_rule(spec: Specification, s: Statement) -> bool:
+    low = s.text.lower()
+    narrated = s.section in ("prose", "goal") and not s.is_item and not _MAY.search(low)
+    restricts = NEGATION.search(low) or _RESTRICTS.search(low)
+    if not restricts or narrated or _described(spec, s):
+        return False
+    limits = rule(spec, s.text, s.line)
     if limits is not None:
-        _add(spec, limits, text)
-        return
+        _add(spec, limits, s)
+    return limits is not None
+
+
+def _take_quality(spec: Specification, s: Statement, actors: frozenset[str]) -> bool:
+    low = s.text.lower()
+    quality = next((name for name, pattern in _QUALITIES if re.search(pattern, low)), None)
+    wanted = s.is_item or s.section == "quality" or _ASKING.search(s.text)
+    if not quality or not wanted or s.section in ("goal", "data"):
+        return False
+    parts = clauses(s.text, s.is_item or s.section == "features", actors)
+    if any(p.asked and p.op and known(spec, p) for p in parts):
+        return False
+    _add(spec, Requirement(s.text, "user", "quality", quality, line=s.line, word="quality"), s)
+    return True
+
+
+def _take_features(spec: Specification, s: Statement, actors: frozenset[str]) -> None:
+    parts = clauses(s.text, s.is_item or s.section in ("features", "acceptance"), actors)
     asked = [p for p in parts if p.asked or (s.is_item and p.op and s.section == "features")]
-    if s.section == "data" or (described and not any(p.asked and p.op != "track" for p in parts)):
-        spec.context.append(text)
-        return
-    quality = next((name for name, pattern in _QUALITIES if re.search(pattern, text.lower())), None)
-    if (
-        quality
-        and (s.is_item or s.section == "quality" or _ASKING.search(text))
-        and not any(p.op and entity_of(spec.entities, noun_phrase(list(p.words))[0]) for p in asked)
+    if s.section == "data" or (
+        _described(spec, s) and not any(p.asked and p.op != "track" for p in parts)
     ):
-        _add(spec, Requirement(text, "user", "quality", quality, line=s.line, word="quality"), text)
+        spec.context.append(s.text)
         return
-    stated = [p for p in parts if not p.asked and p.op in ("create", "list", "update", "status", "delete", "search", "lend", "return", "count", "increase", "decrease")
-                 and entity_of(spec.entities, noun_phrase(list(p.words))[0])]  # fmt: skip
-    for clause in asked or stated:
-        for one in _expand(clause):
-            made = requirement(spec, one, text, s.line)
-            _add(spec, made, text)
-            foreign = (
-                FOREIGN.search(" ".join(one.words)) if made.verb in ("export", "import") else None
-            )
-            if foreign:
-                other = Requirement(
-                    text,
-                    made.actor,
-                    f"{made.verb}-{foreign[1].lower()}",
-                    made.noun,
-                    line=s.line,
-                    word=f"{made.verb} {foreign[1]}".lower(),
-                )
-                _add(spec, other, text)
-    if not asked and not stated:
-        if (s.section in ("features", "quality", "prose") and s.is_item) or (
-            _ASKING.search(text) and s.section not in ("goal", "users") and not _WHOLE.search(text)
-        ):
-            _add(spec, _gap(text, s), text)
-        else:
-            spec.context.append(text)
+    stated = [p for p in parts if not p.asked and p.op in _STATED and known(spec, p)]
+    if s.section == "goal" and not _ASKING.search(s.text):
+        stated = []
+    imperative = s.section == "goal" and not (spec.entities and any(known(spec, p) for p in asked))
+    for clause in [] if imperative else asked or stated:
+        for one in [c for part in several(clause) for c in _expand(part)]:
+            _add_with_formats(spec, requirement(spec, one, s.text, s.line), one, s)
+    if (asked or stated) and not imperative:
+        return
+    required = s.section in ("features", "quality", "acceptance") or (s.section == "prose" and s.is_item)
+    wished = _ASKING.search(s.text) and s.section not in ("goal", "users") and not _WHOLE.search(s.text)
+    if required or wished or (s.section == "prose" and _imperative(s.text)):
+        _add(spec, _gap(s.text, s), s)
+    else:
+        spec.context.append(s.text)
+
+
+def _imperative(text: str) -> bool:
+    """'Talk to me when …', 'Water the plants': a bare word that is no noun with its verb behind it."""
+    words = [w.lower() for w in words_of(text)]
+    if len(words) < 2 or is_plural(words[0]) or not words[0].isalpha() or words[0] in _NO_VERBS:
+        return False
+    objects = ("the", "a", "an", "my", "our", "me", "us", "all", "each", "every", "to", "it", "them")
+    return words[1] in objects and not re.search(r"\b(?:is|are|was|were|has|have|had)\b", text.lower())
+
+
+def _add_with_formats(spec: Specification, made: Requirement, clause: Clause, s: Statement) -> None:
+    """A requirement and, where it also names a format that is not generated, a gap for that."""
+    _add(spec, made, s)
+    foreign = FOREIGN.search(" ".join(clause.words)) if made.verb in ("export", "import") else None
+    if foreign:
+        verb, word = f"{made.verb}-{foreign[1].lower()}", f"{made.verb} {foreign[1]}".lower()
+        _add(spec, Requirement(s.text, made.actor, verb, made.noun, line=s.line, word=word), s)
+
+
+_MAY = re.compile(r"\b(?:must|may|should|shall|can|cannot|can't|cant|allowed|never|no two|at most|only)\b")
+_RESTRICTS = re.compile(
+    r"\b(?:unique|required|mandatory|positive|double.?book\w*|sold out|(?:system|app|program|it) (?:shall |must |should )?(?:reject|refuse)s?)\b"
+)
+_STATED = frozenset("create list update status delete search lend return count increase decrease".split())
+_NO_VERBS = frozenset(
+    "this that these those it i we you he she they there here so but and or all our my what when if for in on at to"
+    " with the a an every each some no not since because after before until while today now hi hello".split()
+)
 
 
 def _describes(spec: Specification, text: str) -> bool:
@@ -164,7 +243,9 @@ def _describes(spec: Specification, text: str) -> bool:
 
 
 def _gap(text: str, s: Statement) -> Requirement:
-    words = [w for w in words_of(text) if w[0].isalnum()]
+    rest = re.sub(r"^.{0,40}?\b(?:i|we) (?:want|need|would like)(?: to (?:have|see))? (?:an? |the |some )?", "", text, flags=re.IGNORECASE)  # fmt: skip
+    rest = re.sub(r"^(?:(?:and|also|it|the|system|app|program|should|must|shall|can|an?) )+", "", rest, flags=re.IGNORECASE)  # fmt: skip
+    words = [w for w in words_of(rest or text) if w[0].isalnum()]
     return Requirement(text, "user", "provide", "", line=s.line, word=" ".join(words[:5]).lower())
 
 
@@ -176,8 +257,10 @@ def _expand(clause: Clause) -> list[Clause]:
     return [Clause(clause.actor, op, words[op], clause.words, clause.asked) for op in many]
 
 
-def _add(spec: Specification, new: Requirement, text: str) -> None:
-    new.priority = "could" if _COULD.search(text) else "must" if _MUST.search(text) else "should"
+def _add(spec: Specification, new: Requirement, s: Statement) -> None:
+    stated = "could" if _COULD.search(s.text) else "must" if _MUST.search(s.text) else "should"
+    new.priority = s.priority or stated
+    new.text += f" ({s.note})" if s.note else ""
     for old in spec.requirements:
         gap = new.verb not in vocabulary.BUILDABLE
         same = (old.verb, old.noun, sorted(old.details)) == (
@@ -279,7 +362,7 @@ def _finish(spec: Specification) -> None:
             made.details += [f.token() for f in spec.entities["loan"].fields]
         elif made.verb in ("search",) and entity and not made.details:
             made.details = [f.name for f in entity.fields if f.type in ("text", "list")]
-        made.acceptance = criteria(made, entity, spec)
+        made.acceptance = criteria(made, entity, spec) + made.stated
         if made.verb not in (*vocabulary.BUILDABLE, "rule", "quality") or (
             made.verb == "rule" and not made.details
         ):

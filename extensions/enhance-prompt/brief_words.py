@@ -121,6 +121,8 @@ _PHRASES = {
 }  # fmt: skip
 
 SECTIONS: dict[str, str] = {
+    "features": "features feature requirements functional functions stories anforderungen funktionen"
+    " fonctions exigences requisitos",
     "goal": "goal purpose overview introduction about summary background vision context why problem"
     " ziel ziele zweck überblick hintergrund but objectif contexte objetivo",
     "users": "users user actors roles role people personas who audience benutzer nutzer rollen"
@@ -130,8 +132,6 @@ SECTIONS: dict[str, str] = {
     "out": "out-of-scope non-goals excluded later not nicht-ziele",
     "quality": "non-functional constraints technical quality technology platform nichtfunktional",
     "acceptance": "acceptance scenarios akzeptanzkriterien",
-    "features": "features feature requirements functional functions stories anforderungen funktionen"
-    " fonctions exigences requisitos",
 }
 
 ACTORS = frozenset(

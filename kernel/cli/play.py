@@ -17,7 +17,7 @@ from ..kernel import Kernel, Settings
 from ..melody import load_melody
 from ..members import MemberKind
 from ..model import RunEvent, RunOpened, RunResumed
-from ..plays import Finished, Play, PlayOptions, new_run_id, require_writable
+from ..plays import Finished, Play, PlayOptions, new_run_id, require_out, require_writable
 from ..sinks import STDOUT, JsonLines, last_seq
 from ..valuetypes import parse_inputs
 from . import render
@@ -77,6 +77,7 @@ async def play(settings: Settings, request: RunRequest) -> int:
     if request.melody is not None:
         melody = load_melody(request.melody, kernel.kit)
         inputs = parse_inputs(request.inputs, melody.inputs)
+        require_out(kernel, melody, request.options)
         run = new_run_id(melody.name)
     else:
         melody, inputs, run = None, {}, str(request.resume)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import select
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -56,20 +58,25 @@ def ask_kernel(
 
 
 def stop_kernel(places: Places) -> int:
-    """Stops the running kernel and waits until its lock is free; returns its pid."""
-    import psutil
-
-    answer = ask_kernel(places, "stop")
-    pid = int(answer["pid"])
+    """Stops the running kernel and waits until it has ended; returns its pid."""
+    pid = lock_holder(places)
+    # Opened before it is asked: its number may be another's afterwards. Ready at its end, even if
+    # its parent does not care.
+    ended = None if pid is None else os.pidfd_open(pid)
     try:
-        psutil.Process(pid).wait(timeout=ANSWER_S)
-    except psutil.NoSuchProcess:
-        pass
-    except psutil.TimeoutExpired as error:
-        raise SymphonyError(
-            ExitCode.INTERNAL, "the kernel does not end", where=f"pid {pid}", help=f"kill {pid}"
-        ) from error
-    return pid
+        asked = int(ask_kernel(places, "stop")["pid"])
+        if ended is not None and not select.select([ended], [], [], ANSWER_S)[0]:
+            raise SymphonyError(
+                ExitCode.UNAVAILABLE,
+                "the kernel does not end",
+                where=f"pid {pid}",
+                help=f"kill {pid}",
+                fault="kernel",
+            )
+    finally:
+        if ended is not None:
+            os.close(ended)
+    return asked
 
 
 def query(places: Places, question: Callable[[Session], Awaitable[T]]) -> T:

@@ -1,4 +1,4 @@
-"""Events: every row of the table, every line against the printed schema, `seq` over a whole life."""
+"""Events: every row of the table, every line by the printed schema, `seq` over a whole life."""
 
 from __future__ import annotations
 

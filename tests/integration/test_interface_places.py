@@ -61,9 +61,10 @@ def test_the_option_goes_before_the_variable_and_that_before_xdg(symphony: Symph
 def test_the_home_and_the_sockets_are_private(symphony: Symphony, short: Path) -> None:
     home = symphony.folder / "home"
     home.mkdir(mode=0o755)
+    symphony.environment = {**symphony.environment, "TMPDIR": str(short)}
     process = symphony.serve("--home", str(home))
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
-    (runtime,) = Path(tempfile.gettempdir()).glob(f"symphony-{os.getuid()}-*/console.json")
+    (runtime,) = short.glob(f"symphony-{os.getuid()}-*/console.json")
     assert stat.S_IMODE(runtime.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(runtime.stat().st_mode) == 0o600
     process.terminate()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import select
 import signal
@@ -42,6 +43,18 @@ def _marked(marker: str) -> list[int]:
                     found.append(int(entry.name))
             except OSError:
                 continue
+    return found
+
+
+def _session(number: int) -> list[int]:
+    """Living processes of the guard's session: itself, its helpers, sandboxes not yet released."""
+    found = []
+    for pid in psutil.pids():
+        try:
+            if os.getsid(pid) == number and _alive(psutil.Process(pid)):
+                found.append(pid)
+        except (OSError, psutil.NoSuchProcess):
+            continue
     return found
 
 
@@ -261,7 +274,7 @@ def test_killing_the_guard_or_its_watchdog_ends_everything(
                 theirs = {*_marked(marker)} - {kernel.pid}
                 gone = _until(lambda m=marker, t=theirs: t.isdisjoint(_marked(m)))
                 assert gone, f"orphans in turn {turn}"
-                assert _until(lambda p=pair: not any(map(_alive, p)))
+                assert _until(lambda w=pair[0].pid: _session(w) == []), f"left over in turn {turn}"
             finally:
                 kernel.kill()
 
