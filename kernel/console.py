@@ -105,6 +105,7 @@ class Console:
             "pid": instance.pid,
             "sandbox": str(instance.level),
             "log": str(instance.log),
+            "log_start": instance.log_start,
             "provides": [provided.capability for provided in installed.manifest.provides],
         }
 

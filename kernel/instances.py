@@ -183,12 +183,13 @@ class Instances:
             instance.on(Event.UNLOAD)
 
     def _prepare(self, installed: Installed, options: LaunchOptions) -> Instance:
-        name = f"{installed.name}-{next(self._numbers)}"
+        number = next(self._numbers)
+        name = f"{installed.name}-{number}"
         instance = Instance(
             name=name,
             installed=installed,
             folder=self._places.instances / name,
-            socket=self._places.runtime / f"{name}.sock",
+            socket=self._places.runtime / f"{number}.sock",
             log=self._places.logs / f"{name}.log",
             options=options,
         )

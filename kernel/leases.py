@@ -7,7 +7,10 @@ shared between runs, and never used again after a failed attempt.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import defaultdict
+
+from symphony.sandboxes.policy import ExitReason
 
 from .chambering import Event, State
 from .instances import Instance, Instances
@@ -53,7 +56,7 @@ class Leases:
         """Ends the instance now; returns the reason of its process' end."""
         self._busy.discard(instance)
         await self._instances.kill(instance)
-        return instance.exit.text if instance.exit else "never started"
+        return _in_words(instance.exit) if instance.exit else "never started"
 
     def retire(self, player: str) -> None:
         """No further step needs the player: its idle instances end in the background."""
@@ -68,3 +71,12 @@ class Leases:
             self.retire(player)
         busy = [self._instances.kill(instance) for instance in self._busy]
         await asyncio.gather(*self._endings, *busy)
+
+
+def _in_words(reason: ExitReason) -> str:
+    """Why a process ended; what it last said is told only where it ended by its own will."""
+    if reason.kind == "signal" and reason.signal is not None:
+        return f"ended by {signal.Signals(reason.signal).name}"
+    if reason.kind == "error":
+        return f"exit code {reason.code}" + (f": {reason.text}" if reason.text else "")
+    return reason.text or reason.kind

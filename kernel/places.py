@@ -24,7 +24,7 @@ OWN = frozenset(  # what a home holds
     | {"spool"}
 )
 LONGEST_SOCKET = 107  # bytes of a path, in sockaddr_un
-LONGEST_NAME = len("/") + 48 + len("-12345.sock")  # of an instance's socket in the folder
+LONGEST_NAME = len("/12345678.sock")  # of a socket in the folder
 
 
 def home_folder(option: Path | None, environment: Mapping[str, str]) -> Path:

@@ -168,7 +168,7 @@ class LocalLauncher:
         await canary.prove(self._launch, self._bwrap)
 
     async def _open(self) -> Link:
-        link = Link(self._report, self._guard_gone)
+        link = Link(self._report, self._guard_gone, self._keep_fds)
         self._fault = await link.open()
         self._link = link
         return link

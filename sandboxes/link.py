@@ -33,7 +33,10 @@ Report = Callable[[dict[str, Any], list[int]], None]
 class Link:
     """One guard, from its start to its end."""
 
-    def __init__(self, report: Report, gone: Callable[[], None]) -> None:
+    def __init__(
+        self, report: Report, gone: Callable[[], None], keep_fds: tuple[int, ...] = ()
+    ) -> None:
+        self._keep_fds = keep_fds
         self._report = report
         self._gone = gone
         self._loop = asyncio.get_running_loop()
@@ -61,7 +64,7 @@ class Link:
                     *(str(Path(__file__).parent), str(theirs.fileno())),
                 ],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(), *self._keep_fds),
                 start_new_session=True,
                 cwd="/",
             )

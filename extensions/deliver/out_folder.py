@@ -1,14 +1,17 @@
-"""Puts files and folders into a folder of the user's so that each is replaced whole, and can be put back.
+"""Puts files and folders into a folder of the user's so that each is replaced whole, and can be
+put back.
 
-Everything is copied to `.symphony/incoming` and fsynced, then the intent is written: which entries go where,
-under which number. From then on the delivery can only be completed: each entry is swapped in by one rename
+Everything is copied to `.symphony/incoming` and fsynced, then the intent is written: which
+entries go where,
+under which number. From then on the delivery can only be completed: each entry is swapped in by
+one rename
 (RENAME_EXCHANGE where something stands there already), and the former version moves to
-`.symphony/previous/N`. A crash before the intent leaves the old versions, a crash after it leaves each entry
-old or new; whoever comes next (`recover`) completes it. Whether an entry was swapped shows on the inode number
+`.symphony/previous/N`. A crash before the intent leaves the old versions, a crash after it leaves
+each entry
+old or new; whoever comes next (`recover`) completes it. Whether an entry was swapped shows on the
+inode number
 that the intent recorded, so completing twice does no harm.
 """
-
-# ruff: noqa: E501 - long lines read better unbroken
 
 from __future__ import annotations
 
@@ -152,9 +155,17 @@ def _complete(at: Layout, checkpoint: Checkpoint) -> None:
     for name, inode in sorted(intent["entries"].items()):
         target, staged, old = at.root / name, at.incoming / name, kept / name
         there = os.path.lexists(target) and (not inode or target.lstat().st_ino != inode)
-        if there and inode:
-            _exchange(staged, target)
+        if there and inode and _exchange(staged, target):
             checkpoint(f"swapped {name}")
+        elif there and inode:
+            # A file system without exchange: the entry is missing for an instant, and for longer if
+            # the process ends there; completing the intent puts the new version in its place.
+            if os.path.lexists(old):
+                _remove(old)
+            target.rename(old)
+            checkpoint(f"set aside {name}")
+            staged.rename(target)
+            checkpoint(f"placed {name}")
         elif there:
             target.rename(old)
         elif inode and not os.path.lexists(target):
@@ -258,20 +269,16 @@ def _sync_tree(folder: Path) -> None:
         _sync(Path(path))
 
 
-def _exchange(left: Path, right: Path) -> None:
-    """Swaps two paths in one step: renameat2(2) with RENAME_EXCHANGE."""
+def _exchange(left: Path, right: Path) -> bool:
+    """Swaps two paths in one step: renameat2(2) with RENAME_EXCHANGE.
+
+    False: this file system or kernel cannot.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     done = libc.renameat2(
         _AT_FDCWD, os.fsencode(left), _AT_FDCWD, os.fsencode(right), _RENAME_EXCHANGE
     )
-    if done == 0:
-        return
     code = ctypes.get_errno()
-    if code not in (errno.EINVAL, errno.ENOSYS):
+    if done != 0 and code not in (errno.EINVAL, errno.ENOSYS):
         raise OSError(code, os.strerror(code), str(right))
-    # A file system without exchange: a file is replaced in one step, a folder in two; the former version
-    # is set aside first, so that the intent can complete it.
-    aside = left.with_name(left.name + ".former")
-    right.rename(aside)
-    left.rename(right)
-    aside.rename(left)
+    return bool(done == 0)

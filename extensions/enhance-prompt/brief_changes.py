@@ -6,7 +6,7 @@ import re
 
 import brief_fields
 import brief_words as vocabulary
-from brief_entities import entity_of
+from brief_known import entity_of
 from brief_lookup import date_field, fields_in, loan_of, match_field, set_state, stock_field
 from brief_model import Field
 from brief_nouns import identifier, noun_phrase, singular
@@ -20,7 +20,8 @@ FOREIGN = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _STATE = re.compile(
-    r"\b(?:as|to)\s+(?:being\s+|an?\s+)?(in progress|on hold|out of (?:service|order)|no longer \w+|[\w-]+)"
+    r"\b(?:as|to)\s+(?:being\s+|an?\s+)?(in progress|on"
+    r" hold|out of (?:service|order)|no longer \w+|[\w-]+)"
 )
 _NOBODY = frozenset(["themselves", "themself", "himself", "herself", "someone", "somebody"])
 
@@ -41,11 +42,23 @@ def update(q: Request) -> bool:
         q.made.verb, q.made.details = "status", [set_state(q.entity, to[1])]
         return True
     if q.made.word == "rate":
-        known = match_field(q.entity, "rating")
-        q.made.details = [(known or q.entity.add(Field("rating", "integer", True))).name]
+        q.made.details = _rating(q)
         return True
     q.made.details = [f.name for f in _named_changes(q)]
     return True
+
+
+def _rating(q: Request) -> list[str]:
+    """'rate a wine from 1 to 100 with notes': a bounded number and what is noted besides."""
+    span = brief_fields.SPAN.search(q.tail)
+    rating = match_field(q.entity, "rating") or q.entity.add(Field("rating", "integer", True))
+    if span and rating.maximum is None:
+        rating.minimum, rating.maximum = int(span["low"]), int(span["high"])
+    besides = re.search(r"\bwith (.+)$", q.tail)
+    return [
+        rating.name,
+        *(f.name for f in fields_in(q.entity, besides[1] if besides else "", add=True)),
+    ]
 
 
 def _named_changes(q: Request) -> list[Field]:
@@ -164,10 +177,11 @@ def tag(q: Request) -> bool:
 
 
 def adjust(q: Request) -> bool:
-    """More or fewer pieces. What has fields of its own but no stock is not counted but made, once each."""
+    """More or fewer pieces. What has fields of its own but no stock is not counted but made, once
+    each."""
     stock = stock_field(q.entity)
     if stock is None and q.entity.stated and any(f.type.startswith("ref") for f in q.entity.fields):
-        q.made.verb = "create" if q.made.word in ("sell", "receive") else q.made.verb
+        q.made.verb = "create" if q.made.word in ("sell", "receive", "buy") else q.made.verb
         return q.made.verb == "create"
     stock = stock or stock_field(q.entity, make=True)
     q.made.details = [stock.name] if stock else []

@@ -1,6 +1,5 @@
-"""Lists of fields in plain language: 'a title, an optional due date and a priority (low or high)'."""
-
-# ruff: noqa: E501, RUF001 - patterns and sentences read better unbroken
+"""Lists of fields in plain language: 'a title, an optional due date and a priority (low or
+high)'."""
 
 from __future__ import annotations
 
@@ -12,8 +11,11 @@ from brief_words import TYPE_HINTS, TYPE_WORDS
 
 _RESERVED = frozenset(("id", "db", "self", "today", "help"))
 _LEAD = re.compile(
-    r"^(?:(?:a|an|the|given|certain|specific|particular|by|of|for|on|at|to|in|list of|set of|its|their|his|her|my|our|your|also|and|or|plus|maybe|perhaps|some|any|one or more|zero or more|"
-    r"at least|of course|sometimes|usually|always|current|own|full|unique|required|mandatory|optional|optionally|"
+    r"^(?:(?:a|an|the|one|recording|noting|stating|entering|given|certain|specific|"
+    r"particular|by|of|for|on|at|to|in|list of|set of|its|their|his|her|my|our|"
+    r"your|also|and|or|plus|maybe|perhaps|some|any|one or more|zero or more|"
+    r"at least|of course|sometimes|usually|always|current|"
+    r"own|full|unique|required|mandatory|optional|optionally|"
     r"possibly|(?:it|they|we) (?:has|have)|has|have|with|is|are|each|every|which|that)\s+)+",
     re.IGNORECASE,
 )
@@ -27,12 +29,15 @@ _WHEN = re.compile(
     r"^when (?:it|they|he|she|we|you)?\s*(?:is|are|was|were|has|have)?\s*(.*)$", re.IGNORECASE
 )
 _CUT = re.compile(
-    r"\s+(?:so that|because|which|that (?:is|are|was)|when|if|in order|to be|for (?:each|every|the|a)|per|of (?:the|a|each)|"
-    r"who|where|at|should|must|can|is|are|may|in (?:the|our)|on (?:the|a))\b.*$",
+    r"\s+(?:so that|because|which|that (?:is|are|was)|when|if|in"
+    r" order|to be|for (?:each|every|the|a)|per|of (?:the|a|each)|"
+    r"who|where|at|until|unless|while|if|should|must|"
+    r"can|is|are|may|in (?:the|our)|on (?:the|a))\b.*$",
     re.IGNORECASE,
 )
-_SPAN = re.compile(
-    r"\s*\b(?:from |between |of )?(?P<low>\d{1,4}) ?(?:to|and|-|–|\.\.) ?(?P<high>\d{1,5})\b", re.IGNORECASE
+SPAN = re.compile(
+    r"\s*\b(?:from |between |of )?(?P<low>\d{1,4}) ?(?:to|and|-|\u2013|\.\.) ?(?P<high>\d{1,5})\b",
+    re.IGNORECASE,
 )
 
 
@@ -69,13 +74,14 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
     name_part, _, after = plain.partition(":")
     if after.strip():
         note = f"{note}, {after.strip().lower()}".strip(", ")
-    elif re.search(r"\s[-–—=]\s", name_part):
-        name_part, after = re.split(r"\s[-–—=]\s", name_part, maxsplit=1)
+    elif re.search(r"\s[-\u2013\u2014=]\s", name_part):
+        name_part, after = re.split(r"\s[-\u2013\u2014=]\s", name_part, maxsplit=1)
         note = f"{note}, {after.strip().lower()}".strip(", ")
     lowered = f"{name_part} {note}".lower()
     optional = bool(
         re.search(
-            r"\b(?:optional(?:ly)?|maybe|perhaps|possibly|sometimes|may be (?:empty|blank)|if (?:any|known))\b",
+            r"\b(?:optional(?:ly)?|maybe|perhaps|possibly|"
+            r"sometimes|may be (?:empty|blank)|if (?:any|known))\b",
             lowered,
         )
     )
@@ -89,10 +95,10 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
         name_part = name_part.strip()[: unit.start()]
         note = f"{note}, in {unit[1].lower()}".strip(", ")
     low, high = None, None
-    span = _SPAN.search(f"{name_part} {note}")
+    span = SPAN.search(f"{name_part} {note}")
     if span and int(span["low"]) < int(span["high"]):
         low, high = int(span["low"]), int(span["high"])
-        name_part = _SPAN.sub("", name_part).strip()
+        name_part = SPAN.sub("", name_part).strip()
         note = f"{note}, number".strip(", ")
     alternatives = re.match(
         r"^(?:a |an |the )?((?:[\w-]+, ?)*[\w-]+ or [\w-]+) ([\w-]+)$", name_part, re.IGNORECASE
@@ -103,9 +109,13 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
         name_part = "price"
     elif _HOW_MANY.search(name_part):
         name_part = "quantity"
-    elif named := re.match(r"how long (?:it|they) (?:takes?|lasts?)", name_part.strip(), re.IGNORECASE):
+    elif named := re.match(
+        r"how long (?:it|they) (?:takes?|lasts?)", name_part.strip(), re.IGNORECASE
+    ):
         name_part = name_part.replace(named[0], "duration")
-    elif seen := re.match(r"(?:whether|if) (?:the |it |they )?(.*)$", name_part.strip(), re.IGNORECASE):
+    elif seen := re.match(
+        r"(?:whether|if) (?:the |it |they )?(.*)$", name_part.strip(), re.IGNORECASE
+    ):
         name_part, note = re.sub(r"\b(?:was|is|were|are|has|have|been)\b", "", seen[1]), "boolean"
     when = _WHEN.match(name_part.strip())
     if when:
@@ -113,7 +123,8 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
     name_part = _CUT.sub("", _LEAD.sub("", name_part.strip()))
     name_part = re.sub(r"\b(?:optional|unique|required)\b", "", name_part, flags=re.IGNORECASE)
     if re.search(
-        r"\b(?:that'?s|enough|etc|stuff|things|such|so on|more|itself|themselves|himself|herself)\b",
+        r"\b(?:that'?s|enough|etc|stuff|things|such|so"
+        r" on|more|itself|themselves|himself|herself)\b",
         name_part,
         re.IGNORECASE,
     ):
@@ -159,14 +170,15 @@ def _stated_type(note: str) -> str | None:
                 return "decimal"
             if last[0] in ("minutes", "hours", "days", "weeks", "seconds", "pages", "grams"):
                 return "integer"
-    if re.search(r"\b(?:\d+ ?(?:to|-|–) ?\d+)\b", note):
+    if re.search(r"\b(?:\d+ ?(?:to|-|\u2013) ?\d+)\b", note):
         return "integer"
     return None
 
 
 def _choices(note: str) -> list[str]:
     note = re.sub(
-        r"\b(?:e\.?g\.?|for example|like|either|one of|such as|optional|unique|required|default[^,]*|can be|is)\b[: ]*",
+        r"\b(?:e\.?g\.?|for example|like|either|one of|such as|"
+        r"optional|unique|required|default[^,]*|can be|is)\b[: ]*",
         "",
         note,
     )
@@ -187,7 +199,7 @@ def hinted_type(name: str) -> str:
         return "datetime" if "date" in words or words[-1] == "datetime" else "text"
     if words[0] in ("is", "has"):
         return "boolean"
-    if words[0] in ("number", "no") and words[1:2] == ["of"]:
+    if words[0] in ("number", "no", "year") and words[1:2] == ["of"]:
         return "integer"
     for type_, hints in TYPE_HINTS:
         marks = hints.split()

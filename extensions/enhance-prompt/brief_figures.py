@@ -1,4 +1,5 @@
-"""Requirements that ask for a figure: counts, sums and averages, for each of something or for each month."""
+"""Requirements that ask for a figure: counts, sums and averages, for each of something or for
+each month."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ GROUP = re.compile(
     re.VERBOSE,
 )
 _PERIOD = re.compile(
-    r"\b(?:(?:per|by|for each|each|every|a|of the|in the|this) (day|month|year)|(dai|month|year)ly)\b"
+    r"\b(?:(?:per|by|for each|each|every|a|of the|in"
+    r" the|this) (day|month|year)|(dai|month|year)ly)\b"
 )
 _MONEY = re.compile(r"price|cost|rate|fee")
 WORTH = re.compile(r"\b(?:value|worth|revenue|total|cost|turnover|income|sales)\b")

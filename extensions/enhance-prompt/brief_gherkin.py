@@ -1,4 +1,5 @@
-"""Criteria in the brief's own words: 'Given …, when …, then …'. Finds the requirement that each belongs to."""
+"""Criteria in the brief's own words: 'Given …, when …, then …'. Finds the requirement that each
+belongs to."""
 
 from __future__ import annotations
 
@@ -10,7 +11,9 @@ from brief_model import Requirement, Specification, Statement
 from brief_nouns import singular
 
 _STEP = re.compile(r"^(given|when|then|and|but)\b", re.IGNORECASE)
-_CRITERION = re.compile(r"^(?:given\b.+\bwhen\b.+\bthen\b|(?:given|when|if)\b.+\bthen\b)", re.IGNORECASE)
+_CRITERION = re.compile(
+    r"^(?:given\b.+\bwhen\b.+\bthen\b|(?:given|when|if)\b.+\bthen\b)", re.IGNORECASE
+)
 _TITLE = re.compile(r"^(?:scenario|example|feature)(?: outline)?\s*:", re.IGNORECASE)
 
 
@@ -38,7 +41,11 @@ def attach(spec: Specification, criterion: str) -> bool:
     words = [w.lower() for w in re.findall(r"[^\W\d_]+", criterion)]
     stems = {singular(w) for w in words}
     verbs = {v for w in words if (v := vocabulary.lemma(w))}
-    after = {v for w in words[words.index("when") :] if (v := vocabulary.lemma(w))} if "when" in words else verbs
+    after = (
+        {v for w in words[words.index("when") :] if (v := vocabulary.lemma(w))}
+        if "when" in words
+        else verbs
+    )
     best, best_score = None, 0
     for made in spec.requirements:
         score = _score(made, stems, verbs, after)

@@ -8,11 +8,14 @@ import brief_fields
 import brief_words as vocabulary
 from brief_model import Entity, Field, Specification
 from brief_nouns import identifier, plural, singular
+from brief_words import words
 
 _DUE = re.compile(r"due|deadline|return|expir|until|end|next|best_before|birth")
 _STOCK = re.compile(r"stock|quantity|count|amount|copies|level|number|bottles|pieces|units")
 _NOT_A_FIELD = re.compile(r"\b(?:day|week|month|year|date)s?$|^(?:it|them|that|this|one|me|us)$")
 _AFTER_FIELDS = re.compile(r"\b(?:sorted|ordered|when|so|that|which|from|of|for|in|until)\b.*$")
+MONEY = words("revenue income turnover earnings sales value worth costs cost expenses payments")
+PRICES = words("price cost amount fee rate total paid")
 
 
 def match_field(entity: Entity, text: str) -> Field | None:
@@ -117,3 +120,10 @@ def state_filter(spec: Specification, entity: Entity, words: set[str]) -> list[s
             return [f"{flag.name}=false"] if flag else [set_state(entity, "open")]
         return [set_state(entity, word)]
     return []
+
+
+def tells_when(field: Field) -> bool:
+    """A field that says at what day or hour something is."""
+    last = field.name.split("_")[-1]
+    starts = field.name in ("time", "start_time", "starts_at", "start", "hour", "period", "slot")
+    return field.type in ("date", "datetime") or starts or last in ("weekday", "day", "date")

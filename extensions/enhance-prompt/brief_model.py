@@ -20,6 +20,17 @@ class Statement:
     note: str = ""  # a remark from a table
 
 
+@dataclass(frozen=True)
+class Clause:
+    """Who does what: `verb` as the brief has it, `op` what it stands for ("" if nothing known)."""
+
+    actor: str
+    op: str
+    verb: str
+    words: tuple[str, ...]  # after the verb
+    asked: bool  # worded as a wish or a command, not as a description
+
+
 @dataclass
 class Field:
     """An attribute of an entity. `type`: text, integer, decimal, boolean, date, datetime, list,

@@ -1,7 +1,5 @@
 """Nouns: singular and plural, identifiers, and where a noun phrase ends."""
 
-# ruff: noqa: E501, RUF001 - patterns and sentences read better unbroken
-
 from __future__ import annotations
 
 import keyword
@@ -9,173 +7,23 @@ import re
 from functools import cache
 from typing import Any
 
-_DETERMINERS = frozenset(
-    [
-        "a",
-        "an",
-        "the",
-        "new",
-        "all",
-        "any",
-        "their",
-        "his",
-        "her",
-        "its",
-        "my",
-        "our",
-        "your",
-        "each",
-        "every",
-        "some",
-        "multiple",
-        "several",
-        "many",
-        "more",
-        "another",
-        "one",
-        "existing",
-        "given",
-        "this",
-        "that",
-        "these",
-        "those",
-        "single",
-        "whole",
-        "full",
-        "own",
-        "other",
-        "specific",
-        "particular",
-        "certain",
-        "list",
-        "details",
-        "detail",
-        "of",
-        "information",
-        "info",
-        "basic",
-        "simple",
-        "complete",
-        "entire",
-        "both",
-        "two",
-        "only",
-        "just",
-        "different",
-        "such",
-        "same",
-        "various",
-        "current",
-        "individual",
-    ]
+from brief_words import words
+
+_DETERMINERS = words(
+    "a an the new all any their his her its my our your each every some multiple several"
+    " many more another one existing given this that these those single whole full own other"
+    " specific particular certain list details detail of information info basic simple"
+    " complete entire both two only just different such same various current individual"
 )
-STOP = frozenset(
-    [
-        "with",
-        "by",
-        "for",
-        "to",
-        "from",
-        "in",
-        "on",
-        "at",
-        "when",
-        "that",
-        "which",
-        "who",
-        "whose",
-        "where",
-        "if",
-        "and",
-        "or",
-        "so",
-        "because",
-        "per",
-        "as",
-        "into",
-        "out",
-        "via",
-        "using",
-        "through",
-        "until",
-        "before",
-        "after",
-        "between",
-        "within",
-        "without",
-        "is",
-        "are",
-        "was",
-        "were",
-        "has",
-        "have",
-        "can",
-        "must",
-        "should",
-        "will",
-        "be",
-        "not",
-        "than",
-        "below",
-        "above",
-        "under",
-        "over",
-        "about",
-        "including",
-        "like",
-        "e.g",
-        "i.e",
-        "etc",
-        "then",
-        "while",
-        "against",
-        "during",
-        "due",
-        "except",
-        "according",
-        "recording",
-        "entering",
-        "giving",
-        "stating",
-        "noting",
-        "up",
-        "he",
-        "she",
-        "they",
-        "we",
-        "i",
-        "it",
-        "them",
-        "us",
-        "back",
-        "again",
-        "also",
-        "easily",
-        "quickly",
-        "whenever",
-        "since",
-        "based",
-        "ordered",
-        "sorted",
-        "grouped",
-    ]
+STOP = words(
+    "with by for to from in on at when that which who whose where if and or so because per"
+    " as into out via using through until before after between within without is are was"
+    " were has have can must should will be not than below above under over about including"
+    " like e.g i.e etc then while against during due except older newer according recording"
+    " entering giving stating noting up he she they we i it them us back again also easily"
+    " quickly whenever since based ordered sorted grouped"
 )
-_FILLER = frozenset(
-    [
-        "easily",
-        "quickly",
-        "simply",
-        "also",
-        "just",
-        "then",
-        "again",
-        "back",
-        "directly",
-        "manually",
-        "quickly",
-        "please",
-    ]
-)
+_FILLER = words("easily quickly simply also just then again back directly manually quickly please")
 
 
 @cache
@@ -223,9 +71,10 @@ def is_plural(word: str) -> bool:
 
 
 def identifier(text: str, limit: int = 3) -> str:
-    """A snake_case Python name: 'Date of birth' → date_of_birth. Empty if nothing usable is left."""
+    """A snake_case Python name: 'Date of birth' → date_of_birth. Empty if nothing usable is
+    left."""
     words = re.findall(
-        r"[a-z0-9]+", text.lower().replace("'s", "").replace("’s", "").replace("'", "")
+        r"[a-z0-9]+", text.lower().replace("'s", "").replace("\u2019s", "").replace("'", "")
     )
     name = "_".join(words[:limit]).strip("_")
     if not name or not name[0].isalpha():
@@ -234,7 +83,7 @@ def identifier(text: str, limit: int = 3) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    return re.findall(r"[^\W_]+(?:[-'’/][^\W_]+)*|[,;:()]", re.sub(r"\s/\s", ", ", text))
+    return re.findall(r"[^\W_]+(?:[-'\u2019/][^\W_]+)*|[,;:()]", re.sub(r"\s/\s", ", ", text))
 
 
 def noun_phrase(words: list[str]) -> tuple[list[str], list[str]]:
@@ -251,8 +100,8 @@ def noun_phrase(words: list[str]) -> tuple[list[str], list[str]]:
         elif word in STOP or not word[0].isalnum():
             break
         else:
-            phrase.append(word.removesuffix("'s").removesuffix("’s"))
-            if word.endswith(("'s", "’s")):
+            phrase.append(word.removesuffix("'s").removesuffix("\u2019s"))
+            if word.endswith(("'s", "\u2019s")):
                 index += 1
                 break
         index += 1

@@ -1,7 +1,10 @@
-"""Turns a clause into a requirement: one operation on one entity, with the details that the code needs.
+"""Turns a clause into a requirement: one operation on one entity, with the details that the code
+needs.
 
-A detail is a token: `name` (a field), `name=value` (set it), `name<today`, `name<5`, `name<+30d` (from today
-on, at most 30 days ahead), `name<-14d` (more than 14 days ago), `@key=value` (an option). What cannot be put
+A detail is a token: `name` (a field), `name=value` (set it), `name<today`, `name<5`, `name<+30d`
+(from today
+on, at most 30 days ahead), `name<-14d` (more than 14 days ago), `@key=value` (an option). What
+cannot be put
 that way keeps the brief's verb and becomes a gap.
 """
 
@@ -15,12 +18,12 @@ import brief_queries
 import brief_reports
 import brief_words as vocabulary
 from brief_changes import FOREIGN, FORMATS
-from brief_clauses import Clause
-from brief_entities import entity_of
-from brief_model import Entity, Field, Requirement, Specification
+from brief_known import entity_of
+from brief_model import Clause, Entity, Field, Requirement, Specification
 from brief_nouns import identifier, noun_phrase, singular
 from brief_request import Handler, Request, as_gap
 from brief_target import target
+from brief_words import words
 
 _HANDLERS: dict[str, Handler] = {
     "create": brief_changes.create,
@@ -42,19 +45,21 @@ _HANDLERS: dict[str, Handler] = {
     "decrease": brief_changes.adjust,
     "sort": brief_queries.ordered,
 }
-_OPERATIONS = frozenset(vocabulary.OPERATIONS)
-_BOOKINGS = frozenset(
-    "appointment booking reservation visit session meeting slot order ticket trip lesson".split()
+_BOOKINGS = words(
+    "appointment booking reservation visit session meeting slot order ticket trip lesson"
 )
 _WHOLE_DATA = ("export", "import", "report", "sort", "search")
 _DOCUMENT = re.compile(r"\b(?:list|report|overview|plan|letter|bill)\b.* (?:out of|from|with)\b")
 
 
 def requirement(spec: Specification, clause: Clause, text: str, line: int) -> Requirement:
-    """The requirement that a clause stands for. Adds to the entities what the requirement needs of them."""
+    """The requirement that a clause stands for. Adds to the entities what the requirement needs
+    of them."""
     tail = " ".join(clause.words).lower()
     phrase, rest = noun_phrase(list(clause.words))
     name = target(spec, phrase, rest, clause)
+    if not clause.op and not phrase:
+        name = None
     verb, noun = clause.op or clause.verb, name or _noun(phrase)
     made = Requirement(text, clause.actor, verb, noun, word=clause.verb, line=line)
     entity = spec.entities.get(name or "")
@@ -62,21 +67,29 @@ def requirement(spec: Specification, clause: Clause, text: str, line: int) -> Re
         entity = next(iter(spec.entities.values()))
         made.noun = entity.name
     if entity is None or not clause.op or clause.verb in vocabulary.GAPS or _beyond(clause, entity):
-        return as_gap(made, clause, _OPERATIONS)
+        return as_gap(made, clause)
     if clause.verb in ("book", "reserve") and entity.stated and entity.name not in _BOOKINGS:
         entity = _booking(spec, entity, made)
         phrase = [entity.name]
     made.verb = _figure_in_disguise(clause, phrase, tail) or made.verb
     handler = _HANDLERS.get(made.verb) or _HANDLERS.get(clause.op)
     fits = handler is not None and handler(Request(spec, entity, made, phrase, rest, tail))
-    return made if fits else as_gap(made, clause, _OPERATIONS)
+    return made if fits else as_gap(made, clause)
 
 
 def _figure_in_disguise(clause: Clause, phrase: list[str], tail: str) -> str:
     """'see the total revenue', 'list the number of lessons' ask for a figure."""
     if clause.op != "list":
         return ""
-    if phrase and set(phrase) & {"total", "totals", "sum", "average", "revenue", "income", "turnover"}:
+    if phrase and set(phrase) & {
+        "total",
+        "totals",
+        "sum",
+        "average",
+        "revenue",
+        "income",
+        "turnover",
+    }:
         return "sum"
     return "count" if re.match(r"(?:the )?(?:total )?number of\b", tail) else ""
 

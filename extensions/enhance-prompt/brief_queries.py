@@ -6,7 +6,7 @@ import re
 
 import brief_figures
 import brief_words as vocabulary
-from brief_entities import entity_of
+from brief_known import entity_of
 from brief_lookup import (
     date_field,
     fields_in,
@@ -14,27 +14,31 @@ from brief_lookup import (
     match_field,
     state_filter,
     stock_field,
+    tells_when,
 )
 from brief_model import Entity, Field
+from brief_nominal import PLANS
 from brief_nouns import is_plural
 from brief_request import Request
 
 _RANGE = re.compile(
     r"""\b(?:
         today|tomorrow|yesterday|this\ (?:week|month|year)|next\ (?:\d+\ )?(?:week|month|day)s?
-      | (?:for|on)\ (?:a|any|the|one)\ (?:given\ |certain\ |particular\ |specific\ )?(?:day|date|week|month)
+      | (?:for|on)\ (?:a|any|the|one)\ (?:given\ |certain\ |particular\ |specific\
+      )?(?:day|date|week|month)
       | between|by\ (?:day|week|month|year|date)|upcoming|last\ (?:\d+\ )?(?:week|month|day)s?
       | in\ the\ next|period|date\ range|of\ (?:a|the)\ (?:day|week|month)
     )\b""",
     re.VERBOSE,
 )
 _WITHIN = re.compile(
-    r"\b(?:within|in|for) (?:the )?(?:next |coming )?(\d{1,4}) (day|week|month|year)s?\b"
+    r"\b(?:within|in) (?:the )?(?:next |coming )?(\d{1,4}) (day|week|month|year)s?\b"
 )
 _OLDER = re.compile(r"\b(?:older than|more than|for over) (\d{1,4}) (day|week|month|year)s?\b")
 _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 _BY = re.compile(
-    r"""\b(?:filter(?:ed|ing)?|search(?:ed|able|ing)?|find|by|on|using|in|for|of\ (?:a|one)\ (?:given|certain))
+    r"""\b(?:filter(?:ed|ing)?|search(?:ed|able|ing)?|find|by|on|using|in|for|of\ (?:a|one)\
+    (?:given|certain))
         \s+(?:(?:its|their|the|a|any)\s+)?(.+)$""",
     re.VERBOSE,
 )
@@ -50,9 +54,12 @@ _FILTER = re.compile(
 )
 _ONE = re.compile(r"(?:the |all )?(?:an? |one |single|details|detail|info|full|the )")
 _MANY = re.compile(r"\b(?:list|all|overview|history|schedule|timetable)\b")
-_CONDITION = re.compile(r"\b(?:that|which|who|whose|where|without|not|more than|at least|before|after)\b")
+_CONDITION = re.compile(
+    r"\b(?:that|which|who|whose|where|without|not|more than|at least|before|after)\b"
+)
 _LOW = re.compile(
-    r"\b(?:low|running low|run low|below|under|less than|fewer than|out of stock|running out|reorder)\b"
+    r"\b(?:low|running low|run low|below|under|less than|"
+    r"fewer than|out of stock|running out|reorder)\b"
 )
 _NUMBER = re.compile(r"\b(\d{1,6})\b")
 
@@ -62,10 +69,15 @@ def is_low(request: Request) -> bool:
 
 
 def listing(q: Request) -> bool:
-    """A list with its filters, or one object with all its fields, or a figure that was asked for as a list."""
+    """A list with its filters, or one object with all its fields, or a figure that was asked for
+    as a list."""
     if re.search(r"\bhow (?:many|much)\b", q.tail) and "stock" not in q.tail:
         q.made.verb = "count"
         return brief_figures.count(q)
+    if re.search(r"\b(?:not|never|without)\b", q.tail):
+        return False
+    if q.made.word in PLANS or q.words & PLANS:
+        return _plan(q)
     if not q.phrase and re.match(r"(?:who|what|whether|where|how|if|which|when)\b", q.tail):
         return False
     if q.tail in ("them", "these", "those") and (before := _same_sentence(q)):
@@ -79,7 +91,7 @@ def listing(q: Request) -> bool:
     if _means_something_else(q):
         return False
     shown, details = _conditions(q)
-    if _CONDITION.search(q.tail) and not details:
+    if (_CONDITION.search(q.tail) or q.words & {"free", "available"}) and not details:
         return False
     tail = q.tail
     if sort := _SORT.search(tail):
@@ -89,6 +101,24 @@ def listing(q: Request) -> bool:
     details += _filters(q, shown, tail, details)
     q.made.noun, q.made.details = shown.name, details
     return not (q.made.word == "filter" and not details)
+
+
+def _plan(q: Request) -> bool:
+    """'timetable of a class', 'history of a vehicle': what refers to it and has a time."""
+    others = [w for w in q.phrase if w not in PLANS and w not in q.entity.name.split("_")]
+    holders = [
+        e
+        for e in q.spec.entities.values()
+        if any(f.type == f"ref({q.entity.name})" for f in e.fields)
+    ]
+    if others:
+        holders = [e for e in holders if e.name.split("_")[-1] in others]
+    holders.sort(key=lambda e: -sum(tells_when(f) for f in e.fields))
+    if not holders or not any(tells_when(f) for f in holders[0].fields):
+        return False
+    ref = next(f.name for f in holders[0].fields if f.type == f"ref({q.entity.name})")
+    q.made.verb, q.made.noun, q.made.details = "list", holders[0].name, [ref]
+    return True
 
 
 def _same_sentence(q: Request) -> list[str]:
@@ -139,8 +169,15 @@ def _conditions(q: Request) -> tuple[Entity, list[str]]:
 
 def _dated(entity: Entity, tail: str) -> Field:
     """The date that 'expires', 'is due' or 'older than' speaks of."""
-    named = next((f for f in entity.fields if f.type in ("date", "datetime")
-                  and set(f.name.split("_")) & set(re.findall(r"\w+", tail)) - {"date", "of"}), None)  # fmt: skip
+    named = next(
+        (
+            f
+            for f in entity.fields
+            if f.type in ("date", "datetime")
+            and set(f.name.split("_")) & set(re.findall(r"\w+", tail)) - {"date", "of"}
+        ),
+        None,
+    )
     if named:
         return named
     if re.search(r"\bexpir\w+|\bruns? out", tail):

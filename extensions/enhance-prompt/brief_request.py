@@ -1,4 +1,5 @@
-"""What the handlers of the operations work on: one clause, the entity that it acts on, the requirement in the making."""
+"""What the handlers of the operations work on: one clause, the entity that it acts on, the
+requirement in the making."""
 
 from __future__ import annotations
 
@@ -6,13 +7,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from brief_clauses import Clause
-from brief_model import Entity, Requirement, Specification
+import brief_words as vocabulary
+from brief_model import Clause, Entity, Requirement, Specification
 
 
 @dataclass(frozen=True)
 class Request:
-    """`phrase` is the noun phrase after the verb, `rest` what follows it, `tail` both in lower case."""
+    """`phrase` is the noun phrase after the verb, `rest` what follows it, `tail` both in lower
+    case."""
 
     spec: Specification
     entity: Entity
@@ -33,9 +35,13 @@ Handler = Callable[[Request], bool]
 """Fills in `made`; False if the operation cannot be built from these words."""
 
 
-def as_gap(made: Requirement, clause: Clause, operations: frozenset[str]) -> Requirement:
-    """The requirement as one that is not generated: it keeps the brief's verb."""
+_MEANT = frozenset(vocabulary.OPERATIONS) | vocabulary.BUILDABLE | {"rule", "quality"}
+
+
+def as_gap(made: Requirement, clause: Clause) -> Requirement:
+    """The requirement as one that is not generated: it keeps the brief's verb, but means no
+    operation."""
     made.verb, made.details = clause.verb or "do", []
-    if made.verb in operations:
+    if made.verb in _MEANT:
         made.verb = f"{made.verb}-other"
     return made

@@ -1,6 +1,7 @@
 """Constraints: the sentences that forbid something, as rules that the generated code enforces.
 
-The first detail of a rule is `@KIND=VALUE`; which kinds there are stands in `_KINDS`, tried in that order.
+The first detail of a rule is `@KIND=VALUE`; which kinds there are stands in `_KINDS`, tried in
+that order.
 """
 
 from __future__ import annotations
@@ -10,14 +11,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import brief_words as vocabulary
-from brief_clauses import NEGATION, Clause
-from brief_entities import entity_of
-from brief_lookup import fields_in, flag_for, loan_of, match_field, set_state, stock_field
-from brief_model import Entity, Field, Requirement, Specification
+from brief_clauses import NEGATION
+from brief_known import entity_of
+from brief_lookup import (
+    fields_in,
+    flag_for,
+    loan_of,
+    match_field,
+    set_state,
+    stock_field,
+    tells_when,
+)
+from brief_model import Clause, Entity, Field, Requirement, Specification
 from brief_request import as_gap
 
 _LIMIT = re.compile(
-    r"\b(?:at most|no more than|more than|up to|maximum of|not exceed)\s+(\d+|one|two|three|four|five|six|ten)\b"
+    r"\b(?:at most|no more than|more than|up to|maximum of|"
+    r"not exceed)\s+(\d+|one|two|three|four|five|six|ten)\b"
 )
 _WORD_NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "ten": 10}
 _AGAIN = re.compile(r"twice|already|same time|again|second time|available|unless|is lent|lent out")
@@ -28,7 +38,8 @@ _DELETED = re.compile(r"\b(?:delete|deleted|deleting|remove|removed|removing|era
 _WHILE = re.compile(r"\b(?:while|if|when|as long as|that still|that|with|who|which)\b(.*)$")
 _COMPARED = re.compile(
     r"(?P<a>[\w -]+?) (?:must|can|may|should|shall)(?:not| not|n't)? (?:be )?"
-    r"(?P<how>lower|less|smaller|earlier|before|later|after|greater|higher|more)(?: than)?(?: the)? (?P<b>[\w -]+)$"
+    r"(?P<how>lower|less|smaller|earlier|before|later|after|"
+    r"greater|higher|more)(?: than)?(?: the)? (?P<b>[\w -]+)$"
 )
 _FULL = re.compile(r"\b(?:capacity|full|sold out|free seats?|places left|overbook\w*)\b")
 
@@ -46,9 +57,19 @@ class _Sentence:
         return [entities[n] for n in dict.fromkeys(self.names)] or list(entities.values())
 
 
+def rule_of_capacity(spec: Specification, text: str, line: int) -> Requirement | None:
+    """'Members can sign up until the class is full' wishes and forbids at once: what it forbids."""
+    low = text.lower()
+    names = [n for w in re.findall(r"[\w-]+", low) if (n := entity_of(spec.entities, [w]))]
+    made = Requirement(text, "user", "rule", "", line=line, word="rule")
+    made.details = _capacity(_Sentence(spec, low, names, made))
+    return made if made.details else None
+
+
 def rule(spec: Specification, text: str, line: int) -> Requirement | None:
-    """A constraint that the code can enforce; a gap if it is one that it cannot; None if it is no constraint."""
-    low = text.lower().replace("’", "'").strip(" .!")
+    """A constraint that the code can enforce; a gap if it is one that it cannot; None if it is no
+    constraint."""
+    low = text.lower().replace("\u2019", "'").strip(" .!")
     words = re.findall(r"[\w-]+", low)
     names = [n for w in words if (n := entity_of(spec.entities, [w]))]
     made = Requirement(text, "user", "rule", names[0] if names else "", line=line, word="rule")
@@ -59,7 +80,7 @@ def rule(spec: Specification, text: str, line: int) -> Requirement | None:
             made.details = details
             return made
     clause = Clause("user", "", "enforce", (), True)
-    return as_gap(made, clause, frozenset(vocabulary.OPERATIONS)) if NEGATION.search(text) else None
+    return as_gap(made, clause) if NEGATION.search(text) else None
 
 
 def _limit(s: _Sentence) -> list[str]:
@@ -88,8 +109,19 @@ def _capacity(s: _Sentence) -> list[str]:
     for entity in s.spec.entities.values():
         for ref in (f for f in entity.fields if f.type.startswith("ref(")):
             place = s.spec.entities.get(ref.type[4:-1])
-            size = next((f for f in place.fields if re.search(r"capacity|seats|places|maximum", f.name)
-                         and f.type == "integer"), None) if place else None  # fmt: skip
+            size = (
+                next(
+                    (
+                        f
+                        for f in place.fields
+                        if re.search(r"capacity|seats|places|maximum", f.name)
+                        and f.type == "integer"
+                    ),
+                    None,
+                )
+                if place
+                else None
+            )
             if size and (entity.name in s.names or ref.name in s.names):
                 s.made.noun = entity.name
                 return [f"@capacity={ref.name}<={size.name}"]
@@ -102,14 +134,20 @@ def _kept(s: _Sentence) -> list[str]:
     if not (entity and _DELETED.search(s.low)):
         return []
     after = _WHILE.search(s.low)
-    users = [e for e in s.spec.entities.values() if any(f.type == f"ref({entity.name})" for f in e.fields)]
+    users = [
+        e
+        for e in s.spec.entities.values()
+        if any(f.type == f"ref({entity.name})" for f in e.fields)
+    ]
     using = next((e.name for e in users if after and e.name in s.names[1:]), "")
     if using:
         return [f"@referred={using}"]
     state = next((w for w in re.findall(r"[\w-]+", s.low) if w in vocabulary.STATES), "")
     if state:
         flag = flag_for(entity, state)
-        return [f"@kept={f'{flag.name}:true' if flag else set_state(entity, state).replace('=', ':')}"]
+        return [
+            f"@kept={f'{flag.name}:true' if flag else set_state(entity, state).replace('=', ':')}"
+        ]
     return [] if after and re.search(r"\w", after[1]) else ["@kept=always"]
 
 
@@ -127,24 +165,18 @@ def _distinct(s: _Sentence) -> list[str]:
     parts = re.findall(r"same ([\w-]+(?: and (?:the same )?[\w-]+)?)", after)
     fields = list({f.name: f for part in parts for f in fields_in(entity, part)}.values())
     if re.search(r"overlap|double", s.low) and not fields:
-        fields = [f for f in entity.fields if _tells_when(f) or f.type.startswith("ref")][:3]
+        fields = [f for f in entity.fields if tells_when(f) or f.type.startswith("ref")][:3]
     if len(fields) == 1 and entity.get("time") is None:
         fields[0].unique = fields[0].type not in ("boolean", "list")
         return [f"@unique={fields[0].name}"]
     return [f"@distinct={','.join(f.name for f in fields)}"] if fields else []
 
 
-def _tells_when(field: Field) -> bool:
-    last = field.name.split("_")[-1]
-    starts = field.name in ("time", "start_time", "starts_at", "start", "hour", "period", "slot")
-    return field.type in ("date", "datetime") or starts or last in ("weekday", "day", "date")
-
-
 def _clashes(s: _Sentence, entity: Entity) -> tuple[Entity, list[Field]] | None:
     """'A room must not be double-booked': the lessons that have a room, a day and a time."""
     for holder in s.spec.entities.values():
         ref = holder.get(entity.name)
-        when = [f for f in holder.fields if _tells_when(f)]
+        when = [f for f in holder.fields if tells_when(f)]
         if holder is not entity and ref and when:
             return holder, [ref, *when]
     return None
@@ -189,7 +221,8 @@ def _field_rule(s: _Sentence) -> list[str]:
             one.unique = True
             return [f"@unique={one.name}"]
         if one.type in ("integer", "decimal") and re.search(
-            r"negative|below (?:0|zero)|less than (?:0|zero)|under zero|positive|at least (?:0|zero)",
+            r"negative|below (?:0|zero)|less than (?:0|"
+            r"zero)|under zero|positive|at least (?:0|zero)",
             s.low,
         ):
             one.minimum = 0
@@ -201,5 +234,11 @@ def _field_rule(s: _Sentence) -> list[str]:
 
 
 _KINDS: tuple[Callable[[_Sentence], list[str]], ...] = (
-    _limit, _exclusive, _capacity, _kept, _distinct, _ordered, _field_rule,
-)  # fmt: skip
+    _limit,
+    _exclusive,
+    _capacity,
+    _kept,
+    _distinct,
+    _ordered,
+    _field_rule,
+)

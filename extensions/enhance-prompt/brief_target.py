@@ -1,25 +1,26 @@
-"""Which entity a clause acts on: its object, or what the object belongs to, or what was last spoken of."""
+"""Which entity a clause acts on: its object, or what the object belongs to, or what was last
+spoken of."""
 
 from __future__ import annotations
 
 import brief_fields
-from brief_clauses import Clause
-from brief_entities import entity_of
-from brief_lookup import match_field, stock_field
-from brief_model import Specification
+from brief_known import entity_of
+from brief_lookup import MONEY, PRICES, match_field, numbers, stock_field
+from brief_model import Clause, Specification
 from brief_nouns import noun_phrase, singular
+from brief_words import words
 
-_LINKS = frozenset(
-    "of for to on in from with per by the a an and are is all which they their at".split()
-)
-_WEAK = frozenset("list number total timetable schedule history overview value details".split())
-_POINTING = frozenset("one ones this that entry entries record records item items".split())
-_BY_FIELD = frozenset("search list sort update sum count report increase decrease".split())
+_LINKS = words("of for to on in from with per by the a an and are is all which they their at")
+_WEAK = words("list number total timetable schedule history overview value details")
+_POINTING = words("one ones this that entry entries record records item items")
+_BY_FIELD = words("search list sort update sum count report increase decrease")
 
 
-def target(
-    spec: Specification, phrase: list[str], rest: list[str], clause: Clause
-) -> str | None:
+def target(spec: Specification, phrase: list[str], rest: list[str], clause: Clause) -> str | None:
+    if clause.op == "sum" or set(phrase) & MONEY:
+        summed = _summed(spec, [*phrase, *rest])
+        if summed:
+            return summed
     name = entity_of(spec.entities, phrase)
     if name is None or (phrase and phrase[-1] in _WEAK):
         found = _belongs_to(spec, rest)
@@ -45,6 +46,23 @@ def target(
         text = " ".join(phrase)
         return next((e.name for e in spec.entities.values() if match_field(e, text)), None)
     return None
+
+
+def _summed(spec: Specification, words: list[str]) -> str | None:
+    """What has the number that a total is asked of; best if it also knows what 'per' names."""
+    stems = {singular(w.lower()) for w in words}
+    money = bool(stems & {singular(m) for m in MONEY})
+    best, best_score = None, 0
+    for entity in spec.entities.values():
+        found = numbers(entity)
+        named = any(set(f.name.split("_")) & stems for f in found)
+        priced = money and any(set(f.name.split("_")) & PRICES for f in found)
+        links = sum(f.name in stems and f not in found for f in entity.fields)
+        score = (4 * named + 4 * priced + links) if found else 0
+        score += (named or priced) and entity.name in stems
+        if score > best_score and (named or priced):
+            best, best_score = entity.name, score
+    return best
 
 
 def _belongs_to(spec: Specification, rest: list[str]) -> str | None:

@@ -1,10 +1,9 @@
 """Reads a brief: bytes to statements. Markdown, plain text and a mess of both are welcome.
 
-Structure comes from markdown-it-py; before that, bullets that Markdown does not know are made into ones
+Structure comes from markdown-it-py; before that, bullets that Markdown does not know are made
+into ones
 it does. Text is cut into sentences only where a capital or a line end makes that safe.
 """
-
-# ruff: noqa: E501, RUF001 - patterns and sentences read better unbroken
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from brief_words import SECTIONS, lemma
 MAX_BYTES = 4 * 1024 * 1024
 MAX_STATEMENTS = 400
 _ODD_BULLET = re.compile(
-    r"^(\s*)(?:[•‣◦·▪●–—→>]|->|=>|\*\)|o(?=\s+\w{2,})|\(?[a-z0-9]{1,2}\)|\[[ xX]?\])\s+"
+    r"^(\s*)(?:[•‣◦·▪●\u2013\u2014→>]|->|=>|\*\)|o(?=\s+\w{2,})|\(?[a-z0-9]{1,2}\)|\[[ xX]?\])\s+"
 )
 _TASK_BOX = re.compile(r"^\[[ xX]?\]\s+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Za-z])")
@@ -85,7 +84,11 @@ def _decode(data: bytes) -> str:
 
 def section_of(heading: str, above: str = "features") -> str:
     """The kind of section that a heading opens; `above` if it says nothing of itself."""
-    words = set(re.findall(r"[^\W\d_]+(?:-[^\W\d_]+)*", heading.lower().replace("out of scope", "out-of-scope")))
+    words = set(
+        re.findall(
+            r"[^\W\d_]+(?:-[^\W\d_]+)*", heading.lower().replace("out of scope", "out-of-scope")
+        )
+    )
     for section, marks in SECTIONS.items():
         if words & set(marks.split()):
             return section
@@ -164,7 +167,8 @@ def _add(found: list[Statement], content: str, section: str, items: list[str], l
 
 
 def _wrapped(content: str) -> list[str]:
-    """Joins lines that were only wrapped. A new statement starts after a full stop, a colon or a short line."""
+    """Joins lines that were only wrapped. A new statement starts after a full stop, a colon or a
+    short line."""
     parts: list[str] = []
     short = True
     for line in (part.strip() for part in content.split("\n")):

@@ -1,4 +1,5 @@
-"""Rewrites a brief's lines so that one way of writing is left: no requirement ids, common spellings, one fact
+"""Rewrites a brief's lines so that one way of writing is left: no requirement ids, common
+spellings, one fact
 a sentence. Words only: what is asked for stays as it was."""
 
 from __future__ import annotations
@@ -7,7 +8,7 @@ import re
 
 _ID = re.compile(
     r"^\W{0,2}(?:(?:FR|NFR|REQ|RQ|US|UC|R|F|S|AC|BR|Story|Requirement|Feature|Use case)"
-    r"[-_ #.]?\d+(?:[.-]\d+)*|\d+(?:\.\d+)+\.?)\W{0,2}\s*[:.)|–—-]?\s+(?=\S)",
+    r"[-_ #.]?\d+(?:[.-]\d+)*|\d+(?:\.\d+)+\.?)\W{0,2}\s*[:.)|\u2013\u2014-]?\s+(?=\S)",
     re.IGNORECASE,
 )
 _SPELLINGS = (
@@ -19,12 +20,16 @@ _SPELLINGS = (
     (r"\b(?:pls|plz)\b", "please"),
     (r"\b(?:evry|evrey)\b", "every"),
     (r"\b(?:don't|dont|do not) (?=(?:sell|allow|let|accept|book|lend|delete|add)\b)", "never "),
-    (r"\b(?:show|tell|give|let) (?:me|us) (?=(?:an? |the |all |how |which |what |my |see))", "show "),
+    (
+        r"\b(?:show|tell|give|let) (?:me|us) (?=(?:an? |the |all |how |which |what |my |see))",
+        "show ",
+    ),
     (r"\bcan not\b", "cannot"),
 )
 _SPELLING_RULES = tuple((re.compile(p, re.IGNORECASE), new) for p, new in _SPELLINGS)
 _FACT = re.compile(
-    r"(?:[,;:]\s+(?:and )?|\s+and\s+)(?=(?:an?|each|every|the) \w+(?: \w+)? (?:has|have|consists of) (?!to\b|been\b))",
+    r"(?:[,;:]\s+(?:and )?|\s+and\s+)(?=(?:an?|each|every|the) \w+(?:"
+    r" (?!and\b)\w+)? (?:has|have|consists of) (?!to\b|been\b))",
     re.IGNORECASE,
 )
 _IT_HAS = re.compile(
@@ -33,8 +38,14 @@ _IT_HAS = re.compile(
     re.IGNORECASE,
 )
 _ALSO_HAS = re.compile(
-    r"^(?P<first>(?P<who>(?:each|every|an?|the) \w+) (?:belongs to|stands (?:at|in|on)|is in|lives in) .+?)"
+    r"^(?P<first>(?P<who>(?:each|every|an?|the) \w+)"
+    r" (?:belongs to|stands (?:at|in|on)|is in|lives in) .+?)"
     r",?\s+and\s+(?=has\b)",
+    re.IGNORECASE,
+)
+_TOTAL = re.compile(
+    r"^the (?:total|sum) of (?:an?|each|the) (?P<whole>[\w ]+?)"
+    r" is the (?:sum|total) of (?:its|all|the) (?P<parts>[\w ]+)",
     re.IGNORECASE,
 )
 _HALVES = re.compile(r";\s+(?=\w+ \w+ \w+)")
@@ -54,6 +65,7 @@ def spelling(text: str) -> str:
 
 def one_fact_each(sentence: str) -> str:
     """Makes 'Each hive stands at a place; it has a number' two sentences, with their subject."""
+    sentence = _TOTAL.sub(r"total of \g<parts> per \g<whole>", sentence)
     sentence = _IT_HAS.sub(r"\g<who>\g<first>. \g<who> \g<verb> ", sentence)
     sentence = _ALSO_HAS.sub(r"\g<first>. \g<who> ", sentence)
     return _HALVES.sub(". ", _FACT.sub(". ", sentence))

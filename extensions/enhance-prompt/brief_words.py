@@ -1,26 +1,36 @@
 """The vocabulary: which words of a brief mean which operation, section, field type or state.
 
-One place for every word list. An operation is what the code generator can build; a verb that is in no
+One place for every word list. An operation is what the code generator can build; a verb that is
+in no
 list stays as the brief wrote it and ends up as a named gap, never as a guess.
 """
-
-# ruff: noqa: E501, ISC004 - word lists read better unbroken
 
 from __future__ import annotations
 
 import difflib
 from functools import cache
 
+
+def words(text: str) -> frozenset[str]:
+    """The words of a list, written as one text."""
+    return frozenset(text.split())
+
+
 OPERATIONS: dict[str, str] = {
-    "create": "add create register enter record log book schedule place make save store submit enrol"
+    "create": "add create register enter record log book"
+    " schedule place make save store submit enrol"
     " enroll open post capture define plan note insert input write introduce keep raise take issue"
     " jot reserve build offer document",
-    "list": "list view see browse display show print overview look get check review filter tell know highlight visualise",
-    "update": "update edit change modify rename set correct adjust reschedule move postpone amend revise"
+    "list": "list view see browse display show print overview look"
+    " get check review filter tell know highlight visualise",
+    "update": "update edit change modify rename set correct"
+    " adjust reschedule move postpone amend revise"
     " extend renew alter fix replace rate",
-    "status": "complete finish close cancel archive approve reject pay confirm start stop reopen activate"
+    "status": "complete finish close cancel archive approve"
+    " reject pay confirm start stop reopen activate"
     " deactivate ship deliver accept decline mark resolve publish suspend freeze block tick flag"
-    " unpublish retire settle fulfil dispatch pause resume end refund retire void lock unlock decommission hide",
+    " unpublish retire settle fulfil dispatch pause resume"
+    " end refund retire void lock unlock decommission hide",
     "delete": "delete remove drop erase discard",
     "search": "search find lookup",
     "count": "count tally",
@@ -38,154 +48,102 @@ OPERATIONS: dict[str, str] = {
     "manage": "manage maintain administer",
     "track": "track",
 }
-GAPS = [
-    "remind",
-    "notify",
-    "send",
-    "email",
-    "sync",
-    "synchronise",
-    "synchronize",
-    "integrate",
-    "predict",
-    "recommend",
-    "suggest",
-    "alert",
-    "warn",
-    "draw",
-    "plot",
-    "render",
-    "scan",
-    "translate",
-    "encrypt",
-    "undo",
-    "share",
-    "invite",
-    "merge",
-    "substitute",
-    "plot",
-    "talk",
-    "respond",
-    "water",
-    "split",
-    "match",
-    "optimise",
-    "optimize",
-    "convert",
-    "generate",
-    "scale",
-    "log-in",
-    "login",
-    "authenticate",
-    "upload",
-    "attach",
-]
+GAPS = words(
+    "remind notify send email sync synchronise synchronize integrate predict recommend"
+    " suggest alert warn draw plot render scan translate encrypt undo share invite merge"
+    " substitute plot talk respond water split match optimise optimize convert generate"
+    " scale log-in login authenticate upload attach"
+)
 
-BUILDABLE = frozenset(
-    [
-        "create",
-        "list",
-        "show",
-        "update",
-        "status",
-        "delete",
-        "search",
-        "count",
-        "sum",
-        "export",
-        "import",
-        "lend",
-        "return",
-        "tag",
-        "increase",
-        "decrease",
-    ]
+BUILDABLE = words(
+    "create list show update status delete search count sum export import lend return tag"
+    " increase decrease"
 )  # what a requirement's verb may be without being a gap; `rule` and `quality` besides
 MANAGE = ("create", "list", "update", "delete")
 TRACK = ("create", "list")
 _IRREGULAR = {
-    "written": "write", "wrote": "write", "sold": "sell", "lent": "lend", "found": "find",
-    "made": "make", "kept": "keep", "seen": "see", "shown": "show", "paid": "pay", "set": "set",
-    "sent": "send", "taken": "take", "bought": "buy", "added": "add", "built": "build",
-}  # fmt: skip
+    "written": "write",
+    "wrote": "write",
+    "sold": "sell",
+    "lent": "lend",
+    "found": "find",
+    "made": "make",
+    "kept": "keep",
+    "seen": "see",
+    "shown": "show",
+    "paid": "pay",
+    "set": "set",
+    "sent": "send",
+    "taken": "take",
+    "bought": "buy",
+    "added": "add",
+    "built": "build",
+}
 _PHRASES = {
-    "sign up for": "book", "signs up for": "book", "sign up": "register", "look up": "find", "looking up": "find", "set up": "create", "check in": "check-in",
-    "checks in": "check-in", "checked in": "check-in", "check out": "lend", "checks out": "lend",
-    "checked out": "lend", "write down": "write", "put in": "enter", "type in": "enter", "fill in": "enter",
-    "keep track of": "track", "keeps track of": "track", "keeping track of": "track", "cross off": "complete",
-    "tick off": "complete", "give back": "return", "bring back": "return", "brings back": "return",
-    "bring": "return", "get rid of": "delete", "throw away": "delete", "call off": "cancel",
-    "hand out": "lend", "take out": "borrow", "lend out": "lend", "work out": "calculate", "add up": "sum",
-    "mark off": "complete", "look at": "view", "give out": "lend", "keep a list of": "track",
-    "keep a record of": "track", "keep list of": "track", "log in": "log-in",
-}  # fmt: skip
+    "sign up for": "book",
+    "signs up for": "book",
+    "sign up": "register",
+    "look up": "find",
+    "looking up": "find",
+    "set up": "create",
+    "check in": "check-in",
+    "checks in": "check-in",
+    "checked in": "check-in",
+    "check out": "lend",
+    "checks out": "lend",
+    "checked out": "lend",
+    "write down": "write",
+    "put in": "enter",
+    "type in": "enter",
+    "fill in": "enter",
+    "keep track of": "track",
+    "keeps track of": "track",
+    "keeping track of": "track",
+    "cross off": "complete",
+    "tick off": "complete",
+    "give back": "return",
+    "bring back": "return",
+    "brings back": "return",
+    "bring": "return",
+    "get rid of": "delete",
+    "throw away": "delete",
+    "call off": "cancel",
+    "hand out": "lend",
+    "take out": "borrow",
+    "lend out": "lend",
+    "work out": "calculate",
+    "add up": "sum",
+    "mark off": "complete",
+    "look at": "view",
+    "give out": "lend",
+    "keep a list of": "track",
+    "keep a record of": "track",
+    "keep list of": "track",
+    "log in": "log-in",
+}
 
 SECTIONS: dict[str, str] = {
-    "features": "features feature requirements functional functions stories anforderungen funktionen"
+    "features": "features feature requirements functional"
+    " functions stories anforderungen funktionen"
     " fonctions exigences requisitos",
     "goal": "goal purpose overview introduction about summary background vision context why problem"
     " ziel ziele zweck überblick hintergrund but objectif contexte objetivo",
     "users": "users user actors roles role people personas who audience benutzer nutzer rollen"
     " utilisateurs usuarios",
-    "data": "data entities model fields entity information records domain daten datenmodell données datos",
+    "data": "data entities model fields entity information"
+    " records domain daten datenmodell données datos",
     "questions": "questions unknown unclear fragen",
     "out": "out-of-scope non-goals excluded later not nicht-ziele",
     "quality": "non-functional constraints technical quality technology platform nichtfunktional",
     "acceptance": "acceptance scenarios akzeptanzkriterien",
 }
 
-ACTORS = frozenset(
-    [
-        "user",
-        "users",
-        "staff",
-        "admin",
-        "administrator",
-        "manager",
-        "owner",
-        "clerk",
-        "member",
-        "members",
-        "customer",
-        "customers",
-        "librarian",
-        "receptionist",
-        "doctor",
-        "nurse",
-        "teacher",
-        "student",
-        "students",
-        "coach",
-        "trainer",
-        "cook",
-        "chef",
-        "patient",
-        "patients",
-        "guest",
-        "guests",
-        "employee",
-        "employees",
-        "operator",
-        "volunteer",
-        "volunteers",
-        "assistant",
-        "team",
-        "everyone",
-        "anyone",
-        "people",
-        "person",
-        "reader",
-        "readers",
-        "visitor",
-        "visitors",
-        "client",
-        "clients",
-        "parent",
-        "parents",
-        "agent",
-        "seller",
-        "buyer",
-    ]
+ACTORS = words(
+    "user users staff admin administrator manager owner clerk member members customer"
+    " customers librarian receptionist doctor nurse teacher student students coach trainer"
+    " cook chef patient patients guest guests employee employees operator volunteer"
+    " volunteers assistant team everyone anyone people person reader readers visitor"
+    " visitors client clients parent parents agent seller buyer"
 )
 
 TYPE_HINTS: tuple[tuple[str, str], ...] = (
@@ -193,92 +151,100 @@ TYPE_HINTS: tuple[tuple[str, str], ...] = (
     ("date", "date deadline birthday birth due expiry expires expiration when until"),
     (
         "decimal",
-        "price prices cost costs amount fee rate weight salary balance distance budget revenue payment total discount"
-        " height length width km kg tax temperature",
+        (
+            "price prices cost costs amount fee rate weight salary"
+            " balance distance budget revenue payment total discount"
+            " height length width km kg tax temperature"
+        ),
     ),
     (
         "integer",
-        "quantity stock count year age minutes vintage bottles seats pieces units participants persons kilometers hours days duration servings rating pages capacity points"
-        " strength portions mileage level calories score copies attendance size floor reps sets",
+        (
+            "quantity stock count year age minutes vintage bottles seats pieces units participants"
+            " persons kilometers hours days duration servings rating pages capacity points"
+            " strength portions mileage level calories score copies attendance size floor reps sets"
+        ),
     ),
     (
         "boolean",
-        "done paid active available completed finished vegetarian vegan read favourite favorite urgent public",
+        (
+            "done paid active available completed finished"
+            " vegetarian vegan read favourite favorite urgent public"
+        ),
     ),
     ("list", "tags labels ingredients keywords steps"),
 )
 TYPE_WORDS = {
-    "text": "text", "string": "text", "str": "text", "number": "integer", "integer": "integer", "int": "integer",
-    "whole number": "integer", "decimal": "decimal", "float": "decimal", "money": "decimal", "euro": "decimal",
-    "euros": "decimal", "currency": "decimal", "date": "date", "datetime": "datetime", "boolean": "boolean",
-    "bool": "boolean", "yes/no": "boolean", "yes or no": "boolean", "true/false": "boolean", "list": "list",
-    "a date": "date", "a number": "integer", "date and time": "datetime", "free text": "text",
-    "timestamp": "datetime", "email": "text",
-}  # fmt: skip
+    "text": "text",
+    "string": "text",
+    "str": "text",
+    "number": "integer",
+    "integer": "integer",
+    "int": "integer",
+    "whole number": "integer",
+    "decimal": "decimal",
+    "float": "decimal",
+    "money": "decimal",
+    "euro": "decimal",
+    "euros": "decimal",
+    "currency": "decimal",
+    "date": "date",
+    "datetime": "datetime",
+    "boolean": "boolean",
+    "bool": "boolean",
+    "yes/no": "boolean",
+    "yes or no": "boolean",
+    "true/false": "boolean",
+    "list": "list",
+    "a date": "date",
+    "a number": "integer",
+    "date and time": "datetime",
+    "free text": "text",
+    "timestamp": "datetime",
+    "email": "text",
+}
 
-STATES = [
-    "open",
-    "closed",
-    "done",
-    "completed",
-    "pending",
-    "active",
-    "inactive",
-    "cancelled",
-    "canceled",
-    "paid",
-    "unpaid",
-    "finished",
-    "archived",
-    "started",
-    "confirmed",
-    "approved",
-    "rejected",
-    "published",
-    "unfinished",
-    "late",
-    "overdue",
-    "expired",
-    "available",
-    "upcoming",
-    "past",
-    "current",
-    "incomplete",
-    "outstanding",
-    "shipped",
-    "delivered",
-    "returned",
-    "resolved",
-    "unresolved",
-    "suspended",
-    "booked",
-    "lent",
-    "borrowed",
-]
-OVERDUE = frozenset(["overdue", "late", "expired", "past-due", "lapsed"])
-UNFINISHED = frozenset(
-    [
-        "unfinished",
-        "incomplete",
-        "outstanding",
-        "current",
-        "undone",
-        "remaining",
-        "unresolved",
-        "pending",
-    ]
+STATES = words(
+    "open closed done completed pending active inactive cancelled canceled paid unpaid"
+    " finished archived started confirmed approved rejected published unfinished late"
+    " overdue expired available upcoming past current incomplete outstanding shipped"
+    " delivered returned resolved unresolved suspended booked lent borrowed"
 )
+OVERDUE = frozenset(["overdue", "late", "expired", "past-due", "lapsed"])
+UNFINISHED = words("unfinished incomplete outstanding current undone remaining unresolved pending")
 TIMES = frozenset(["late", "upcoming", "past", "current"])
 FIRST_STATE = {
-    "inactive": "active", "retired": "active", "frozen": "active", "suspended": "active", "dead": "alive",
-    "archived": "active", "blocked": "active", "returned": "open", "refunded": "sold", "unpublished": "published",
-    "decommissioned": "active", "locked": "unlocked",
-}  # fmt: skip
+    "inactive": "active",
+    "retired": "active",
+    "frozen": "active",
+    "suspended": "active",
+    "dead": "alive",
+    "archived": "active",
+    "blocked": "active",
+    "returned": "open",
+    "refunded": "sold",
+    "unpublished": "published",
+    "decommissioned": "active",
+    "locked": "unlocked",
+}
 PAST = {
-    "pay": "paid", "ship": "shipped", "stop": "stopped", "check-in": "checked-in", "tick": "done", "freeze": "frozen",
-    "complete": "completed", "cancel": "cancelled", "reopen": "open", "settle": "settled", "flag": "flagged",
-    "fulfil": "fulfilled", "resume": "active", "activate": "active", "deactivate": "inactive", "hide": "hidden",
-}  # fmt: skip
+    "pay": "paid",
+    "ship": "shipped",
+    "stop": "stopped",
+    "check-in": "checked-in",
+    "tick": "done",
+    "freeze": "frozen",
+    "complete": "completed",
+    "cancel": "cancelled",
+    "reopen": "open",
+    "settle": "settled",
+    "flag": "flagged",
+    "fulfil": "fulfilled",
+    "resume": "active",
+    "activate": "active",
+    "deactivate": "inactive",
+    "hide": "hidden",
+}
 SAME_STATE = (
     frozenset(["done", "completed", "finished", "complete", "closed"]),
     frozenset(["cancelled", "canceled"]),
@@ -299,7 +265,7 @@ def past(verb: str) -> str:
 @cache
 def _forms() -> dict[str, str]:
     forms: dict[str, str] = {}
-    for verb in [v for verbs in OPERATIONS.values() for v in verbs.split()] + GAPS:
+    for verb in [v for verbs in OPERATIONS.values() for v in verbs.split()] + sorted(GAPS):
         stem = verb[:-1] if verb.endswith("e") else verb
         es = verb.endswith(("s", "sh", "ch", "x"))
         forms[verb + ("es" if es else "s")] = verb
@@ -314,7 +280,7 @@ def _forms() -> dict[str, str]:
         ):
             forms.setdefault(form, verb)
     forms |= _IRREGULAR
-    for verb in [v for verbs in OPERATIONS.values() for v in verbs.split()] + GAPS:
+    for verb in [v for verbs in OPERATIONS.values() for v in verbs.split()] + sorted(GAPS):
         forms[verb] = verb
     return forms
 

@@ -1,15 +1,15 @@
-"""The parts of the generated tests that depend on the details of a feature: filters, figures, rules."""
-
-# ruff: noqa: ARG001, E501 - generated lines stand as they will be
+"""The parts of the generated tests that depend on the details of a feature: filters, figures,
+rules."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date, timedelta
 from textwrap import dedent, indent
 
-from code_words import figure, literal, other_state
-from plan_model import Attribute, Feature, Plan, Thing, repr_str
+from code_words import figure, group_key, literal, other_state
+from plan_model import Attribute, Feature, repr_str
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Check:
     code: str
 
 
-def _code(text: str) -> str:
+def dedented(text: str) -> str:
     return indent(dedent(text).strip("\n"), "    ")
 
 
@@ -38,7 +38,7 @@ def list_checks(f: Feature) -> list[Check]:
     checks: list[Check] = []
 
     def add(suffix: str, code: str) -> None:
-        checks.append(Check(suffix, said[min(len(checks), len(said) - 1)], _code(code)))
+        checks.append(Check(suffix, said[min(len(checks), len(said) - 1)], dedented(code)))
 
     below = f.below
     overdue = below is not None and below[1] == "today"
@@ -46,12 +46,12 @@ def list_checks(f: Feature) -> list[Check]:
         name, _, value = token.partition("=")
         one = thing.get(name)
         if overdue and below and "<" in token:
-            column, late, due = below[0].column, _date(below[0], 1), _date(below[0], 20)
+            named, late, due = below[0].column, _date(below[0], 1), _date(below[0], 20)
             add(
                 "shows_only_what_is_late",
                 f"""
-                late = {make}(db, 1, {column}={late}{keep})
-                {make}(db, 2, {column}={due}{keep})
+                late = {make}(db, 1, {named}={late}{keep})
+                {make}(db, 2, {named}={due}{keep})
                 assert {_ids(f, ', "--today", "2030-01-10"')} == [late.id]
             """,
             )
@@ -65,8 +65,22 @@ def list_checks(f: Feature) -> list[Check]:
                 assert {_ids(f)} == [low.id]
             """,
             )
+        elif f.window and "<" in token:
+            dated, sign, days = f.window
+            today = date(2030, 1, 1)
+            edge = timedelta(days=days + (sign == "-"))
+            hit = today + edge if sign == "+" else today - edge
+            miss = hit + timedelta(days=1)
+            add(
+                "shows_only_what_is_within_the_days",
+                f"""
+                hit = {make}(db, 1, {dated.column}={_day(dated, hit)}{keep})
+                {make}(db, 2, {dated.column}={_day(dated, miss)}{keep})
+                assert {_ids(f, ', "--today", "2030-01-01"')} == [hit.id]
+            """,
+            )
         elif name == "@sort" and (by := thing.get(value)):
-            values = _two(by, thing)
+            values = two_values(by)
             if values and overdue and below and below[0].name == by.name:
                 values = ("date(2020, 1, 1)", "date(2020, 1, 2)")
             if values:
@@ -114,7 +128,7 @@ def list_checks(f: Feature) -> list[Check]:
             """,
             )
         elif one and token == one.name:
-            changes = _two(one, thing)
+            changes = two_values(one)
             own = (
                 f", {one.column}={changes[0]}"
                 if changes and one.kind in ("choice", "boolean")
@@ -173,20 +187,31 @@ def _date(a: Attribute, day: int) -> str:
     return f"datetime(2030, 1, {day}, 9)" if a.kind == "datetime" else f"date(2030, 1, {day})"
 
 
+def _day(a: Attribute, day: date) -> str:
+    numbers = f"{day.year}, {day.month}, {day.day}"
+    return f"datetime({numbers}, 9)" if a.kind == "datetime" else f"date({numbers})"
+
+
 def _number(a: Attribute, value: int) -> str:
     return f"Decimal({value})" if a.kind == "decimal" else str(value)
 
 
-def _two(a: Attribute, thing: Thing) -> tuple[str, str] | None:
+def two_values(a: Attribute) -> tuple[str, str] | None:
     """Two values in ascending order."""
-    low = a.minimum or 0
+    low = (a.minimum or 0) - (a.maximum is not None)
     if a.kind == "choice":
         first, second = sorted((a.choices[0], a.choices[-1]))
         return (repr_str(first), repr_str(second)) if first != second else None
     if a.kind == "list" or a.kind == "ref":
         return ('["a"]', '["b"]') if a.kind == "list" else None
-    return {"text": ('"aaa"', '"bbb"'), "integer": (str(low + 1), str(low + 2)), "decimal": (f"Decimal({low + 1})", f"Decimal({low + 2})"),
-            "boolean": ("False", "True"), "date": (_date(a, 1), _date(a, 2)), "datetime": (_date(a, 1), _date(a, 2))}[a.kind]  # fmt: skip
+    return {
+        "text": ('"aaa"', '"bbb"'),
+        "integer": (str(low + 1), str(low + 2)),
+        "decimal": (f"Decimal({low + 1})", f"Decimal({low + 2})"),
+        "boolean": ("False", "True"),
+        "date": (_date(a, 1), _date(a, 2)),
+        "datetime": (_date(a, 1), _date(a, 2)),
+    }[a.kind]
 
 
 def figure_checks(f: Feature) -> list[Check]:
@@ -197,13 +222,13 @@ def figure_checks(f: Feature) -> list[Check]:
     lines = [f"items = [sample_data.{thing.name}(db, n{keep}) for n in (1, 2, 3)]"]
     for a, value in f.settings:
         lines.append(f"sample_data.{thing.name}(db, 4, {a.column}={other_state(a, value)})")
-    group = thing.get(f.option("group"))
+    group = group_key(f)
     value = "1" if f.verb == "count" else figure(f)
     if group and f.verb in ("count", "sum"):
         lines += [
             "totals: dict[str, object] = {}",
             "for item in items:",
-            f"    key = text(item.{group.column})",
+            f"    key = text({group})",
             f"    totals[key] = totals.get(key, 0) + {value}  # type: ignore[operator]",
             f'lines = run("{f.command}").output.splitlines()',
             'assert {f"{key}: {total}" for key, total in totals.items()} <= set(lines)',
@@ -212,117 +237,4 @@ def figure_checks(f: Feature) -> list[Check]:
         total = "len(items)" if f.verb == "count" else f"sum({value} for item in items)"
         lines.append(f"expected = {total}" + (" / 3" if f.option("average") else ""))
         lines.append(f'assert run("{f.command}").output.strip() == str(expected)')
-    return [Check("gives_the_right_figure", f.text, _code("\n".join(lines)))]
-
-
-def check_name(f: Feature) -> str:
-    if f.verb == "quality":
-        return {
-            "offline": "uses_no_network",
-            "command-line": "lists_every_command",
-            "persistence": "keeps_data",
-            "python": "runs_as_a_module",
-        }[f.noun]
-    return "refuses_" + re.split(r"[=]", f.tokens[0])[0].lstrip("@")
-
-
-def check_fixtures(f: Feature) -> str:
-    if f.verb == "quality":
-        return {
-            "offline": "",
-            "command-line": "run: Run",
-            "persistence": "path: Path",
-            "python": "",
-        }[f.noun]
-    return "db: Database"
-
-
-def check_code(f: Feature, plan: Plan) -> str:
-    """The test of a rule or a quality."""
-    if f.verb == "quality":
-        return _code(_quality(f, plan))
-    thing = f.thing
-    assert thing is not None  # noqa: S101 - as above
-    key, _, value = f.tokens[0].lstrip("@").partition("=")
-    names = re.split(r"[<>]", value)[0].split(",")
-    found = [a for n in names if (a := thing.get(n))]
-    make, rows = f"sample_data.{thing.name}", f"db.{thing.plural}"
-    if key in ("unique", "distinct"):
-        same = ", ".join(f"{a.column}=item.{a.column}" for a in found)
-        return _code(f"""
-            item = {make}(db, 1)
-            with pytest.raises(Refused):
-                {make}(db, 2, {same})
-            assert {rows}.all() == [item]
-        """)
-    if key in ("minimum", "required"):
-        a = found[0]
-        bad = {"text": '""', "decimal": "Decimal(-1)", "integer": "-1"}.get(a.kind, "None")
-        return _code(f"""
-            with pytest.raises(Refused):
-                {make}(db, 1, {a.column}={bad})
-            assert {rows}.all() == []
-        """)
-    if key == "exclusive":
-        return _code(f"""
-            loan = {make}(db, 1)
-            with pytest.raises(Refused, match="already"):
-                {make}(db, 2, {found[0].column}=loan.{found[0].column})
-            assert {rows}.all() == [loan]
-        """)
-    limit = value.rpartition("=")[2]
-    column = found[0].column
-    return _code(f"""
-        first = {make}(db, 1)
-        for n in range(2, {int(limit) + 1}):
-            {make}(db, n, {column}=first.{column})
-        with pytest.raises(Refused, match="{limit}"):
-            {make}(db, 99, {column}=first.{column})
-        assert len({rows}.all()) == {limit}
-    """)
-
-
-def _quality(f: Feature, plan: Plan) -> str:
-    if f.noun == "offline":
-        return """
-            network = {"socket", "urllib", "http", "requests", "httpx"}
-            for module in sorted(PACKAGE.glob("*.py")):
-                for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-                    names = [getattr(node, "module", None) or ""]
-                    names += [a.name for a in getattr(node, "names", []) if isinstance(a, ast.alias)]
-                    assert not network & {name.split(".")[0] for name in names}
-        """
-    if f.noun == "command-line":
-        names = ",\n                ".join(repr_str(c.command) for c in plan.commands)
-        return (
-            f"""
-            result = run("--help")
-            assert result.exit_code == 0
-            listed = {{command.name for command in app.registered_commands}}
-            for name in (
-                {names},
-            ):
-                assert name in listed
-        """
-            if plan.commands
-            else 'assert run("--help").exit_code == 0'
-        )
-    if f.noun == "persistence" and plan.things:
-        t = plan.things[0]
-        return f"""
-            first = Database(path)
-            item = sample_data.{t.name}(first, 1)
-            first.close()
-            second = Database(path)
-            assert item in second.{t.plural}.all()
-            second.close()
-        """
-    if f.noun == "persistence":
-        return """
-            Database(path).close()
-            assert path.exists()
-        """
-    return f"""
-        command = [sys.executable, "-m", "{plan.package}", "--help"]
-        assert subprocess.run(command, check=False, capture_output=True).returncode == 0
-    """
+    return [Check("gives_the_right_figure", f.text, dedented("\n".join(lines)))]

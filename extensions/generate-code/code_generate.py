@@ -1,7 +1,5 @@
 """A backlog in, the files of an installable package out: the whole player as one pure function."""
 
-# ruff: noqa: E501, S701 - what is rendered is Python, not HTML
-
 from __future__ import annotations
 
 import re
@@ -9,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import code_checks
+import code_rules
 import code_words
 from plan_make import plan as make_plan
-from plan_model import Plan
+from plan_model import Feature, Plan, Thing
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -31,6 +30,8 @@ def generate(backlog: str, prompt: str = "") -> dict[str, str]:
     cli = render("cli.py", **_cli_facts(env, plan))
     cli = _compact(_trim_imports(cli))
     body = env.get_template("test_body.py.j2").render(plan=plan, **facts)
+    left = untested(plan, body)
+    body += env.get_template("test_missing.py.j2").render(untested=left)
     body = _compact(re.sub(r"\n{4,}", "\n\n\n", body).strip("\n"))
     if "ids(" in body:
         body = _IDS + "\n\n\n" + body
@@ -48,7 +49,7 @@ def generate(backlog: str, prompt: str = "") -> dict[str, str]:
         )
     files = {
         "pyproject.toml": render("pyproject.toml"),
-        "README.md": render("README.md"),
+        "README.md": render("README.md", untested=left),
         "UNRECOGNISED.md": render("UNRECOGNISED.md"),
         f"{source}/__init__.py": f'"""{code_words.wrapped(plan.title)}"""\n',
         f"{source}/__main__.py": render("main_module.py"),
@@ -87,15 +88,16 @@ def _environment(plan: Plan) -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
-        autoescape=False,
+        autoescape=False,  # noqa: S701 - what is rendered is Python, not HTML
     )
     env.filters |= code_words.FILTERS
     env.filters |= {
         "list_checks": code_checks.list_checks,
         "figure_checks": code_checks.figure_checks,
-        "check_name": code_checks.check_name,
-        "check_fixtures": code_checks.check_fixtures,
-        "check_code": lambda f: code_checks.check_code(f, plan),
+        "sample": lambda a, thing: code_words.sample(a, thing, _lower(plan, thing)),
+        "check_name": code_rules.check_name,
+        "check_fixtures": code_rules.check_fixtures,
+        "check_code": lambda f: code_rules.check_code(f, plan),
         "update_option": code_words.update_option,
     }
     return env
@@ -137,24 +139,72 @@ def _rules(plan: Plan) -> dict[str, list[dict[str, Any]]]:
         columns = [a.column for n in names if (a := f.thing.get(n))]
         rule: dict[str, Any] = {
             "kind": key,
-            "column": columns[0],
+            "column": columns[0] if columns else "",
             "columns": columns,
             "label": " and ".join(map(code_words.say, names)),
             "number": value.rpartition("=")[2],
         }
-        if key in ("limit", "distinct"):
+        if key in ("capacity", "ordered", "kept"):
+            rule |= _rule_parts(key, value, f, plan)
+        if key in ("limit", "distinct", "capacity", "ordered", "kept"):
             found[f.thing.name].append(rule)
     return found
+
+
+def _rule_parts(key: str, value: str, f: Feature, plan: Plan) -> dict[str, Any]:
+    thing = f.thing
+    assert thing is not None  # noqa: S101 - a rule has a thing; for the type checker
+    if key == "kept":
+        name, _, state = value.partition(":")
+        held = thing.get(name)
+        return (
+            {
+                "test": f"item.{held.column} {code_words.equals(held, state)}",
+                "state": state.replace("true", name),
+            }
+            if held
+            else {"kind": "none"}
+        )
+    first, _, second = value.partition("<=")
+    if key == "ordered":
+        low, high = thing.get(first), thing.get(second)
+        assert low is not None and high is not None  # noqa: S101, PT018 - plan_make has looked
+        return {"low": low, "high": high}
+    ref = thing.get(first)
+    place = plan.thing(ref.argument) if ref else None
+    size = place.get(second) if place else None
+    return {"place": place, "size": size}
+
+
+def _lower(plan: Plan, thing: Thing) -> frozenset[str]:
+    """The fields that a rule wants to be no more than another."""
+    values = (
+        c.tokens[0].partition("=")[2]
+        for c in plan.checks
+        if c.thing is thing and c.tokens and c.tokens[0].startswith("@ordered=")
+    )
+    return frozenset(v.partition("<=")[0] for v in values)
+
+
+def untested(plan: Plan, body: str) -> list[tuple[Feature, int, str]]:
+    """The criteria that no generated test carries out, with their 1-based number."""
+    features = [*plan.commands, *plan.checks]
+    every = [(f, n, text) for f in features for n, text in enumerate(f.acceptance, 1)]
+    return [(f, n, text) for f, n, text in every if code_words.wrapped(text) not in body]
 
 
 def _cli_facts(env: Any, plan: Plan) -> dict[str, Any]:
     """Everything that may be imported; what the text does not use is dropped again."""
     del env
     return {
-        "uses_counter": True, "uses_replace": True, "cli_dates": "date, datetime", "uses_decimal": True,
-        "parses_decimal": plan.uses("decimal"), "models": sorted(t.cls for t in plan.things),
+        "uses_counter": True,
+        "uses_replace": True,
+        "cli_dates": "date, datetime, timedelta",
+        "uses_decimal": True,
+        "parses_decimal": plan.uses("decimal"),
+        "models": sorted(t.cls for t in plan.things),
         "output_names": ["one", "order", "read_file", "table", "text", "write_file"],
-    }  # fmt: skip
+    }
 
 
 def _trim_imports(text: str) -> str:

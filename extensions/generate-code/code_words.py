@@ -1,7 +1,5 @@
 """Template filters: how a plan's names and values are written in Python, SQL and TOML."""
 
-# ruff: noqa: E501 - tables read better unbroken
-
 from __future__ import annotations
 
 import json
@@ -45,7 +43,12 @@ def gap_reason(f: Feature) -> str:
 
 
 def has_check(a: Attribute) -> bool:
-    return a.kind == "choice" or (a.kind == "text" and not a.optional) or a.minimum is not None
+    return (
+        a.kind == "choice"
+        or (a.kind == "text" and not a.optional)
+        or a.minimum is not None
+        or a.maximum is not None
+    )
 
 
 def column_sql(a: Attribute, plan: Plan) -> str:
@@ -61,8 +64,13 @@ def option(a: Attribute, optional: bool = False, single: bool = False) -> str:
     """The Annotated type of a command's option."""
     base = a.base if not (single and a.kind == "list") else "str"
     none = optional and (a.kind not in ("choice", "boolean") or single or False)
-    help_text = {"choice": "One of: " + ", ".join(a.choices) + ".", "date": "As YYYY-MM-DD.", "datetime": "As YYYY-MM-DDTHH:MM.",
-                 "list": "May be given several times.", "ref": f"Number of the {say(a.argument)}."}.get(a.kind, "")  # fmt: skip
+    help_text = {
+        "choice": "One of: " + ", ".join(a.choices) + ".",
+        "date": "As YYYY-MM-DD.",
+        "datetime": "As YYYY-MM-DDTHH:MM.",
+        "list": "May be given several times.",
+        "ref": f"Number of the {say(a.argument)}.",
+    }.get(a.kind, "")
     flag = f"{a.option}/--no-{a.option[2:]}" if a.kind == "boolean" else a.option
     parts = [repr_str(flag)]
     parts += [f"parser={_PARSERS[a.kind]}"] if a.kind in _PARSERS else []
@@ -140,15 +148,51 @@ def figure(f: Feature) -> str:
     return " * ".join(terms)
 
 
+_PERIODS = {"day": "%Y-%m-%d", "month": "%Y-%m", "year": "%Y"}
+
+
+def group_key(f: Feature, item: str = "item") -> str:
+    """An expression for what a figure is grouped by; empty if by nothing."""
+    keys = []
+    for a, unit in f.groups:
+        value = f"{item}.{a.column}"
+        if unit in _PERIODS:
+            value = f'f"{{{value}:{_PERIODS[unit]}}}"' + (
+                f" if {value} else None" if a.optional else ""
+            )
+        keys.append(value)
+    return (
+        keys[0]
+        if len(keys) == 1
+        else f'", ".join(({", ".join(f"text({k})" for k in keys)}))'
+        if keys
+        else ""
+    )
+
+
+def missing_date(a: Attribute) -> str:
+    return f"day{'.date()' if a.kind == 'datetime' else ''}"
+
+
 def zero(f: Feature) -> str:
     token = next(t for t in f.tokens if not t.startswith("@"))
     kinds = {a.kind for n in token.split("*") if f.thing and (a := f.thing.get(n))}
     return "Decimal(0)" if "decimal" in kinds else "0"
 
 
-def sample(a: Attribute, thing: Thing) -> str:
-    """An expression over `n` and `db` for one attribute of a sample."""
+def sample(a: Attribute, thing: Thing, lower: frozenset[str] = frozenset()) -> str:
+    """An expression over `n` and `db` for one attribute of a sample; those in `lower` stay low."""
     low = a.minimum or 0
+    if a.maximum is not None and a.kind in ("integer", "decimal"):
+        text = f"{low} + n % {a.maximum - low + 1}"
+        return text if a.kind == "integer" else f"Decimal({text})"
+    if a.name in lower:
+        return {"integer": f"{low} + n", "decimal": f"Decimal({low}) + n"}.get(
+            a.kind,
+            "date(2000, 1, 1) + timedelta(days=n)"
+            if a.kind == "date"
+            else "datetime(2000, 1, 1, 9) + timedelta(days=n)",
+        )
     if a.kind == "ref":
         return "0" if a.argument != thing.name and not a.optional else "None" if a.optional else "0"
     return {
@@ -159,8 +203,10 @@ def sample(a: Attribute, thing: Thing) -> str:
         "date": "date(2030, 1, 1) + timedelta(days=n)",
         "datetime": "datetime(2030, 1, 1, 9) + timedelta(days=n)",
         "list": '[f"{WORDS[n % 8]}{n}"]',
-        "choice": repr_str(a.choices[0]) if a.is_initial_state else f"{tuple_of(a.choices)}[n % {len(a.choices)}]",
-    }[a.kind]  # fmt: skip
+        "choice": repr_str(a.choices[0])
+        if a.is_initial_state
+        else f"{tuple_of(a.choices)}[n % {len(a.choices)}]",
+    }[a.kind]
 
 
 def tuple_of(values: list[str]) -> str:
@@ -213,5 +259,35 @@ def dashed(name: str) -> str:
 
 FILTERS: dict[str, Any] = {
     name: globals()[name]
-    for name in ["say", "wrapped", "feature_doc", "gap_name", "gap_reason", "has_check", "column_sql", "option", "date_option", "changed", "equals", "literal", "other_state", "matches", "model_type", "record", "state", "first_of", "first_needed", "figure", "zero", "sample", "tuple_of", "cli_arguments", "plain_sample", "toml", "dashed"]
-} | {"doc": wrapped}  # fmt: skip
+    for name in [
+        "say",
+        "wrapped",
+        "feature_doc",
+        "gap_name",
+        "gap_reason",
+        "has_check",
+        "column_sql",
+        "option",
+        "date_option",
+        "changed",
+        "equals",
+        "literal",
+        "other_state",
+        "matches",
+        "model_type",
+        "record",
+        "state",
+        "first_of",
+        "first_needed",
+        "figure",
+        "zero",
+        "group_key",
+        "missing_date",
+        "sample",
+        "tuple_of",
+        "cli_arguments",
+        "plain_sample",
+        "toml",
+        "dashed",
+    ]
+} | {"doc": wrapped}

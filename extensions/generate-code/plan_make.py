@@ -1,6 +1,5 @@
-"""Decides what is generated: which rows of a backlog become commands, checks or gaps, and under which names."""
-
-# ruff: noqa: E501 - rules read better unbroken
+"""Decides what is generated: which rows of a backlog become commands, checks or gaps, and under
+which names."""
 
 from __future__ import annotations
 
@@ -28,13 +27,27 @@ COMMANDS = frozenset(
         "decrease",
     ]
 )
-RULES = frozenset(["unique", "minimum", "required", "limit", "exclusive", "distinct"])
+RULES = frozenset(
+    [
+        "unique",
+        "minimum",
+        "required",
+        "limit",
+        "exclusive",
+        "distinct",
+        "capacity",
+        "referred",
+        "kept",
+        "ordered",
+    ]
+)
 QUALITIES = frozenset(["offline", "command-line", "persistence", "python"])
 _PLURAL = re.compile(r"^(?P<name>[a-z]\w*) \(plural: (?P<plural>[a-z]\w*)\)$", re.MULTILINE)
 
 
 def plan(backlog: str, prompt: str = "") -> Plan:
-    """The plan for a backlog. The enhanced prompt gives title, goal and plurals; without it they are guessed."""
+    """The plan for a backlog. The enhanced prompt gives title, goal and plurals; without it they
+    are guessed."""
     rows = features(backlog)
     plurals = {m["name"]: m["plural"] for m in _PLURAL.finditer(prompt)}
     things = _things(rows, plurals)
@@ -54,7 +67,7 @@ def plan(backlog: str, prompt: str = "") -> Plan:
     taken: set[str] = set()
     for row in rows:
         row.thing = things.get(row.noun)
-        kind = _kind(row, things)
+        kind = _kind(row, rows, things)
         {"command": made.commands, "check": made.checks, "gap": made.gaps}[kind].append(row)
         if kind != "check":
             row.command = _command(row, kind, taken)
@@ -93,20 +106,45 @@ def _things(rows: list[Feature], plurals: dict[str, str]) -> dict[str, Thing]:
     return things
 
 
-def _kind(row: Feature, things: dict[str, Thing]) -> str:
+def _kind(row: Feature, rows: list[Feature], things: dict[str, Thing]) -> str:
     if row.verb == "quality":
         return "check" if row.noun in QUALITIES else "gap"
     if row.thing is None:
         return "gap"
     if row.verb == "rule":
-        return "check" if _rule_holds(row) else "gap"
+        return "check" if _rule_holds(row, rows, things) else "gap"
     if row.verb not in COMMANDS:
         return "gap"
     return "command" if _complete(row, things) else "gap"
 
 
-def _rule_holds(row: Feature) -> bool:
+def _rule_holds(row: Feature, rows: list[Feature], things: dict[str, Thing]) -> bool:
+    """Whether everything that a rule names is there."""
     key, _, value = (row.tokens[0] if row.tokens else "").lstrip("@").partition("=")
+    thing = row.thing
+    if thing is None:
+        return False
+    first, _, second = value.partition("<=")
+    if key == "referred":
+        holder = things.get(value)
+        return holder is not None and any(a.argument == thing.name for a in holder.references)
+    if key == "kept":
+        name, _, state = value.partition(":")
+        held = thing.get(name)
+        deletes = any(r.verb == "delete" and r.noun == row.noun for r in rows)
+        return held is not None and bool(state) if value != "always" else not deletes
+    if key == "capacity":
+        ref = thing.get(first)
+        place = things.get(ref.argument) if ref and ref.kind == "ref" else None
+        return place is not None and place.get(second) is not None
+    if key == "ordered":
+        low, high = thing.get(first), thing.get(second)
+        return (
+            low is not None
+            and high is not None
+            and low.kind == high.kind
+            and (low.minimum or 0) <= (high.minimum or 0)
+        )
     names = re.split(r"[<>]", value)[0].split(",")
     return key in RULES and row.thing is not None and all(row.thing.get(n) for n in names)
 
@@ -115,6 +153,10 @@ def _complete(row: Feature, things: dict[str, Thing]) -> bool:
     """Everything that the operation needs is there."""
     assert row.thing is not None  # noqa: S101 - for the type checker; _kind has looked
     numbers = [a for a in row.thing.attributes if a.kind in ("integer", "decimal")]
+    if row.option("group") and len(row.groups) != len(row.option("group").split(",")):
+        return False
+    if row.verb == "list" and any("<" in t for t in row.tokens) and not (row.below or row.window):
+        return False
     if row.verb == "status":
         return bool(row.settings)
     if row.verb == "sum":
@@ -171,6 +213,7 @@ def _suffix(row: Feature) -> list[str]:
             if below
             else []
         )
+        extra += [{"+": "within-days", "-": "older-than"}[row.window[1]]] if row.window else []
         extra += [v for _, v in row.settings if v not in ("true", "false")]
         extra += (
             ["available" if row.option("available") == "true" else "lent"]
@@ -198,7 +241,7 @@ def _suffix(row: Feature) -> list[str]:
             *(row.names[:1] if len(row.names) == 1 and row.option("word") != "rename" else []),
         ]
     if row.verb in ("count", "sum"):
-        by = [f"by-{row.option('group')}"] if row.option("group") else []
+        by = ["by-" + re.sub(r"\W+", "-", row.option("group"))] if row.option("group") else []
         what = (
             [t.replace("*", "-") for t in row.tokens if re.match(r"^\w+(\*\w+)?$", t)]
             if row.verb == "sum"

@@ -1,7 +1,5 @@
 """What is to be generated, read from a backlog: entities, commands and gaps."""
 
-# ruff: noqa: E501, SIM905 - tables read better unbroken
-
 from __future__ import annotations
 
 import csv
@@ -11,11 +9,18 @@ import re
 from dataclasses import dataclass, field
 
 PYTHON_TYPES = {
-    "text": "str", "integer": "int", "decimal": "Decimal", "boolean": "bool", "date": "date", "datetime": "datetime",
-    "list": "list[str]", "choice": "str", "ref": "int",
-}  # fmt: skip
+    "text": "str",
+    "integer": "int",
+    "decimal": "Decimal",
+    "boolean": "bool",
+    "date": "date",
+    "datetime": "datetime",
+    "list": "list[str]",
+    "choice": "str",
+    "ref": "int",
+}
 _FIELD = re.compile(
-    r"^(?P<name>[a-z]\w*):(?P<type>[a-z]+(?:\([^)]*\))?)(?P<marks>[?!]*)(?:>=(?P<minimum>\d+))?$"
+    r"^(?P<name>[a-z]\w*):(?P<type>[a-z]+(?:\([^)]*\))?)(?P<marks>[?!]*)(?:>=(?P<minimum>\d+))?(?:<=(?P<maximum>\d+))?$"
 )
 _TAKEN = frozenset(
     [
@@ -69,8 +74,30 @@ _TAKEN = frozenset(
 
 
 _IMPORTED = frozenset(
-    "app options database decimal one order read_file table text write_file replace date datetime typer str int list"
-    " sorted len any sum type".split()
+    [
+        "app",
+        "options",
+        "database",
+        "decimal",
+        "one",
+        "order",
+        "read_file",
+        "table",
+        "text",
+        "write_file",
+        "replace",
+        "date",
+        "datetime",
+        "typer",
+        "str",
+        "int",
+        "list",
+        "sorted",
+        "len",
+        "any",
+        "sum",
+        "type",
+    ]
 )
 
 
@@ -86,6 +113,7 @@ class Attribute:
     optional: bool
     unique: bool
     minimum: int | None
+    maximum: int | None = None
 
     @property
     def python(self) -> str:
@@ -101,7 +129,7 @@ class Attribute:
     def column(self) -> str:
         """The name in Python and SQL: a reference holds the other's id."""
         if self.kind == "ref":
-            return f"{self.name}_id"
+            return f"{self.name.rstrip('_')}_id"
         return self.name + "_" if self.name in _TAKEN else self.name
 
     @property
@@ -190,6 +218,22 @@ class Feature:
         return (found, pair[1]) if found and pair else None
 
     @property
+    def window(self) -> tuple[Attribute, str, int] | None:
+        """A date, '+' (from today on) or '-' (before today), and by how many days."""
+        found = (re.match(r"^(\w+)<([+-])(\d+)d$", t) for t in self.tokens)
+        match = next((m for m in found if m), None)
+        date = self.thing.get(match[1]) if match and self.thing else None
+        return (date, match[2], int(match[3])) if date and match else None
+
+    @property
+    def groups(self) -> list[tuple[Attribute, str]]:
+        """What a figure is given for each of: an attribute, and day, month or year if it is a
+        date."""
+        names = [n.partition(".") for n in self.option("group").split(",") if n]
+        pairs = [(self.thing.get(n) if self.thing else None, unit) for n, _, unit in names]
+        return [(a, unit) for a, unit in pairs if a]
+
+    @property
     def function(self) -> str:
         name = self.command.replace("-", "_")
         return f"{name}_command" if keyword.iskeyword(name) or name in _IMPORTED else name
@@ -240,10 +284,17 @@ def features(backlog: str) -> list[Feature]:
         tokens = [t.strip() for t in cells.get("fields", "").split(";") if t.strip()]
         out.append(
             Feature(
-                cells["id"], " ".join(cells.get("feature", "").split()), cells.get("actor", "user"), cells.get("verb", ""), cells.get("noun", ""),
-                tokens, cells.get("priority", ""), [a for a in cells.get("acceptance", "").split("\n") if a.strip()], cells.get("depends_on", "").split(),
+                cells["id"],
+                " ".join(cells.get("feature", "").split()),
+                cells.get("actor", "user"),
+                cells.get("verb", ""),
+                cells.get("noun", ""),
+                tokens,
+                cells.get("priority", ""),
+                [a for a in cells.get("acceptance", "").split("\n") if a.strip()],
+                cells.get("depends_on", "").split(),
             )
-        )  # fmt: skip
+        )
     if not out and not backlog.lstrip().startswith("id,feature"):
         raise UnreadableBacklog("no column 'id'")
     return out
@@ -264,4 +315,5 @@ def attribute(token: str) -> Attribute | None:
         "?" in match["marks"],
         "!" in match["marks"],
         minimum,
+        int(match["maximum"]) if match["maximum"] else None,
     )

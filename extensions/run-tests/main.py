@@ -34,6 +34,13 @@ def run_tests(ctx: Context, source_files: Path) -> dict[str, object]:
                 where="source_files",
                 help="give a package with a folder 'tests'",
             ) from None
+        except package_tests.UnreadableReport:
+            raise BusError(
+                "bad-request",
+                "the tests left no readable report",
+                where="source_files",
+                help="see that the tests do not end the process or write the report themselves",
+            ) from None
         except package_tests.TooSlow:
             raise BusError(
                 "deadline",
@@ -41,6 +48,14 @@ def run_tests(ctx: Context, source_files: Path) -> dict[str, object]:
                 where="source_files",
                 help="give the step a longer timeout_s",
             ) from None
+    if outcome.real == 0 and outcome.gaps:
+        # A score of a package of stubs would say nothing; what is missing is in the brief.
+        raise BusError(
+            "bad-request",
+            f"none of the {outcome.gaps} features could be generated, so there is nothing to test",
+            where="source_files",
+            help="say in the brief which things there are and what a user can do with them",
+        )
     return {"test_report": report, "score": outcome.score, "summary": outcome.summary}
 
 

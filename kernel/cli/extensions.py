@@ -102,7 +102,9 @@ def attach(
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
-    follower = _Follower(Path(attached["log"]), sys.stderr if as_json else sys.stdout)
+    follower = _Follower(
+        Path(attached["log"]), attached["log_start"], sys.stderr if as_json else sys.stdout
+    )
     with console_client(places) as client:
         reason = None
         while not interrupted.is_set() and reason is None:
@@ -164,10 +166,10 @@ def _end(client: Client, instance: str) -> str | None:
 class _Follower:
     """Copies what a log file gains."""
 
-    def __init__(self, path: Path, target: TextIO) -> None:
+    def __init__(self, path: Path, start: int, target: TextIO) -> None:
         self._path = path
         self._target = target
-        self._offset = 0
+        self._offset = start
 
     def copy(self) -> None:
         with self._path.open("rb") as file:

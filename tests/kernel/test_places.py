@@ -22,7 +22,7 @@ def test_a_long_home_still_has_short_socket_paths(tmp_path: Path) -> None:
     home = tmp_path / ("very-long-name-" * 12) / "home"
     for environment in ({}, {"XDG_RUNTIME_DIR": str(tmp_path / ("x" * 100))}):
         places = Places.find(home, environment)
-        socket = places.runtime / f"{'n' * 48}-12345.sock"
+        socket = places.runtime / "12345678.sock"
         assert len(os.fsencode(socket)) <= 107
 
 
