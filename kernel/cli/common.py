@@ -20,6 +20,7 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError
 from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import Level, SandboxRefused
 
+from .. import VERSION
 from ..errors import ExitCode, SymphonyError, from_bus, from_refusal
 from ..places import Places
 
@@ -49,6 +50,37 @@ SandboxOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+def command(summary: str, epilog: str) -> typer.Typer:
+    """A command with our manners: help on nothing, `--version`, errors as `execute` shows them."""
+    app = typer.Typer(
+        help=summary,
+        epilog=epilog,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_root)
+    return app
+
+
+def _print_version(context: typer.Context, wanted: bool) -> None:
+    if wanted:
+        print(f"{context.info_name} {VERSION}")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def execute(app: typer.Typer, program: str) -> int:

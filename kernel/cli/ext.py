@@ -8,42 +8,23 @@ from typing import Annotated
 
 import typer
 
-from .. import VERSION
 from ..errors import ExitCode, Problems
 from .common import (
     ExtensionsOption,
     HomeOption,
     JsonFlag,
     SandboxOption,
+    command,
     execute,
     extension_folders,
     find_places,
     print_json,
 )
 
-app = typer.Typer(
-    help="Extensions of Symphony Conductor: create, check, attach, list and call them.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+app = command(
+    "Extensions of Symphony Conductor: create, check, attach, list and call them.",
     epilog="First try: symphony-ext create shout && symphony-ext check shout",
 )
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"symphony-ext {VERSION}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
 
 
 @app.command(epilog="Example: symphony-ext create word-count --capability text.count/1")

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
-from .. import VERSION
 from ..errors import Problem, Problems
 from .common import (
     ExtensionsOption,
     HomeOption,
     JsonFlag,
     SandboxOption,
+    command,
     execute,
     extension_folders,
     find_places,
@@ -22,12 +22,8 @@ from .common import (
     run_async,
 )
 
-app = typer.Typer(
-    help="Symphony Conductor: plays workflows (Melodies) of sandboxed models and tools.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+app = command(
+    "Symphony Conductor: plays workflows (Melodies) of sandboxed models and tools.",
     epilog="First try: symphony-kernel run examples/spec-to-package/spec-to-package.melody.toml "
     "--input brief=examples/spec-to-package/briefs/task-list.md --out result",
 )
@@ -37,21 +33,6 @@ artifacts_app = typer.Typer(
 )
 app.add_typer(runs_app, name="runs")
 app.add_typer(artifacts_app, name="artifacts")
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        print(f"symphony-kernel {VERSION}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
 
 
 @app.command(
