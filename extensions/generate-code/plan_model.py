@@ -269,18 +269,22 @@ def repr_str(text: str) -> str:
 def features(backlog: str) -> list[Feature]:
     """Every row of a backlog. Raises UnreadableBacklog."""
     try:
-        table = list(csv.DictReader(io.StringIO(backlog)))
+        reader = csv.DictReader(io.StringIO(backlog), strict=True)
+        table = list(reader)
     except csv.Error as problem:
         raise UnreadableBacklog(str(problem)) from None
+    if "id" not in (reader.fieldnames or ()):
+        raise UnreadableBacklog("it has no column 'id'")
     out: list[Feature] = []
-    for row in table:
+    for number, row in enumerate(table, 1):
         cells = {
             k: (v or "").strip()
             for k, v in row.items()
             if isinstance(k, str) and not isinstance(v, list)
         }
-        if not cells.get("id"):
-            continue
+        if not cells.get("id") or any(cells["id"] == f.id for f in out):
+            told = f"has the id {cells['id']} again" if cells.get("id") else "has no id"
+            raise UnreadableBacklog(f"row {number} {told}")
         tokens = [t.strip() for t in cells.get("fields", "").split(";") if t.strip()]
         out.append(
             Feature(
@@ -295,8 +299,6 @@ def features(backlog: str) -> list[Feature]:
                 cells.get("depends_on", "").split(),
             )
         )
-    if not out and not backlog.lstrip().startswith("id,feature"):
-        raise UnreadableBacklog("no column 'id'")
     return out
 
 

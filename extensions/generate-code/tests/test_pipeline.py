@@ -38,7 +38,9 @@ I want to register members, edit them and delete them. As a member, I want to bo
 Members can be deactivated. I want to list members by membership type, and export members to JSON and PDF.
 It should be possible to import members from JSON. Count members per membership type.
 """
-ALL = {path.stem: path.read_text(encoding="utf-8") for path in sorted(BRIEFS.iterdir())} | {
+OWN = Path(__file__).with_name("briefs")
+FILES = sorted([*BRIEFS.iterdir(), *OWN.iterdir()])
+ALL = {path.stem: path.read_text(encoding="utf-8") for path in FILES} | {
     "clinic": CLINIC,
     "gym": GYM,
 }
@@ -131,6 +133,53 @@ def test_what_is_not_recognised_is_listed_by_name() -> None:
     _, files = build("- Fold a paper plane\n- Add a task with a title\n- Export tasks to PDF\n")
     assert "Fold a paper plane" in files["UNRECOGNISED.md"]
     assert "Export tasks to PDF" in files["README.md"].split("## Not generated")[1]
+
+
+def rows(name: str) -> list[tuple[str, str, str]]:
+    """Verb, noun and first token of each row of a brief's backlog."""
+    table = csv.DictReader(io.StringIO(build(ALL[name])[0]))
+    return [(r["verb"], r["noun"], r["fields"].split("; ")[0]) for r in table]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("dental-clinic", ("rule", "patient", "@referred=appointment")),
+        ("dental-clinic", ("sum", "treatment", "price")),
+        ("school-timetable", ("rule", "lesson", "@distinct=room,weekday,start_time")),
+        ("school-timetable", ("list", "lesson", "teacher")),
+        ("school-timetable", ("list-other", "room", "@word=list")),
+        ("workshop-invoices", ("rule", "invoice", "@kept=status:paid")),
+        ("workshop-invoices", ("sum", "line_item", "unit_price*quantity")),
+        ("recipe-box", ("status", "recipe", "favourite=true")),
+        ("recipe-box", ("count", "recipe", "@group=category")),
+    ],
+)
+def test_what_a_brief_asks_for_is_recognised(name: str, expected: tuple[str, str, str]) -> None:
+    assert expected in rows(name)
+
+
+def test_criteria_of_the_brief_stand_in_the_backlog_and_are_skipped_by_name() -> None:
+    backlog, files = build(ALL["workshop-invoices"])
+    said = "Given an invoice that is paid, when I delete it, then I get an error."
+    [row] = [r for r in csv.DictReader(io.StringIO(backlog)) if said in r["acceptance"]]
+    assert row["noun"] == "invoice"
+    tests = files["tests/test_features.py"]
+    assert re.search(rf"pytest.mark.skip.*\n.*test_{row['id'].lower()}_criterion_", tests)
+    assert said in files["README.md"].split("## Criteria without a test")[1]
+
+
+def test_a_generated_package_can_be_installed_offline(tmp_path: Path) -> None:
+    _, files = build(ALL["task-list"])
+    folder, target = write(files, tmp_path / "package"), tmp_path / "target"
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    pip += ["--no-build-isolation", "--disable-pip-version-check", "--target", str(target)]
+    done = subprocess.run([*pip, str(folder)], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    command = [sys.executable, "-m", "task_list", "--help"]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=target).stdout
+    assert "add-task" in told
+    assert (target / "bin" / "task-list").is_file()
 
 
 def test_a_file_that_is_no_backlog_is_refused() -> None:

@@ -1,0 +1,87 @@
+"""The player behind the real switch and codec; its /out is a temporary folder."""
+
+import errno
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from symphony.bus.errors import BusError
+from symphony.bus.testing import FakeConductor
+
+MAIN = Path(__file__).resolve().parents[1] / "main.py"
+
+
+def load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("deliver_main", MAIN)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def bus(out: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeConductor]:
+    module = load()
+    monkeypatch.setattr(module, "OUT", out)
+    with FakeConductor(module.ext) as conductor:
+        yield conductor
+
+
+def deliver(bus: FakeConductor, word: str) -> object:
+    (bus.inbox / "prompt.txt").write_text(word)
+    return bus.call("output.deliver/1", enhanced_prompt={"$file": "prompt.txt"})
+
+
+def test_undo_puts_back_what_the_last_delivery_replaced(bus: FakeConductor, out: Path) -> None:
+    out.mkdir()
+    told = deliver(bus, "old")
+    assert told == {"delivered": {"enhanced_prompt.txt": "enhanced_prompt.txt"}}
+    deliver(bus, "new")
+    assert bus.call("output.deliver/1", "undo") == {"enhanced_prompt.txt": "restored"}
+    assert (out / "enhanced_prompt.txt").read_text() == "old"
+    assert bus.call("output.deliver/1", "undo") == {"enhanced_prompt.txt": "removed"}
+    assert not (out / "enhanced_prompt.txt").exists()
+    with pytest.raises(BusError) as caught:
+        bus.call("output.deliver/1", "undo")
+    assert (caught.value.code, caught.value.where) == ("not-found", "out")
+
+
+def test_without_a_folder_to_write_to_it_is_a_bad_request(bus: FakeConductor) -> None:
+    with pytest.raises(BusError) as caught:
+        deliver(bus, "x")
+    assert (caught.value.code, caught.value.where) == ("bad-request", "out")
+    assert caught.value.help
+
+
+def test_a_folder_that_cannot_be_written_is_told_and_left_alone(
+    bus: FakeConductor, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    (out / ".symphony").write_text("in the way")
+    with pytest.raises(BusError) as caught:
+        deliver(bus, "x")
+    assert (caught.value.code, caught.value.where) == ("bad-request", "out")
+    (out / ".symphony").unlink()
+    out.chmod(0o500)  # root may write all the same: then only a read-only file system refuses
+    if os.access(out, os.W_OK):
+        import out_folder
+
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        monkeypatch.setattr(out_folder, "_prepare", refuse)
+    with pytest.raises(BusError) as caught:
+        deliver(bus, "x")
+    assert (caught.value.code, caught.value.where) == ("io", "out")
+    assert [p.name for p in out.iterdir()] == ["mine.txt"]
