@@ -210,13 +210,14 @@ def _cli_facts(env: Any, plan: Plan) -> dict[str, Any]:
 def _trim_imports(text: str) -> str:
     """Drops imported names that the module does not use."""
     head, mark, rest = text.partition("\napp = typer.Typer(")
+    code = re.sub(r'"""(?s:.*?)"""', "", rest)
     out: list[str] = []
     for line in head.split("\n"):
         match = re.match(r"^from (\S+) import (.+)$", line)
         if match and match[1] != "__future__":
-            names = [
-                n for n in match[2].split(", ") if re.search(rf"(?<![\w.\"'-]){n}\b(?!['\"])", rest)
-            ]
+            # what comes from .output are functions, some named like words that texts have
+            end = r"\(" if match[1] == ".output" else "\\b(?!['\"])"
+            names = [n for n in match[2].split(", ") if re.search(rf"(?<![\w.\"'-]){n}{end}", code)]
             line = f"from {match[1]} import {', '.join(names)}" if names else ""
             if not names:
                 continue

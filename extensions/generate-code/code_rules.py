@@ -42,11 +42,14 @@ def check_code(f: Feature, plan: Plan) -> str:
     found = [a for n in names if (a := thing.get(n))]
     make, rows = f"sample_data.{thing.name}", f"db.{thing.plural}"
     if key in ("unique", "distinct"):
-        same = ", ".join(f"{a.column}=item.{a.column}" for a in found)
+        same = ",\n                ".join(f"{a.column}=item.{a.column}" for a in found)
         return dedented(f"""
             item = {make}(db, 1)
+            same: dict[str, object] = dict(
+                {same}
+            )
             with pytest.raises(Refused):
-                {make}(db, 2, {same})
+                {make}(db, 2, **same)
             assert {rows}.all() == [item]
         """)
     if key in ("minimum", "required"):

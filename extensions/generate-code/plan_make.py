@@ -3,7 +3,9 @@ which names."""
 
 from __future__ import annotations
 
+import keyword
 import re
+import sys
 
 from plan_model import Attribute, Feature, Plan, Thing, attribute, features
 
@@ -42,6 +44,7 @@ RULES = frozenset(
     ]
 )
 QUALITIES = frozenset(["offline", "command-line", "persistence", "python"])
+_IMPORTED = frozenset(["pytest", "typer", "click", "rich", "sample_data", "conftest"])
 _PLURAL = re.compile(r"^(?P<name>[a-z]\w*) \(plural: (?P<plural>[a-z]\w*)\)$", re.MULTILINE)
 
 
@@ -79,11 +82,10 @@ def package_name(title: str) -> str:
     words = re.findall(r"[a-z0-9]+", title.lower())
     words = [w for w in words if w not in ("the", "a", "an", "of", "and", "for", "our")] or words
     name = "_".join(words[:3])
-    return (
-        name
-        if name and name[0].isalpha() and len(name) > 3
-        else f"{name or 'generated'}_app".lstrip("0123456789_")
-    )
+    taken = keyword.iskeyword(name) or name in sys.stdlib_module_names or name in _IMPORTED
+    if name and name[0].isalpha() and len(name) > 3 and not taken:
+        return name
+    return f"{name or 'generated'}_app".lstrip("0123456789_")
 
 
 def _things(rows: list[Feature], plurals: dict[str, str]) -> dict[str, Thing]:

@@ -39,6 +39,7 @@ def check_story(path: Path, length: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_fifty_kills_at_random_moments(symphony: Symphony) -> None:
     rng = random.Random(20260131)  # noqa: S311 - moments, not secrets
     length, kills, rounds = 20, 0, 0
