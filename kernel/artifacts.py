@@ -11,8 +11,12 @@ from typing import Any
 
 from msgspec import UNSET
 
+from symphony.bus.errors import BusError
+
+from .errors import from_bus
 from .journal import timestamp
 from .members import Member
+from .removal import Remover
 from .values import Value, content
 
 Made = Mapping[str, object]
@@ -30,8 +34,18 @@ class Outgoing:
 class Artifacts:
     """Typed calls of `pit.artifacts/1`; every call waits while the store is away."""
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, member: Member, remover: Remover) -> None:
+        self._remover = remover
         self._member = member
+
+    async def _ask(self, method: str, args: Mapping[str, object]) -> Any:
+        """Raises :class:`SymphonyError` where the store itself fails: that is no player's fault."""
+        try:
+            return await self._member.call(method, args)
+        except BusError as error:
+            if error.code in ("io", "corrupt"):
+                raise from_bus(error) from error
+            raise
 
     async def put(self, values: Mapping[str, tuple[object, str]], made: Made) -> dict[str, Value]:
         """Stores inline values (name → value, file name); all in one durable write."""
@@ -42,7 +56,7 @@ class Artifacts:
             {"data": data, "media": media, "name": file_name, "made": made}
             for (data, media), (_, file_name) in zip(encoded, values.values(), strict=True)
         ]
-        reply = await self._member.call("put_many", {"items": items, "ts": timestamp()})
+        reply = await self._ask("put_many", {"items": items, "ts": timestamp()})
         return {
             name: Value(ref=stored["ref"], value=value, name=file, media=media, bytes=len(data))
             for (name, (value, file)), stored, (data, media) in zip(
@@ -59,7 +73,7 @@ class Artifacts:
         if not asked:
             return []
         args = {"folder": str(folder), "items": asked, "made": made, "ts": timestamp()}
-        reply = await self._member.call("collect", args)
+        reply = await self._ask("collect", args)
         return [
             Value(
                 kind=taken["kind"],
@@ -79,7 +93,7 @@ class Artifacts:
         if asked:
             mode = "writable" if writable else "read-only"
             args = {"folder": str(folder), "items": asked, "mode": mode}
-            await self._member.call("stage", args)
+            await self._ask("stage", args)
 
     async def file_as(self, value: Value, made: Made) -> Value:
         """The value with an artifact behind it, storing a literal that has none."""
@@ -93,12 +107,12 @@ class Artifacts:
             await asyncio.to_thread(_copy, source, spool, name)
             taken = await self.collect(spool, [Outgoing(source.name, name, media)], made)
         finally:
-            shutil.rmtree(spool, ignore_errors=True)
+            self._remover.remove(spool)
         return taken[0]
 
     async def info(self, ref: str) -> dict[str, Any]:
         """INFO of one artifact."""
-        reply = await self._member.call("stat", {"refs": [ref]})
+        reply = await self._ask("stat", {"refs": [ref]})
         found: dict[str, Any] = reply["artifacts"][0]
         return found
 

@@ -6,7 +6,6 @@ taken from its outbox. What comes back is checked against the manifest before an
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -16,11 +15,13 @@ from msgspec import UNSET
 
 from symphony.bus.errors import BusError
 from symphony.bus.hub import Hub
+from symphony.bus.wire import INLINE_MAX
 
 from .artifacts import Artifacts, Outgoing
 from .gates import check_outputs, name_outputs
 from .instances import Instance
-from .values import Value
+from .removal import Remover
+from .values import Value, content
 from .valuetypes import ValueType
 
 
@@ -57,7 +58,8 @@ class CallContext:
 class Caller:
     """Calls players for steps and for the console alike."""
 
-    def __init__(self, hub: Hub, artifacts: Artifacts) -> None:
+    def __init__(self, hub: Hub, artifacts: Artifacts, remover: Remover) -> None:
+        self._remover = remover
         self._hub = hub
         self._artifacts = artifacts
 
@@ -91,8 +93,8 @@ class Caller:
             )
             return await self._take(instance, types, result, context, made)
         finally:
-            shutil.rmtree(instance.inbox / context.folder, ignore_errors=True)
-            shutil.rmtree(instance.outbox / context.folder, ignore_errors=True)
+            self._remover.remove(instance.inbox / context.folder)
+            self._remover.remove(instance.outbox / context.folder)
 
     async def _stage(
         self,
@@ -150,6 +152,13 @@ class Caller:
             declared = types.outputs[name]
             usual = declared.file if declared.file is not UNSET else name
             path = _path(value)
+            if path is None and len(content(value)[0]) > INLINE_MAX:
+                raise BusError(
+                    "wrong-output",
+                    f'the output "{name}" is larger than {INLINE_MAX} bytes',
+                    where=f"outputs.{name}",
+                    help="return it as a file",
+                )
             if path is not None:
                 media = declared.media if declared.media is not UNSET else ""
                 outgoing[name] = Outgoing(usual, path, str(media))

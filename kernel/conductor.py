@@ -71,6 +71,11 @@ class Conductor:
             self.failed = decision
         return decision
 
+    def cannot_run(self, step: str, reason: str) -> Decision:
+        """A step that must run never can: the run fails with this reason."""
+        self.failed = Decision("fail", step, None, reason)
+        return self.failed
+
     def _situation(self, step: str) -> StepSituation:
         rules = self._rules[step]
         return StepSituation(

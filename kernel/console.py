@@ -27,7 +27,7 @@ from .instances import Instance, SpawnError
 from .kernel import Kernel
 from .kit import Installed
 from .leases import Leases
-from .members import ARTIFACT_STORE, DAG_TRACKER
+from .members import ARTIFACT_STORE, DAG_TRACKER, PIT
 from .values import inline
 
 CAPABILITY = "kernel.console/1"
@@ -137,6 +137,13 @@ class Console:
         The player is the attached instance, or one spawned for this call alone.
         """
         capability = _text(args, "capability")
+        if capability in {kind.capability for kind in PIT}:
+            raise BusError(
+                "refused",
+                f"{capability} is called by the kernel itself",
+                where=capability,
+                help="use `symphony-kernel runs` and `symphony-kernel artifacts`",
+            )
         installed = self._player(capability, args.get("player"))
         provides = installed.manifest.provided(capability)
         given = args.get("args")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import shutil
 from collections.abc import Mapping
@@ -31,7 +32,7 @@ async def export(
 ) -> dict[str, Result]:
     """Puts every result that has no path yet into ``out``, under its own file name.
 
-    A former entry of the same name is kept as ``NAME~``.
+    A former entry of the same name is kept as ``NAME~``, ``NAME~2``, …; nothing is deleted.
     """
     waiting = {name: result for name, result in results.items() if result.path is None}
     if not waiting:
@@ -68,11 +69,15 @@ def _file_names(results: Mapping[str, Result]) -> dict[str, str]:
 
 
 def _replace(new: Path, target: Path) -> None:
+    """Puts ``new`` in the place of ``target``, which is kept under a name that was free."""
     if target.is_symlink() or target.exists():
-        former = target.with_name(f"{target.name}~")
-        if former.is_dir() and not former.is_symlink():
-            shutil.rmtree(former)
-        else:
-            former.unlink(missing_ok=True)
-        target.rename(former)
+        target.rename(_free(target))
     new.rename(target)
+
+
+def _free(target: Path) -> Path:
+    numbers = itertools.count(2)
+    former = target.with_name(f"{target.name}~")
+    while former.is_symlink() or former.exists():
+        former = target.with_name(f"{target.name}~{next(numbers)}")
+    return former

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_LENGTH: Final = 4096
 MAX_NESTING: Final = 32
+MAX_LOOPS: Final = 2  # one in another; each turn takes some microseconds and nothing can stop it
+MAX_TURNS: Final = 5_000_000
 FUNCTIONS: Final = (  # those of the CEL specification that the library has
     *("size", "contains", "startsWith", "endsWith", "matches", "has", "type", "dyn"),
     *("int", "uint", "double", "string", "bytes", "timestamp", "duration"),
@@ -36,6 +38,7 @@ _TOKENS = re.compile(
 )
 _MEMBER = re.compile(rf"\.\s*([A-Za-z_]\w*)|\[\s*({_STRING})\s*\]")
 _BINDER = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*([A-Za-z_]\w*)\s*,")
+_BRACKETS = re.compile(r"(?P<macro>\.\s*(?:all|exists|exists_one|filter|map)\s*)?\(|\)")
 _PLACE = re.compile(r"<input>:(\d+):(\d+): (.*)")
 
 
@@ -57,9 +60,13 @@ class Expression:
     text: str
     references: tuple[tuple[str, ...], ...]
     _program: Program
+    _loops: int
 
     def evaluate(self, variables: Mapping[str, object]) -> bool:
         """True or false for these variables. Raises `ExpressionError` for any other outcome."""
+        if self._loops > 1 and _longest(variables) ** self._loops > MAX_TURNS:
+            message = "a loop in a loop over lists of this length would take too long"
+            raise ExpressionError(message, self.text, "let a player work it out")
         try:
             value: Any = self._program.execute(dict(variables))
         except KeyError as error:
@@ -79,6 +86,9 @@ def compile_expression(text: str, variables: tuple[str, ...] = ("inputs", "steps
 
     if len(text) > MAX_LENGTH or _nesting(text) > MAX_NESTING:
         raise ExpressionError("the expression is too long or nested too deeply", f"{text[:60]}…")
+    if (loops := _loops(text)) > MAX_LOOPS:
+        message = f"more than {MAX_LOOPS} of all, exists, filter, map inside each other"
+        raise ExpressionError(message, f"{text[:60]}…", "let a player work it out")
     try:
         program = cel.compile(text)
     except Exception as error:  # a ValueError by its documentation
@@ -93,7 +103,7 @@ def compile_expression(text: str, variables: tuple[str, ...] = ("inputs", "steps
         if name.isidentifier() and name not in FUNCTIONS:
             remedy = hint(name, FUNCTIONS, "functions")
             raise ExpressionError(f'unknown function "{name}" in the expression', text, remedy)
-    return Expression(text, _references(text, known), program)
+    return Expression(text, _references(text, known), program, loops)
 
 
 def _references(text: str, roots: Iterable[str]) -> tuple[tuple[str, ...], ...]:
@@ -113,6 +123,35 @@ def _nesting(text: str) -> int:
         depth += (character in "([{") - (character in ")]}")
         deepest = max(deepest, depth)
     return deepest
+
+
+def _loops(text: str) -> int:
+    """How many macros that go through a list stand inside each other at most."""
+    opened: list[bool] = []
+    deepest = 0
+    for token in _BRACKETS.finditer(re.sub(_STRING, '""', text)):
+        if token[0] == ")":
+            if opened:
+                opened.pop()
+        else:
+            opened.append(token["macro"] is not None)
+            deepest = max(deepest, sum(opened))
+    return deepest
+
+
+def _longest(value: object) -> int:
+    """The length of the longest list or table in a value; at least what a literal can have."""
+    longest = MAX_LENGTH // 2
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, Mapping):
+            longest = max(longest, len(found))
+            waiting.extend(found.values())
+        elif isinstance(found, list):
+            longest = max(longest, len(found))
+            waiting.extend(found)
+    return longest
 
 
 def _syntax(error: Exception) -> str:

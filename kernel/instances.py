@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ from .chambering import Event, State
 from .kit import Installed
 from .launchplan import LaunchOptions, argv, bus_grants, sandbox_policy
 from .places import Places
+from .removal import Remover
 
 REGISTER_S = 20.0  # from spawn to hello, on a machine under load
 ACTIVATE_S = 20.0
@@ -103,7 +103,8 @@ EndedHook = Callable[[Instance], None]
 class Instances:
     """All instances of this kernel."""
 
-    def __init__(self, hub: Hub, launcher: Launcher, places: Places) -> None:
+    def __init__(self, hub: Hub, launcher: Launcher, places: Places, remover: Remover) -> None:
+        self._remover = remover
         self._hub = hub
         self._launcher = launcher
         self._places = places
@@ -266,6 +267,6 @@ class Instances:
     def _forget(self, instance: Instance) -> None:
         self.all.pop(instance.name, None)
         self._hub.remove_peer(instance.name)
-        shutil.rmtree(instance.folder, ignore_errors=True)
+        self._remover.remove(instance.folder)
         instance.socket.unlink(missing_ok=True)
         instance.ended.set()

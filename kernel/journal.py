@@ -70,11 +70,12 @@ class RunJournal:
         """
         ts = timestamp()
         reply = await self._dag.call("resume", {"run": self._run, "ts": ts})
-        self._next = reply["index"]
-        if seen_seq is not None:
-            await self.replay(seen_seq, until=reply["index"])
         state = await whole_state(self._dag.call, self._run, reply["run"])
-        data = {"from": reply["from"], **state}
+        if seen_seq is not None:
+            for event in await self.story(state, seen_seq, until=reply["index"]):
+                self._emit(event)
+        self._next = reply["index"]
+        data = _resumed(reply["index"], state)
         self._deliver({"index": reply["index"], "kind": "resumed", "ts": ts, "data": data})
         return state
 
@@ -129,13 +130,22 @@ class RunJournal:
             seq = self.last * STRIDE + self._progress
             self._emit(progress_event(seq, timestamp(), self._run, step, body))
 
-    async def replay(self, seen_seq: int, until: int | None = None) -> None:
-        """Emits the events of the records after ``seen_seq``, up to before index ``until``."""
+    async def story(
+        self, state: Mapping[str, Any], seen_seq: int = 0, until: int | None = None
+    ) -> list[RunEvent]:
+        """The events of the records after ``seen_seq``, up to before index ``until``.
+
+        ``state`` is the run's STATE: a `resumed` record holds nothing but its time.
+        """
+        events: list[RunEvent] = []
         for record in await self.records(after=seen_seq // STRIDE):
             if until is not None and record["index"] >= until:
                 break
+            if record["kind"] == "resumed":
+                record["data"] = _resumed(record["index"], state)
             if (event := project(self._run, record)) is not None:
-                self._emit(event)
+                events.append(event)
+        return events
 
     async def records(self, after: int = 0) -> list[dict[str, Any]]:
         """All records after an index."""
@@ -192,6 +202,11 @@ class RunJournal:
             self._progress = 0
             if event is not None:
                 self._emit(event)
+
+
+def _resumed(index: int, state: Mapping[str, Any]) -> dict[str, Any]:
+    head = {key: state[key] for key in ("melody", "version", "inputs")}
+    return {"from": index - 1, **head}
 
 
 async def whole_state(

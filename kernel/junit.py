@@ -71,8 +71,12 @@ def report(melody: str, events: Iterable[RunEvent]) -> bytes:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Writes the report as a whole or not at all."""
+    """Writes the report as a whole or not at all; a link is followed, a device or pipe written."""
     try:
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
         temporary = _temporary(path)
         temporary.write_bytes(content)
         temporary.replace(path)
@@ -83,6 +87,9 @@ def write(path: Path, content: bytes) -> None:
 def require_writable(path: Path) -> None:
     """Raises `SymphonyError` if no report can be written there; leaves nothing behind."""
     try:
+        path = path.resolve()
+        if path.exists() and not path.is_file() and not path.is_dir():
+            return
         temporary = _temporary(path)
         temporary.touch()
         temporary.unlink()

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from .logs import close_log, open_log
 from .members import ARTIFACT_STORE, DAG_TRACKER, PIT, Member, MemberKind
 from .model import Degraded, InstanceInfo, RunSummary, Status
 from .places import HomeLock, Places
+from .removal import Remover
 from .supervisor import Child, Quarantine, Start, Stop, Supervision, Supervisor
 
 log = logging.getLogger(__name__)
@@ -68,16 +68,17 @@ class Kernel:
         self.places.create()
         self._lock.acquire()
         self._log = open_log(self.places.logs / "kernel.log")
+        self._remover = Remover(self.places.trash)
         self._clear_leftovers()
         self.hub = Hub(ReferenceDatapath(), listener=self)
-        self.launcher = LocalLauncher(keep_fds=(self._lock.fd,))
-        self.instances = Instances(self.hub, self.launcher, self.places)
+        self.launcher = LocalLauncher(keep_fds=(self._lock.fd,), scratch=self.places.runtime)
+        self.instances = Instances(self.hub, self.launcher, self.places, self._remover)
         self.instances.on_ended.append(self._instance_ended)
         self.members = {kind.extension: Member(kind, self.hub) for kind in PIT}
         self.dag = self.members[DAG_TRACKER.extension]
         self.store = self.members[ARTIFACT_STORE.extension]
-        self.artifacts = Artifacts(self.store)
-        self.caller = Caller(self.hub, self.artifacts)
+        self.artifacts = Artifacts(self.store, self._remover)
+        self.caller = Caller(self.hub, self.artifacts, self._remover)
         try:
             await asyncio.gather(self.hub.start(), self.launcher.start())
             self._start_members()
@@ -97,6 +98,7 @@ class Kernel:
         await self.instances.close()
         await self.launcher.close()
         await self.hub.close()
+        await self._remover.close()
         self.places.clear_runtime()
         with contextlib.suppress(OSError):
             self.places.runtime.rmdir()
@@ -231,7 +233,8 @@ class Kernel:
         """What a killed kernel left: its processes are gone, their folders and sockets are not."""
         for folder in (self.places.instances, self.places.spool):
             for entry in folder.iterdir():
-                shutil.rmtree(entry, ignore_errors=True)
+                self._remover.remove(entry)
+        self._remover.sweep()
         self.places.clear_runtime()
 
     def _spawn_task(self, work: Coroutine[None, None, None]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections import defaultdict
+from collections.abc import Coroutine
 
 from symphony.sandboxes.policy import ExitReason
 
@@ -51,6 +52,8 @@ class Leases:
         if instance.state is State.IN_USE:
             instance.on(Event.RELEASE)
             self._idle[instance.installed.name].append(instance)
+        elif not instance.ended.is_set():  # it said bye: it need not stay until the run ends
+            self._end(self._instances.kill(instance))
 
     async def discard(self, instance: Instance) -> str:
         """Ends the instance now; returns the reason of its process' end."""
@@ -61,9 +64,12 @@ class Leases:
     def retire(self, player: str) -> None:
         """No further step needs the player: its idle instances end in the background."""
         for instance in self._idle.pop(player, []):
-            ending = asyncio.create_task(self._instances.unload(instance))
-            self._endings.add(ending)
-            ending.add_done_callback(self._endings.discard)
+            self._end(self._instances.unload(instance))
+
+    def _end(self, work: Coroutine[None, None, None]) -> None:
+        ending = asyncio.create_task(work)
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
 
     async def close(self) -> None:
         """Ends what is left: idle ones in peace, busy ones by force."""

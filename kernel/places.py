@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import stat
 import tempfile
 import time
@@ -21,7 +22,7 @@ from .errors import ExitCode, SymphonyError
 HANDOVER_S = 5.0  # how long a dead kernel's guard may still hold the lock
 OWN = frozenset(  # what a home holds
     {"artifacts", "dag", "extensions", "grants.json", "instances", "kernel.lock", "logs", "reports"}
-    | {"spool"}
+    | {"spool", "trash"}
 )
 LONGEST_SOCKET = 107  # bytes of a path, in sockaddr_un
 LONGEST_NAME = len("/12345678.sock")  # of a socket in the folder
@@ -102,6 +103,11 @@ class Places:
         return self.home / "spool"
 
     @property
+    def trash(self) -> Path:
+        """Folders on their way out."""
+        return self.home / "trash"
+
+    @property
     def reports(self) -> Path:
         """Reports of our own bugs."""
         return self.home / "reports"
@@ -122,7 +128,7 @@ class Places:
         _make(self.home, "home", help_)
         self._require_free()
         _require_private(self.home)
-        for folder in (self.instances, self.logs, self.spool, self.reports):
+        for folder in (self.instances, self.logs, self.spool, self.trash, self.reports):
             _make(folder, "home", help_)
         _make(self.runtime, "folder of the sockets", "remove what is there, or set XDG_RUNTIME_DIR")
         _require_private(self.runtime)
@@ -131,7 +137,10 @@ class Places:
         """Removes sockets and ticket; only for who holds the lock."""
         try:
             for entry in self.runtime.iterdir():
-                entry.unlink(missing_ok=True)
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink(missing_ok=True)
         except OSError as error:
             raise SymphonyError(
                 ExitCode.IO,

@@ -26,7 +26,7 @@ from .kernel import Kernel
 from .kit import Installed
 from .leases import Leases
 from .melody import Melody, from_document
-from .model import Delivered, RunSummary
+from .model import Delivered, RunEvent, RunSummary
 from .policy import Decision, RetryRule, RulePolicy
 from .queries import no_run
 from .runner import Cast, Runner, Stage
@@ -70,6 +70,7 @@ class Play:
     def __init__(self, kernel: Kernel, run: str, emit: Emit) -> None:
         self.run = run
         self._kernel = kernel
+        self._emit = emit
         self._journal = RunJournal(kernel.dag, run, emit)
 
     async def open(
@@ -118,9 +119,16 @@ class Play:
             ready = [(step, float(rank)) for step, rank in state["ready"]]
             return await self._play(melody, options, stage, ready, failures)
 
+    async def story(self) -> list[RunEvent]:
+        """All events of the run so far, those of earlier kernels too; without progress."""
+        with _bus_errors():
+            state = await self._kernel.dag.call("state", {"run": self.run})
+            return await self._journal.story(state)
+
     async def _report(self, state: Mapping[str, Any], seen_seq: int | None) -> Finished:
         if seen_seq is not None:
-            await self._journal.replay(seen_seq)
+            for event in await self._journal.story(state, seen_seq):
+                self._emit(event)
         records = await self._journal.records(after=state["last"] - 1)
         data = records[-1]["data"]["data"]
         artifacts = msgspec.convert(data["artifacts"], dict[str, Delivered])
@@ -191,8 +199,8 @@ class Play:
     async def _require_sandboxes(self, melody: Melody, options: PlayOptions) -> None:
         """Raises `SandboxRefused` before anything of the run is written, not at its first step."""
         launches = _cast(self._kernel, melody, options).options.values()
-        if any(launch.level is not Level.NONE for launch in launches):
-            await self._kernel.launcher.prove()
+        for level in {launch.level for launch in launches}:
+            await self._kernel.launcher.prove(level)
 
     async def _take_in(self, melody: Melody, name: str, given: object) -> Value:
         if not isinstance(given, Path):

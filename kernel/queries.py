@@ -19,6 +19,7 @@ Ask = Callable[[str, str, Mapping[str, object]], Awaitable[Any]]
 
 DAG = "pit.dag/1"
 STORE = "pit.artifacts/1"
+REFERENCE = len("blake3:") + 64
 CHUNK = 256 * 1024
 
 
@@ -117,9 +118,14 @@ async def artifacts(ask: Ask, limit: int, filters: Mapping[str, str]) -> model.A
 
 
 async def resolve(ask: Ask, reference: str) -> model.Artifact:
-    """The artifact with this reference, or the newest one with this name."""
+    """The artifact with this reference or the beginning of one, or the newest of this name."""
+    begun = reference.removesuffix("…")
     try:
-        if reference.startswith("blake3:"):
+        if reference.startswith("blake3:") and len(begun) < REFERENCE:
+            reply = await ask(STORE, "list", {"limit": 1000})
+            same = {a["ref"]: a for a in reply["artifacts"] if a["ref"].startswith(begun)}
+            reply = {"artifacts": list(same.values()) if len(same) == 1 else []}
+        elif reference.startswith("blake3:"):
             reply = await ask(STORE, "stat", {"refs": [reference]})
         else:
             reply = await ask(STORE, "list", {"name": reference, "limit": 1})

@@ -7,6 +7,7 @@ A step is finished when its completion is durable, not before.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ from .leases import Leases
 from .melody import Melody, Step
 from .policy import Decision, Failure
 from .values import Value, inline, variables
+
+MOST_TEXT = 4096  # characters of a player's error that are kept
 
 
 @dataclass(frozen=True)
@@ -198,7 +201,8 @@ class Runner:
             "pid": instance.pid,
             "sandbox": str(instance.level),
         }
-        context = CallContext(self._run, step.id, attempt, int(step.timeout_s * 1000))
+        ttl_ms = max(1, math.ceil(step.timeout_s * 1000))  # 0 would mean for ever
+        context = CallContext(self._run, step.id, attempt, ttl_ms)
         # Told while the call is under way, and always before anything else is told of the step.
         told = asyncio.create_task(
             self._journal.append([*records, _started(step, attempt, started)])
@@ -233,12 +237,14 @@ class Runner:
             verdict = GateResult(False, "type", None, f"{error.message} ({error.where})")
             await self._record_gate(step, verdict)
         info: dict[str, object] = {
-            "class": error.cls or error.code,
-            "message": error.message,
+            "class": (error.cls or error.code)[:MOST_TEXT],
+            "message": error.message[:MOST_TEXT],
             "fault": error.fault,
             "where": error.where,
         }
-        raise AttemptFailed(Failure(error.code, error.message), info, instance) from error
+        raise AttemptFailed(
+            Failure(error.code, error.message[:MOST_TEXT]), info, instance
+        ) from error
 
     async def _gate(self, step: Step, outputs: dict[str, Value], instance: Instance) -> GateResult:
         verdict = judge(
@@ -285,12 +291,21 @@ class Runner:
         record = {"kind": "failed", "step": step.id, "attempt": attempt, "data": data}
         await self._journal.append([record, _decided(follow)])
         if follow.action == "skip":
-            await self._skip(step, follow.reason)
+            await self._leave_out(step, follow.reason)
 
-    async def _skip(self, step: Step, reason: str) -> None:
+    async def _skip(self, step: Step, reason: str) -> Advance:
         advance = await self._journal.skip(step.id, reason)
         self._stage.counts["skipped"] += 1
         self._step_ended(step, advance)
+        return advance
+
+    async def _leave_out(self, step: Step, reason: str) -> None:
+        """An optional step failed: a required one that cannot do without it fails the run."""
+        advance = await self._skip(step, reason)
+        needed = (name for name in advance.skipped if self._steps[name].importance != "optional")
+        if (blocked := next(needed, None)) is not None:
+            decision = self._conductor.cannot_run(blocked, f"it needs {step.id}: {reason}")
+            await self._journal.append([_decided(decision)])
 
     def _step_ended(self, step: Step, advance: Advance) -> None:
         self._stage.counts["skipped"] += len(advance.skipped)
@@ -306,10 +321,15 @@ class Runner:
         """Why the step's condition leaves it out, or None."""
         if step.condition is None:
             return None
-        steps = {name: self._stage.seen(name) for name in self._steps}
-        context = {"inputs": variables(self._stage.inputs), "steps": steps}
         try:
-            wanted = compile_expression(step.condition).evaluate(context)
+            expression = compile_expression(step.condition)
+            members = [r[1:2] for r in expression.references if r[0] == "steps"]
+            named = self._steps if () in members else {name for (name,) in members}
+            context = {
+                "inputs": variables(self._stage.inputs),
+                "steps": {name: self._stage.seen(name) for name in named},
+            }
+            wanted = expression.evaluate(context)
         except ExpressionError as error:
             return f"the condition cannot be decided: {error.message}"
         return None if wanted else f"condition is false: {step.condition}"

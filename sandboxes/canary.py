@@ -62,13 +62,15 @@ def _remedy(text: str) -> tuple[str, str]:
     return "sandboxed interpreter", _RUNTIME
 
 
-async def prove(launch: Callable[[SpawnSpec], Awaitable[_Started]], bwrap: str | None) -> None:
+async def prove(
+    launch: Callable[[SpawnSpec], Awaitable[_Started]], bwrap: str | None, scratch: Path | None
+) -> None:
     """Raises SandboxRefused unless the strict sandbox works here."""
     if bwrap is None:
         raise SandboxRefused("bubblewrap", "`apt-get install bubblewrap`")
     if shutil.which(PRLIMIT) is None:
         raise SandboxRefused("prlimit", "`apt-get install util-linux`")
-    with tempfile.TemporaryDirectory(prefix="symphony-canary-") as folder:
+    with tempfile.TemporaryDirectory(prefix="symphony-canary-", dir=scratch) as folder:
         spec = SpawnSpec(
             instance="canary",
             argv=("python", "-S", "-c", _SCRIPT),

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+from pathlib import Path
 from typing import Any, Protocol
 
 from . import bubblewrap, canary, exits, staging
@@ -105,10 +106,17 @@ class LocalLauncher:
     A guard that was killed takes its instances with it; the next `spawn` starts another.
     """
 
-    def __init__(self, *, bwrap: str | None = None, keep_fds: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        bwrap: str | None = None,
+        keep_fds: tuple[int, ...] = (),
+        scratch: Path | None = None,
+    ) -> None:
         """`keep_fds` stay open in the guard, and in nothing that it starts, until it has ended
         every instance: a lock held this way tells when the last process is gone."""
         self._keep_fds = keep_fds
+        self._scratch = scratch  # where the canary's log lies meanwhile; None: the temporary folder
         self._bwrap = bwrap or shutil.which("bwrap")
         self._runtime = runtimes.find()
         self._root = os.geteuid() == 0
@@ -127,8 +135,15 @@ class LocalLauncher:
         # Its failure belongs to whoever asks for a sandbox; nobody may ever do.
         self._proof.add_done_callback(lambda task: task.cancelled() or task.exception())
 
-    async def prove(self) -> None:
-        """Waits for the canary. Raises SandboxRefused with mechanism and remedy."""
+    async def prove(self, level: Level = Level.STRICT) -> None:
+        """Waits for the canary. Raises SandboxRefused if the level cannot be had here."""
+        if level is Level.MINIMAL:
+            raise SandboxRefused(
+                "sandbox level minimal",
+                "not available in this version: ask for strict, or for none if you trust the code",
+            )
+        if level is Level.NONE:
+            return
         if self._proof is None:
             raise RuntimeError("the launcher is not started")
         await asyncio.shield(self._proof)
@@ -139,13 +154,7 @@ class LocalLauncher:
         Raises SandboxRefused if its level cannot be had, ValueError for a bind that may not be or a
         request over 128 KiB.
         """
-        if spec.policy.level is Level.MINIMAL:
-            raise SandboxRefused(
-                "sandbox level minimal",
-                "not available in this version: ask for strict, or for none if you trust the code",
-            )
-        if spec.policy.level is not Level.NONE:
-            await self.prove()
+        await self.prove(spec.policy.level)
         return await self._launch(spec)
 
     async def close(self) -> None:
@@ -165,7 +174,7 @@ class LocalLauncher:
             check_range()
         if self._fault:
             raise SandboxRefused(f"private mounts of the guard ({self._fault})", _NO_MOUNTS)
-        await canary.prove(self._launch, self._bwrap)
+        await canary.prove(self._launch, self._bwrap, self._scratch)
 
     async def _open(self) -> Link:
         link = Link(self._report, self._guard_gone, self._keep_fds)

@@ -19,7 +19,7 @@ SYSTEM = Path("/usr")
 
 # Isolated from the user's environment and site, but with the script's own (read-only) folder on
 # the path; no bytecode, since nothing writable is shown.
-FLAGS = ("-E", "-s", "-B")
+FLAGS = ("-E", "-s", "-B", "-u")
 
 
 @dataclass(frozen=True)

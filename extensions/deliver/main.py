@@ -34,21 +34,21 @@ def deliver(
     source_files: Path | None = None,
     test_report: Path | None = None,
 ) -> dict[str, dict[str, str]]:
-    """What was written: name in the folder → path in it."""
-    names = {
-        "enhanced_prompt.txt": enhanced_prompt,
-        "backlog.csv": backlog,
-        "source_files": source_files,
-        "test_report.xml": test_report,
+    """What was written: name of the input → path in the folder."""
+    given = {
+        "enhanced_prompt": ("enhanced_prompt.txt", enhanced_prompt),
+        "backlog": ("backlog.csv", backlog),
+        "source_files": ("source_files", source_files),
+        "test_report": ("test_report.xml", test_report),
     }
-    entries = {name: path for name, path in names.items() if path is not None}
+    entries = {name: path for name, path in given.values() if path is not None}
     try:
         told = out_folder.deliver(
             OUT, entries, str(ctx.run or ""), lambda word: ctx.progress(0, None, word)
         )
     except (out_folder.Refused, OSError) as problem:
         raise _refusal(problem) from None
-    return {"delivered": told}
+    return {"delivered": {key: told[name] for key, (name, _) in given.items() if name in told}}
 
 
 @ext.provides("output.deliver/1", "undo")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import os
 import sys
 import traceback
@@ -86,6 +87,7 @@ def _root(
 def execute(app: typer.Typer, program: str) -> int:
     """Runs a command line; every outcome becomes an exit code and a clear message."""
     arguments = sys.argv[1:]
+    _usable_streams()
     try:
         code = _invoke(app, arguments, program)
         _write("")  # what is still in the buffer
@@ -114,6 +116,17 @@ def _invoke(app: typer.Typer, arguments: Sequence[str], program: str) -> int:
             where="command line",
             help=f"see `{program} --help`",
         ) from error
+
+
+def _usable_streams() -> None:
+    """Closed streams lead nowhere, and what a terminal cannot show is replaced."""
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - to the process' end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def as_symphony_error(error: Exception) -> SymphonyError:

@@ -135,7 +135,7 @@ def call(
     remedy = """e.g. --json '{"text": "hello"}'"""
     try:
         args = json.loads(arguments)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Problems([Problem(f"not valid JSON: {error}", "--json", remedy)]) from error
     if not isinstance(args, dict):
         raise Problems([Problem("the arguments must be a JSON object", "--json", remedy)])

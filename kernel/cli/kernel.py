@@ -93,7 +93,19 @@ def run(
         raise Problems([Problem("a resumed run keeps its inputs", "--input", "leave it out")])
     settings = Settings(find_places(home), sandbox, extension_folders(extensions))
     options = PlayOptions(out.absolute() if out else None, sandbox)
-    request = RunRequest(melody, resume, inputs or [], options, events, junit, headless)
+    request = RunRequest(
+        melody=melody,
+        resume=resume,
+        inputs=inputs or [],
+        options=options,
+        events=events,
+        junit=junit,
+        headless=headless,
+        home=("--home", str(home.absolute())) if home else (),
+        extensions=tuple(
+            word for folder in extensions or () for word in ("--extensions", str(folder.absolute()))
+        ),
+    )
     raise typer.Exit(run_async(play(settings, request)))
 
 

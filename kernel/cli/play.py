@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,17 @@ class RunRequest:
     events: str | None
     junit: Path | None
     headless: bool
+    home: tuple[str, ...]  # the options that a later command on this run needs too
+    extensions: tuple[str, ...]
+
+    def show(self, run: str) -> str:
+        """How to look at the run."""
+        return shlex.join(("symphony-kernel", "runs", "show", run, *self.home))
+
+    def how_to_resume(self, run: str) -> str:
+        """How to go on with the run."""
+        command = ("symphony-kernel", "run", "--resume", run, *self.home, *self.extensions)
+        return shlex.join(command)
 
 
 @dataclass
@@ -95,10 +107,11 @@ async def play(settings: Settings, request: RunRequest) -> int:
                 seen = last_seq(request.events, run) if request.events else None
                 work = player.resume(request.options, seen)
             result, code = await _until_end(kernel, asyncio.create_task(work), run, watcher)
+            story = [] if result is None else await player.story()
         finally:
             await kernel.close()
     if result is not None:
-        _show(result, request, watcher)
+        _show(result, request, story)
     return code
 
 
@@ -127,7 +140,7 @@ async def _until_end(
                 found.code,
                 found.message,
                 where=found.where,
-                help=f"{found.help or 'mend the cause'}; then {_resume_command(run)}",
+                help=f"{found.help or 'mend the cause'}; then {watcher.request.how_to_resume(run)}",
                 fault=found.fault,
                 name=found.name,
             ) from error
@@ -135,6 +148,7 @@ async def _until_end(
     finally:
         stopper.code = stopper.code or 0
         asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
         loop.remove_signal_handler(signal.SIGINT)
         loop.remove_signal_handler(signal.SIGTERM)
     return result, ExitCode.DONE if result.outcome == "succeeded" else ExitCode.FAILED
@@ -153,27 +167,24 @@ def _watching(request: RunRequest, absent: list[MemberKind]) -> Iterator[Watcher
             sink.close()
 
 
-def _show(result: Finished, request: RunRequest, watcher: Watcher) -> None:
+def _show(result: Finished, request: RunRequest, story: list[RunEvent]) -> None:
+    """Table and report of the whole run, what earlier kernels played of it too."""
     if request.junit is not None:
-        melody = next(
-            (e.melody for e in watcher.events if isinstance(e, RunOpened | RunResumed)), result.run
-        )
-        junit.write(request.junit, junit.report(melody, watcher.events))
+        melody = next(event.melody for event in story if isinstance(event, RunOpened))
+        junit.write(request.junit, junit.report(melody, story))
     if request.events != STDOUT:
-        render.finished(result, watcher.events)
+        render.finished(result, story)
     if result.reason is not None:
         problem = Problem(
             f"the run failed: {result.reason}",
             f"run {result.run}",
-            f"see `symphony-kernel runs show {result.run}`",
+            f"see `{request.show(result.run)}`",
         )
         print(problem.render(), file=sys.stderr)
 
 
 def _say_how_to_resume(run: str, watcher: Watcher) -> None:
     if watcher.events:
-        print(f"run {run} is kept; go on with: {_resume_command(run)}", file=sys.stderr)
-
-
-def _resume_command(run: str) -> str:
-    return f"symphony-kernel run --resume {run}"
+        print(
+            f"run {run} is kept; go on with: {watcher.request.how_to_resume(run)}", file=sys.stderr
+        )

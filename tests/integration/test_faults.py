@@ -60,6 +60,28 @@ def test_a_wrong_output_is_refused_at_the_gate_with_the_field_named(
     assert not of(events, "step.finished")
 
 
+def test_a_tree_deeper_than_any_recursion_is_removed(symphony: Symphony) -> None:
+    code, _ = symphony.play(one_step(symphony, "deep"))
+    assert code == 0
+    for folder in ("instances", "trash", "spool"):
+        assert list((symphony.home / folder).iterdir()) == []
+    assert symphony.play(one_step(symphony, "ok"))[0] == 0
+
+
+def test_a_result_too_large_to_travel_inline_fails_the_attempt_alone(symphony: Symphony) -> None:
+    code, events = symphony.play(one_step(symphony, "large", "ok"))
+    assert code == 0
+    (failed,) = of(events, "step.failed")
+    assert failed["error"]["class"] == "wrong-output"
+    assert "answer" in failed["error"]["message"]
+
+
+def test_the_shortest_timeout_is_one(symphony: Symphony) -> None:
+    code, events = symphony.play(one_step(symphony, "hang", timeout_s=0.0001))
+    assert {event["error"]["class"] for event in of(events, "step.failed")} == {"deadline"}
+    assert code == 1
+
+
 def test_an_exception_names_its_class(symphony: Symphony) -> None:
     code, events = symphony.play(one_step(symphony, "raise"))
     assert code == 1

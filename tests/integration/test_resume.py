@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -97,8 +98,9 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert process.returncode == code
     last = stderr.strip().splitlines()[-1]
     run = run_of(story)
-    assert last.endswith(f"symphony-kernel run --resume {run}")
-    done = symphony.kernel("run", "--resume", run or "", "--extensions", PLAYERS, "--json", story)
+    program, *again = shlex.split(last.partition("go on with: ")[2])
+    assert (program, again[:3]) == ("symphony-kernel", ["run", "--resume", run])
+    done = symphony.kernel(*again, "--json", story)
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in story.read_text().splitlines()]
     assert len(of(events, "run.resumed")) == 1
@@ -114,6 +116,27 @@ def test_resuming_a_finished_run_reports_it_again(symphony: Symphony) -> None:
     assert done.returncode == 0, done.stderr
     assert "succeeded" in done.stdout
     assert (symphony.folder / "again.jsonl").read_text() == ""
+
+
+def test_a_resumption_that_was_told_elsewhere_is_made_up_for(symphony: Symphony) -> None:
+    melody = symphony.melody({"id": "a", "inputs": {"plan": ["hang", "hang", "ok"]}})
+    story = symphony.folder / "events.jsonl"
+    command: list[str | Path] = ["run", melody, "--json", story]
+    for _ in range(2):  # the second time without --json: its events are told nowhere
+        process = symphony.start(*command, "--extensions", PLAYERS)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("a: running"):
+                break
+        process.kill()
+        process.communicate()
+        command = ["run", "--resume", str(run_of(story))]
+    done = symphony.kernel(*command, "--extensions", PLAYERS, "--json", story, "--junit", "r.xml")
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in story.read_text().splitlines()]
+    assert [e["attempt"] for e in of(events, "step.started")] == [1, 2, 3]
+    assert len(of(events, "run.resumed")) == 2
+    assert 'tests="1"' in (symphony.folder / "r.xml").read_text()
 
 
 def test_resuming_what_is_not_there(symphony: Symphony) -> None:

@@ -50,6 +50,8 @@ def test_files_and_folders_travel(symphony: Symphony) -> None:
     assert artifacts["text"]["path"] == str(out / "shouted.txt")
     got = symphony.kernel("artifacts", "get", artifacts["text"]["reference"])
     assert got.stdout == "ONE\nTWO\n"
+    begun = symphony.kernel("artifacts", "get", artifacts["text"]["reference"][:16])
+    assert begun.stdout == "ONE\nTWO\n"
     folder = symphony.kernel("artifacts", "get", artifacts["pages"]["reference"], "--out", "copy")
     assert folder.returncode == 0, folder.stderr
     assert (symphony.folder / "copy" / "deep" / "0.txt").read_text() == "ONE"
@@ -68,6 +70,13 @@ def test_a_second_delivery_keeps_the_former_one(symphony: Symphony) -> None:
     out = symphony.folder / "result"
     assert (out / "shouted.txt").read_text() == "TWO\n"
     assert (out / "shouted.txt~").read_text() == "ONE\n"
+    assert symphony.play(melody, "--input", "text=in.txt", "--out", "result")[0] == 0
+    assert (out / "shouted.txt~").read_text() == "ONE\n", "what was kept is not lost"
+    assert sorted(path.name for path in out.iterdir()) == [
+        "shouted.txt",
+        "shouted.txt~",
+        "shouted.txt~2",
+    ]
 
 
 @pytest.mark.parametrize(("number", "state"), [(5, "step.finished"), (1, "step.skipped")])
@@ -136,6 +145,24 @@ def test_an_optional_step_is_skipped_and_the_run_goes_on(symphony: Symphony) -> 
     assert code == 0
     assert of(events, "step.skipped", step="a")
     assert of(events, "step.finished", step="b")
+
+
+def test_a_required_step_that_needs_a_failed_optional_one_fails_the_run(
+    symphony: Symphony,
+) -> None:
+    melody = symphony.melody(
+        {
+            "id": "a",
+            "inputs": {"plan": ["raise"]},
+            "importance": "optional",
+            "retry": {"attempts": 1},
+        },
+        {"id": "b", "inputs": {"plan": "$steps.a.answer"}},
+    )
+    code, events = symphony.play(melody)
+    assert code == 1
+    assert of(events, "step.skipped", step="b")
+    assert "it needs a" in of(events, "decision", action="fail", step="b")[0]["reason"]
 
 
 def test_a_failed_step_fails_the_run_with_the_reason(symphony: Symphony, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def deliver(bus: FakeConductor, word: str) -> object:
 def test_undo_puts_back_what_the_last_delivery_replaced(bus: FakeConductor, out: Path) -> None:
     out.mkdir()
     told = deliver(bus, "old")
-    assert told == {"delivered": {"enhanced_prompt.txt": "enhanced_prompt.txt"}}
+    assert told == {"delivered": {"enhanced_prompt": "enhanced_prompt.txt"}}
     deliver(bus, "new")
     assert bus.call("output.deliver/1", "undo") == {"enhanced_prompt.txt": "restored"}
     assert (out / "enhanced_prompt.txt").read_text() == "old"

@@ -79,3 +79,14 @@ def test_references_are_found_outside_of_strings() -> None:
 def test_any_text_is_an_expression_or_one_error(text: str) -> None:
     with contextlib.suppress(ExpressionError):
         assert compile_expression(text).evaluate(VALUES) in (True, False)
+
+
+def test_loops_in_loops_are_bounded() -> None:
+    two = "inputs.a.all(x, inputs.a.exists(y, x == y))"
+    assert compile_expression(two).evaluate({"inputs": {"a": [1, 2]}, "steps": {}}) is True
+    with pytest.raises(ExpressionError, match="too long"):
+        compile_expression(two).evaluate({"inputs": {"a": [1] * 10_000}, "steps": {}})
+    with pytest.raises(ExpressionError, match="inside each other"):
+        compile_expression("[1].all(x, [1].all(y, [1].all(z, true)))")
+    side_by_side = "[1].all(x, true) && [1].all(y, true) && [')('].all(z, true)"
+    assert compile_expression(side_by_side).evaluate({"inputs": {}, "steps": {}}) is True

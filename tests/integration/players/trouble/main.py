@@ -33,6 +33,13 @@ def act(ctx: Context, plan: list[Any]) -> dict[str, Any]:
             return {}
         case "poor":
             return {"answer": "poor", "score": 0.1}
+        case "deep":
+            os.chdir(ctx.outbox)
+            for _ in range(1500):
+                os.mkdir("d")
+                os.chdir("d")
+        case "large":
+            return {"answer": "x" * 2_000_000}
         case "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
     return {"answer": str(word), "score": 0.9}
