@@ -137,7 +137,7 @@ class Places:
         """Removes sockets and ticket; only for who holds the lock."""
         try:
             for entry in self.runtime.iterdir():
-                if entry.is_dir() and not entry.is_symlink():
+                if entry.name.startswith("symphony-canary-"):
                     shutil.rmtree(entry)
                 else:
                     entry.unlink(missing_ok=True)

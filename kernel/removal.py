@@ -47,10 +47,11 @@ class Remover:
             self._more = False
             waiting = [str(path) for path in self._trash.iterdir()]
             for at in range(0, len(waiting), 500):
-                await asyncio.to_thread(
-                    subprocess.run,
-                    ["rm", "-rf", "--", *waiting[at : at + 500]],
-                    check=False,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                )
+                with contextlib.suppress(OSError):
+                    await asyncio.to_thread(
+                        subprocess.run,
+                        ["/bin/rm", "-rf", "--", *waiting[at : at + 500]],
+                        check=False,
+                        stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL,
+                    )

@@ -179,8 +179,7 @@ def test_events_onto_a_full_disk_leave_a_run_to_go_on_with(symphony: Symphony) -
     melody = symphony.melody(OK)
     done = symphony.kernel("run", melody, "--extensions", PLAYERS, "--json", "/dev/full")
     last = check_errors(done, 6, "/dev/full").splitlines()[-1]
-    run = last.rpartition(" ")[2]
-    assert f"symphony-kernel run --resume {run}" in last
+    run = last.partition("symphony-kernel run --resume ")[2].split()[0]
     again = symphony.kernel("run", "--resume", run, "--extensions", PLAYERS)
     assert again.returncode == 0, again.stderr
 

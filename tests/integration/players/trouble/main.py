@@ -36,7 +36,7 @@ def act(ctx: Context, plan: list[Any]) -> dict[str, Any]:
         case "deep":
             os.chdir(ctx.outbox)
             for _ in range(1500):
-                os.mkdir("d")
+                os.mkdir("d")  # noqa: PTH102 - a path of this depth has no name
                 os.chdir("d")
         case "large":
             return {"answer": "x" * 2_000_000}
