@@ -17,8 +17,11 @@ from .messages import Progress
 class Cancelled(BusError):  # noqa: N818 - part of the SDK, named as the caller's wish
     """Raised by `ctx.check()` when the answer is no longer wanted."""
 
-    def __init__(self) -> None:
-        super().__init__("cancelled", "the call was cancelled")
+    def __init__(self, *, late: bool = False) -> None:
+        if late:  # the hub is about to say the same; whichever comes first must not differ
+            super().__init__("deadline", "the call was not answered in time")
+        else:
+            super().__init__("cancelled", "the call was cancelled")
 
 
 class CallBus(Protocol):
@@ -107,7 +110,7 @@ class Context:
     def check(self) -> None:
         """Raises Cancelled when the answer is no longer wanted; call it often in long work."""
         if self.cancelled:
-            raise Cancelled
+            raise Cancelled(late=self.remaining() == 0.0)
 
     def remaining(self) -> float | None:
         """Seconds until the deadline, never negative; None without a deadline."""
