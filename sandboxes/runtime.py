@@ -18,7 +18,8 @@ from pathlib import Path
 SYSTEM = Path("/usr")
 
 # Isolated from the user's environment and site, but with the script's own (read-only) folder on
-# the path; no bytecode, since nothing writable is shown.
+# the path; no bytecode, since nothing writable is shown; unbuffered, so that a killed player leaves
+# its last words.
 FLAGS = ("-E", "-s", "-B", "-u")
 
 

@@ -58,7 +58,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Events]:
                 break
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=30)
-        run = said.split()[-1]
+        run = said.partition("--resume ")[2].split()[0]
         done = symphony.kernel("run", "--resume", run, *given)
         assert done.returncode == 0, done.stderr
         assert (symphony.folder / "result" / "answer").read_text() == "ok"

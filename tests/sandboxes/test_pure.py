@@ -48,7 +48,7 @@ def test_only_the_outbox_and_writable_grants_are_writable() -> None:
 
 def test_python_is_the_runtime_s_and_other_commands_stay() -> None:
     assert bubblewrap.command(("python", "-m", "x"), RUNTIME) == [
-        *("/opt/py/bin/python", "-E", "-s", "-B", "-m", "x")
+        *("/opt/py/bin/python", "-E", "-s", "-B", "-u", "-m", "x")
     ]
     assert bubblewrap.command(("/ext/tool", "x"), RUNTIME) == ["/ext/tool", "x"]
 
