@@ -19,6 +19,8 @@ impl Error {
     pub const UNROUTABLE: Self = Self(libc::EHOSTUNREACH);
     /// Someone else is bound to the endpoint.
     pub const IN_USE: Self = Self(libc::EADDRINUSE);
+    /// Nobody bound or connected this endpoint.
+    pub const UNKNOWN_ENDPOINT: Self = Self(libc::ENOENT);
     /// A value that cannot be: a NUL in an endpoint, an option of another type.
     pub const INVALID: Self = Self(libc::EINVAL);
 

@@ -1,6 +1,7 @@
 //! A socket: one thread uses it at a time, which `&mut self` and the missing `Sync` keep.
 
 use std::ffi::CString;
+use std::os::fd::BorrowedFd;
 use std::os::raw::{c_int, c_void};
 use std::sync::Arc;
 
@@ -24,8 +25,14 @@ pub enum Kind {
 pub mod opt {
     /// bytes, 1 to 255
     pub const ROUTING_ID: i32 = 5;
+    /// descriptor, read only
+    pub const FD: i32 = 14;
     /// i32, milliseconds; -1: for ever
     pub const LINGER: i32 = 17;
+    /// i32, messages held for one peer before a send to it would have to wait
+    pub const SNDHWM: i32 = 23;
+    /// i32, messages held of one peer before it has to wait
+    pub const RCVHWM: i32 = 24;
     /// i64, bytes of one frame
     pub const MAXMSGSIZE: i32 = 22;
     /// i32, milliseconds
@@ -85,6 +92,13 @@ impl Socket {
         Error::check(unsafe { sys::zmq_bind(self.raw, endpoint.as_ptr()) }).map(drop)
     }
 
+    /// Stops listening at an endpoint, spelt as it was bound, and cuts the connections that came in through it.
+    pub fn unbind(&mut self, endpoint: &str) -> Result<(), Error> {
+        let endpoint = CString::new(endpoint).map_err(|_| Error::INVALID)?;
+        // SAFETY: as in bind.
+        Error::check(unsafe { sys::zmq_unbind(self.raw, endpoint.as_ptr()) }).map(drop)
+    }
+
     pub fn connect(&mut self, endpoint: &str) -> Result<(), Error> {
         let endpoint = CString::new(endpoint).map_err(|_| Error::INVALID)?;
         // SAFETY: as in bind.
@@ -141,6 +155,24 @@ impl Socket {
             sys::zmq_setsockopt(self.raw, option, value.as_ptr().cast(), value.len())
         })
         .map(drop)
+    }
+
+    /// A descriptor that becomes readable when the socket has something to do. It tells of what comes after a receive
+    /// that gave [`Error::AGAIN`] and only if no other call followed that one: wait for it in no other state.
+    pub fn descriptor(&self) -> Result<BorrowedFd<'_>, Error> {
+        let mut descriptor: c_int = -1;
+        let mut length = size_of::<c_int>();
+        // SAFETY: libzmq writes one int.
+        Error::check(unsafe {
+            sys::zmq_getsockopt(
+                self.raw,
+                opt::FD,
+                std::ptr::from_mut(&mut descriptor).cast(),
+                &mut length,
+            )
+        })?;
+        // SAFETY: open as long as the socket is, which is borrowed.
+        Ok(unsafe { BorrowedFd::borrow_raw(descriptor) })
     }
 
     /// The endpoint last bound, with the port that was chosen for `tcp://127.0.0.1:*`.

@@ -24,6 +24,9 @@ extern "C" {
     pub fn zmq_version(major: *mut c_int, minor: *mut c_int, patch: *mut c_int);
     pub fn zmq_has(capability: *const c_char) -> c_int;
 
+    /// Of our own making: see `build.rs`.
+    pub static symphony_zmq_cut: u64;
+
     pub fn zmq_ctx_new() -> *mut c_void;
     pub fn zmq_ctx_term(context: *mut c_void) -> c_int;
 
@@ -58,6 +61,7 @@ extern "C" {
         length: *mut usize,
     ) -> c_int;
     pub fn zmq_bind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
+    pub fn zmq_unbind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
     pub fn zmq_connect(socket: *mut c_void, endpoint: *const c_char) -> c_int;
     pub fn zmq_poll(items: *mut PollItem, count: c_int, timeout_ms: c_long) -> c_int;
 
