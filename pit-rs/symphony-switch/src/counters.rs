@@ -1,0 +1,57 @@
+//! What was forwarded and what was dropped, by reason. One thread counts, any may read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $reason:ident = $name:literal,)*) => {
+        /// What is counted; the text is the counter's name.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Reason {
+            $($(#[$doc])* $reason,)*
+        }
+
+        const REASONS: &[(Reason, &str)] = &[$((Reason::$reason, $name),)*];
+    };
+}
+
+reasons! {
+    /// Messages that were to be sent, of whatever kind.
+    Forwarded = "forwarded",
+    BadRequestNumber = "bad-request-number",
+    BeforeWelcome = "before-welcome",
+    /// Another number of frames than a message has.
+    Frames = "frames",
+    FromUnknownPeer = "from-unknown-peer",
+    Oversize = "oversize",
+    QueueFull = "queue-full",
+    RepeatedHello = "repeated-hello",
+    StrayAnswer = "stray-answer",
+    ToUnknownPeer = "to-unknown-peer",
+    TooManyConsoles = "too-many-consoles",
+    Undecodable = "undecodable",
+    UnknownIdentity = "unknown-identity",
+    Unreachable = "unreachable",
+    UpcallsFull = "upcalls-full",
+    WrongSide = "wrong-side",
+}
+
+/// Counts since the start.
+#[derive(Default)]
+pub struct Counters([AtomicU64; REASONS.len()]);
+
+impl Counters {
+    /// Adds one. Only the thread that drives the switch may call it: the addition is not atomic, which makes it free.
+    pub fn count(&self, reason: Reason) {
+        let counter = &self.0[reason as usize];
+        counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Each reason's name with its count.
+    pub fn read(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        REASONS.iter().map(|(reason, name)| (*name, self.0[*reason as usize].load(Ordering::Relaxed)))
+    }
+
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0[reason as usize].load(Ordering::Relaxed)
+    }
+}
