@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from . import wire
 from .codec import Header, decode, decode_as, decode_header, encode, encode_header
-from .datapath import DELIVERY, KERNEL, SILENT, Datapath, Upcall
+from .datapath import DELIVERY, KERNEL, MESSAGE, SILENT, Datapath, Upcall
 from .errors import BusError, ProtocolError
 from .flowtable import FlowTable
 from .messages import Activate, Bye, Hello, Progress, Unload, Welcome
@@ -204,6 +204,8 @@ class Control:
         """Decides one upcall."""
         if upcall.event == SILENT:
             self._silent(upcall.peer)
+            return
+        if upcall.event not in (MESSAGE, DELIVERY):
             return
         head = decode_header(upcall.header)
         if upcall.event == DELIVERY:

@@ -49,8 +49,8 @@ class Upcall(NamedTuple):
     """Something for the control plane. `peer` is who sent the message or fell silent.
 
     For `connecting`, `peer` is the domain that its endpoint was bound with, `header` where it comes
-    from (over ipc `:UID:GID:PID`) and `body` eight bytes that stand for the connection, followed by
-    its public CURVE key if it has one.
+    from (over ipc it ends in `:UID:GID:PID`) and `body` eight bytes that stand for the connection,
+    followed by its public CURVE key if it has one.
     """
 
     event: str

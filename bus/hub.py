@@ -72,6 +72,7 @@ class Hub:
             self._wake,
             heartbeat_ms=self._control.heartbeat_ms,
             liveness=self._control.liveness,
+            grace_ms=wire.GRACE_MS,
         )
 
     async def close(self) -> None:

@@ -12,8 +12,8 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -22,15 +22,17 @@ from typing import Any, Final
 import zmq
 
 from . import wire
-from .datapath import Flow, Upcall, UpcallQueue
+from .datapath import FAILED, KERNEL, Flow, FlowStats, PeerStats, Upcall, UpcallQueue
 from .egress import Egress, Refusal
 from .errors import BusError
 from .switch import Switch
+from .zap import OPEN_DOMAIN, Door
 
 MAX_BATCH: Final = 256  # messages received before anything else gets its turn
 MAX_SOCKETS: Final = 16_384
 HIGH_WATER: Final = 256  # messages libzmq holds per peer before it says EAGAIN
 BLOCKED_MS: Final = 2  # how soon a slow peer is tried again
+ABSENT_MS: Final = 16  # how soon one that is not connected
 ZERO_COPY_BYTES: Final = 64 * 1024
 CLOSE_S: Final = 5.0
 
@@ -58,16 +60,26 @@ class ReferenceDatapath:
         self._thread: threading.Thread | None = None
         self._sleeping = False
         self._stopping = False
+        self._ended = False
+        self._binding: set[Future[None]] = set()
         self._waiting = -1  # the receive timeout in force, milliseconds
+        self._absent_at = 0.0  # when those that are not connected are tried again, real time
         self._copy = True
 
     # -- from any thread --------------------------------------------------------------------
 
-    def start(self, wake: Callable[[], None], *, heartbeat_ms: int, liveness: int) -> None:
+    def start(
+        self, wake: Callable[[], None], *, heartbeat_ms: int, liveness: int, grace_ms: int
+    ) -> None:
         self._upcalls = UpcallQueue(wake)
         self._switch = Switch(
-            self._upcalls, heartbeat_ms=heartbeat_ms, liveness=liveness, now=self._clock()
+            self._upcalls,
+            heartbeat_ms=heartbeat_ms,
+            liveness=liveness,
+            grace_ms=grace_ms,
+            now=self._clock(),
         )
+        self._door = Door(self._context, self._upcalls, self._count_refused, self._fail)
         self._router = router = self._context.socket(zmq.ROUTER)
         router.set(zmq.ROUTER_MANDATORY, 1)
         router.set(zmq.MAXMSGSIZE, wire.MAX_BODY)
@@ -83,7 +95,7 @@ class ReferenceDatapath:
         self._recv = _RawSocket.recv.__get__(router)
         self._send = _RawSocket.send.__get__(router)
         self._get = _RawSocket.get.__get__(router)
-        self._egress = Egress(self._switch, self._try_send)
+        self._egress = Egress(self._switch, self._try_send, self._clock)
         self._thread = threading.Thread(target=self._run, name="symphony-bus", daemon=True)
         self._thread.start()
 
@@ -93,19 +105,29 @@ class ReferenceDatapath:
             self._ring()
             self._thread.join(CLOSE_S)
             self._thread = None
+            self._door.close()
         with self._waker_lock:
             if self._waker is not None:
                 self._waker.close(0)
                 self._waker = None
         self._context.destroy(linger=0)
 
-    def bind(self, endpoint: str) -> None:
+    def bind(self, endpoint: str, *, domain: str = "", curve: bytes = b"") -> None:
         done: Future[None] = Future()
-        self._command(lambda: self._bind(endpoint, done))
-        done.result()
+        self._binding.add(done)
+        self._command(lambda: self._bind(endpoint, domain.encode(), curve, done))
+        if self._ended:
+            self._fail_bindings()
+        try:
+            done.result()
+        finally:
+            self._binding.discard(done)
 
     def unbind(self, endpoint: str) -> None:
         self._command(lambda: self._unbind(endpoint))
+
+    def verdict(self, token: bytes, allowed: bool) -> None:
+        self._door.verdict(token, allowed)
 
     def admit(self, peer: str, identity: bytes, *, console: bool = False) -> None:
         self._command(lambda: self._switch.admit(peer, identity, self._clock(), console=console))
@@ -114,7 +136,7 @@ class ReferenceDatapath:
         self._command(lambda: self._switch.open(peer, self._clock()))
 
     def expel(self, peer: str) -> None:
-        self._command(lambda: self._switch.expel(peer))
+        self._command(lambda: self._switch.expel(peer, self._clock()))
 
     def install(self, flow: Flow) -> None:
         self._command(lambda: self._switch.install(flow))
@@ -125,6 +147,9 @@ class ReferenceDatapath:
     def send(self, peer: str, header: bytes, body: bytes) -> None:
         self._command(lambda: self._switch.send(peer, header, body))
 
+    def event(self, peers: Sequence[str], header: bytes, body: bytes) -> None:
+        self._command(lambda: self._switch.event(peers, header, body))
+
     def inject(self, peer: str, header: bytes, body: bytes) -> None:
         self._command(lambda: self._switch.inject(peer, header, body, self._clock()))
 
@@ -133,6 +158,25 @@ class ReferenceDatapath:
 
     def counters(self) -> dict[str, int]:
         return {**self._switch.counts, "forwarded": self._egress.taken}
+
+    def flows(self) -> list[FlowStats]:
+        return self._switch.flows()
+
+    def peers(self) -> list[PeerStats]:
+        return self._switch.peers()
+
+    def _crash(self) -> None:
+        """Makes the thread end by an exception; only for tests."""
+        self._fail(RuntimeError("crashed on purpose"))
+
+    def _fail(self, error: Exception) -> None:
+        def fail() -> None:
+            raise error
+
+        self._command(fail)
+
+    def _count_refused(self) -> None:
+        self._command(lambda: self._switch.counts.update(("connection-refused",)))
 
     def _command(self, command: Callable[[], object]) -> None:
         self._commands.append(command)
@@ -148,15 +192,27 @@ class ReferenceDatapath:
     # -- the thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
+        why = ""
         try:
             while not self._stopping:
                 self._turn()
         except zmq.ContextTerminated:
-            pass
-        except Exception:
+            why = "its context was terminated"
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
             _log.exception("the bus ended because of a bug in it")
         finally:
             self._router.close(0)
+            self._ended = True
+            self._fail_bindings()
+        if not self._stopping:
+            self._upcalls.offer(Upcall(FAILED, KERNEL, why.encode(), b""), bounded=False)
+            self._upcalls.tell()
+
+    def _fail_bindings(self) -> None:
+        for done in list(self._binding):
+            with suppress(InvalidStateError):
+                done.set_exception(BusError("unavailable", "the bus has ended"))
 
     def _turn(self) -> None:
         """Commands and what is due, then up to MAX_BATCH messages, then all that is to be sent."""
@@ -164,9 +220,13 @@ class ReferenceDatapath:
         switch = self._switch
         while commands:
             commands.popleft()()
+            if len(switch.out) > MAX_BATCH:
+                self._egress.flush()
         now = self._clock()
         if now >= switch.next_tick():
             switch.tick(now)
+        if self._egress.absent:
+            self._retry_absent()
         self._egress.flush()
         self._upcalls.tell()
         self._receive_batch(now)
@@ -232,7 +292,11 @@ class ReferenceDatapath:
 
     def _wait_at_most(self, now: float) -> None:
         """Bounds the next wait by what is due; powers of two, so that it changes seldom."""
-        left_ms = BLOCKED_MS if self._egress.blocked else (self._switch.next_tick() - now) * 1000
+        left_ms = (self._switch.next_tick() - now) * 1000
+        if self._egress.blocked:
+            left_ms = BLOCKED_MS
+        elif self._egress.absent:
+            left_ms = min(left_ms, ABSENT_MS)
         wait = 1 << max(int(left_ms).bit_length() - 1, 0)
         if wait != self._waiting:
             self._waiting = wait
@@ -250,12 +314,27 @@ class ReferenceDatapath:
             return Refusal.GONE
         return None
 
-    def _bind(self, endpoint: str, done: "Future[None]") -> None:
+    def _retry_absent(self) -> None:
+        now = time.monotonic()
+        if now >= self._absent_at:
+            self._absent_at = now + ABSENT_MS / 1000
+            self._egress.retry_absent()
+
+    def _bind(self, endpoint: str, domain: bytes, curve: bytes, done: "Future[None]") -> None:
+        router = self._router
         path = _socket_path(endpoint)
         try:
             if path is not None:
                 _refuse_served(path)
-            self._router.bind(endpoint)
+            # A listener takes over the options that are in force when it is bound.
+            router.set(zmq.ZAP_DOMAIN, domain or OPEN_DOMAIN)
+            if curve:
+                router.set(zmq.CURVE_SECRETKEY, curve)
+                router.set(zmq.CURVE_SERVER, 1)
+            try:
+                router.bind(endpoint)
+            finally:
+                router.set(zmq.CURVE_SERVER, 0)
             if path is not None:
                 path.chmod(0o600)
         except OSError as error:  # ZMQError is one

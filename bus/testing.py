@@ -56,7 +56,12 @@ class FakeConductor:
         self.inbox.mkdir()
         self.outbox.mkdir()
         self._datapath = MemoryDatapath()
-        self._datapath.start(lambda: None, heartbeat_ms=wire.HEARTBEAT_MS, liveness=wire.LIVENESS)
+        self._datapath.start(
+            lambda: None,
+            heartbeat_ms=wire.HEARTBEAT_MS,
+            liveness=wire.LIVENESS,
+            grace_ms=wire.GRACE_MS,
+        )
         self._control = Control(self._datapath, _Quiet(), self, wire.HEARTBEAT_MS, wire.LIVENESS)
         self._datapath.bind(ENDPOINT)
         identity = bytes(wire.IDENTITY_BYTES)

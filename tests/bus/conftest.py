@@ -95,7 +95,12 @@ class Plane:
         self._context = zmq.Context()
         self._names = count(1)
         self._sockets: list[zmq.Socket[bytes]] = []
-        datapath.start(lambda: None, heartbeat_ms=HEARTBEAT_MS, liveness=wire.LIVENESS)
+        datapath.start(
+            lambda: None,
+            heartbeat_ms=HEARTBEAT_MS,
+            liveness=wire.LIVENESS,
+            grace_ms=wire.GRACE_MS,
+        )
 
     # the listener, and the kernel as provider
     def registered(self, instance: str, hello: Hello) -> None:
@@ -133,6 +138,10 @@ class Plane:
     def counted(self, reason: str, times: int = 1) -> None:
         self.until(lambda: self.count(reason) >= times)
         assert self.count(reason) == times
+
+    def queued(self, peer: str) -> int:
+        """How many messages wait for a peer."""
+        return next(row.queued for row in self.datapath.peers() if row.peer == peer)
 
     def advance(self, seconds: float) -> None:
         """Lets time pass in steps that are shorter than any window."""

@@ -17,7 +17,7 @@ headers = st.one_of(
     st.binary(max_size=40),
     st.tuples(
         st.integers(0, 2),
-        st.integers(0, 14),
+        st.integers(0, 16),
         targets,
         st.integers(0, 6),
         st.integers(0, 3000),
@@ -40,7 +40,7 @@ commands = st.one_of(
 @given(st.lists(st.one_of(received, commands), max_size=60))
 def test_any_sequence(steps: list[tuple]) -> None:  # type: ignore[type-arg]
     now = 0.0
-    switch = Switch(UpcallQueue(lambda: None), heartbeat_ms=1_000, liveness=5, now=now)
+    switch = Switch(UpcallQueue(lambda: None), heartbeat_ms=1_000, liveness=5, grace_ms=2_000, now=now)
     admitted: dict[bytes, str] = {}
 
     def admit(at: int) -> None:
@@ -59,7 +59,7 @@ def test_any_sequence(steps: list[tuple]) -> None:  # type: ignore[type-arg]
             case ("revoke", generation):
                 switch.revoke(generation)
             case ("expel", name):
-                switch.expel(name)
+                switch.expel(name, now)
                 admitted = {key: value for key, value in admitted.items() if value != name}
             case ("admit", at):
                 admit(at)
@@ -67,8 +67,8 @@ def test_any_sequence(steps: list[tuple]) -> None:  # type: ignore[type-arg]
                 now += seconds
                 switch.tick(now)
             case ("lost", gone):
-                for peer, header, _ in list(switch.out):
-                    switch.undeliverable(peer, header, gone=gone)
+                for peer, header, body in list(switch.out):
+                    switch.undeliverable(peer, header, body, now, gone=gone)
         for peer, header, body in switch.out:
             assert peer.identity in IDENTITIES
             assert len(header) <= wire.MAX_HEADER
@@ -81,11 +81,11 @@ def test_any_sequence(steps: list[tuple]) -> None:  # type: ignore[type-arg]
 
 @given(st.lists(st.integers(1, 2000), max_size=1500))
 def test_open_calls_are_bounded(requests: list[int]) -> None:
-    switch = Switch(UpcallQueue(lambda: None), heartbeat_ms=1_000, liveness=5, now=0.0)
+    switch = Switch(UpcallQueue(lambda: None), heartbeat_ms=1_000, liveness=5, grace_ms=2_000, now=0.0)
     for name, identity in zip(NAMES, IDENTITIES, strict=True):
         switch.admit(name, identity, 0.0)
         switch.open(name, 0.0)
     switch.install(Flow(1, "a", "b", 1))
     for request in requests:
         switch.receive(IDENTITIES[0], encode([1, 4, 1, request, 0, None]), b"", 0.0)
-    assert len(switch._peers["a"].open_calls) == min(len(set(requests)), wire.MAX_OPEN_CALLS)
+    assert len(switch._by_name["a"].open_calls) == min(len(set(requests)), wire.MAX_OPEN_CALLS)
