@@ -70,7 +70,7 @@ class Egress:
 
     def _refused(self, peer: Peer, header: bytes, body: bytes, refusal: Refusal) -> None:
         if refusal is Refusal.GONE and not peer.opened:
-            self._switch.undeliverable(peer, header, body, self._clock(), gone=True)
+            self._switch.losses.undeliverable(peer, header, body, self._clock(), gone=True)
             return
         self._enqueue(peer, header, body)
         self._wait_for(peer, refusal)
@@ -86,7 +86,7 @@ class Egress:
             len(peer.queue) >= wire.MAX_QUEUED or peer.queued_bytes + size > wire.MAX_QUEUED_BYTES
         )
         if full and not _exceeds(peer, header, body):
-            self._switch.undeliverable(peer, header, body, self._clock(), gone=False)
+            self._switch.losses.undeliverable(peer, header, body, self._clock(), gone=False)
             return
         peer.queue.append((header, body))
         peer.queued_bytes += size
@@ -102,7 +102,7 @@ class Egress:
                 peer.queue.popleft()
                 peer.queued_bytes -= len(header) + len(body)
                 if refusal is Refusal.GONE:
-                    self._switch.undeliverable(peer, header, body, self._clock(), gone=True)
+                    self._switch.losses.undeliverable(peer, header, body, self._clock(), gone=True)
 
 
 def _exceeds(peer: Peer, header: bytes, body: bytes) -> bool:

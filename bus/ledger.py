@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 
 from . import refusals, wire
-from .codec import encode, encode_header
+from .codec import Header, encode, encode_header
 from .errors import BusError
 from .table import OpenCall, Peer, Target
 
@@ -44,6 +44,12 @@ class Ledger:
         route.errors += 1
         header = encode_header(wire.ERROR, route.number, request)
         self._emit(route.caller, header, encode(error.to_body()))
+
+    def refuse(self, caller: Peer, head: Header, error: BusError) -> None:
+        """Answers a message that is about no open call with an error."""
+        number = head.target if isinstance(head.target, int) else None
+        header = encode_header(wire.ERROR, number, head.request)
+        self._emit(caller, header, encode(error.to_body()))
 
     def cancel(self, request: int, call: OpenCall, now: float) -> None:
         """Tells the provider to end a call; it owes the answer from the first time on."""

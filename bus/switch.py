@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from . import refusals, wire
-from .codec import Header, decode_header, encode, encode_header
+from .codec import Header, decode_header, encode_header
 from .datapath import (
     DELIVERY,
     MESSAGE,
     OVERDUE,
     SILENT,
-    UNDELIVERED,
     Flow,
     FlowStats,
     PeerStats,
@@ -28,9 +27,10 @@ from .datapath import (
 from .errors import BusError, ProtocolError
 from .ledger import Ledger
 from .liveness import Watch
+from .losses import Losses
 from .members import Members, TooManyConsolesError
 from .streams import initial_credit, more_credit
-from .table import OpenCall, Peer, Route, Target
+from .table import OpenCall, Peer, Route, Routes, find_call
 
 HEARTBEAT_HEADER: Final = encode_header(wire.HEARTBEAT)
 
@@ -43,7 +43,7 @@ class Switch:
     """Matches messages to flows and open calls.
 
     Times are seconds of one monotonic clock. Whoever drives it sends what is in `out` and clears
-    it, and calls `tick` when `next_tick` has come.
+    it, tells `losses` what it had to give up, and calls `tick` when `next_tick` has come.
     """
 
     def __init__(
@@ -57,9 +57,10 @@ class Switch:
         self._kernel = self._members.kernel
         self._by_identity = self._members.by_identity
         self._by_name = self._members.by_name
-        self._routes: dict[Target, Route] = {}
+        self._routes: Routes = {}
         self._ledger = Ledger(self._emit, self._kernel, grace_ms / 1000, now)
         self._look_at = now
+        self.losses = Losses(upcalls, self.counts, self._ledger, self._routes)
 
     # -- commands ---------------------------------------------------------------------------
 
@@ -79,7 +80,7 @@ class Switch:
     def expel(self, name: str, now: float) -> None:
         for gone in self._members.remove(name):
             gone.opened = False  # what still lies in `out` for it is not kept
-            unsent = self._give_up_queue(gone)
+            unsent = self.losses.give_up_queue(gone)
             self._ledger.abandon(gone, now)
             self._ledger.provider_gone(gone, self._members, unsent)
             for route in list(self._routes.values()):
@@ -185,7 +186,7 @@ class Switch:
         elif kind == wire.HEARTBEAT:
             self._emit(peer, HEARTBEAT_HEADER, b"")
         elif kind == wire.PROGRESS or kind == wire.CHUNK:
-            call = self._call_of(peer, head)
+            call = find_call(self._routes, peer, head)
             if call is None:
                 self.counts["stray-answer"] += 1
             elif kind == wire.PROGRESS:
@@ -214,12 +215,12 @@ class Switch:
     def _call(
         self, peer: Peer, head: Header, header: bytes, body: bytes, now: float, injected: bool
     ) -> None:
-        request, options = head.request, head.options
+        request, options, open_calls = head.request, head.options, peer.open_calls
         route = self._routes.get(head.target)
         # Providers trust this option, so it must come from the control plane.
         forged = options is not None and wire.CAPABILITY_OPTION in options and not injected
-        if request in peer.open_calls:
-            call = peer.open_calls[request]
+        if request in open_calls:
+            call = open_calls[request]
             if not forged and _says_again(head) and _leads_as_before(route, call):
                 self.counts["repeated"] += 1
                 self._emit(call.provider, header, body)
@@ -227,17 +228,17 @@ class Switch:
                 self.counts["bad-request-number"] += 1
         elif not request:
             self.counts["bad-request-number"] += 1
-        elif len(peer.open_calls) >= wire.MAX_OPEN_CALLS:
-            self._answer(peer, head, refusals.overloaded("open calls of this caller"))
+        elif len(open_calls) >= wire.MAX_OPEN_CALLS:
+            self._ledger.refuse(peer, head, refusals.overloaded("open calls of this caller"))
         elif route is None or route.caller is not peer or route.provider is None or forged:
             self._upcall(peer, head, header, body)
         elif route.limited and (refused := _over_limit(route, now)) is not None:
             route.shed += 1
-            self._answer(peer, head, refused)
+            self._ledger.refuse(peer, head, refused)
         else:
             provider = route.provider
             credit = initial_credit(options) if options else None
-            peer.open_calls[request] = call = OpenCall(route, provider, now, credit)
+            open_calls[request] = call = OpenCall(route, provider, now, credit)
             route.calls += 1
             route.open += 1
             if head.ttl:
@@ -248,14 +249,15 @@ class Switch:
                 self.out.append((provider, header, body))
 
     def _answered(self, peer: Peer, head: Header, header: bytes, body: bytes, now: float) -> None:
-        call = self._call_of(peer, head)
-        owed = peer.owed.pop((head.target, head.request), None) if peer.owed else None
-        if call is None:
+        request = head.request
+        owed = peer.owed.pop((head.target, request), None) if peer.owed else None
+        route = self._routes.get(head.target)
+        call = route.caller.open_calls.get(request) if route is not None else None
+        if route is None or call is None or call.provider is not peer or call.route is not route:
             self.counts["late-answer" if owed else "stray-answer"] += 1
             return
-        route = call.route
         caller = route.caller
-        del caller.open_calls[head.request]
+        del caller.open_calls[request]
         route.open -= 1
         if head.kind == wire.RESULT:
             route.results += 1
@@ -306,60 +308,6 @@ class Switch:
                 peer.told = True
                 self._upcalls.offer(Upcall(SILENT, peer.name, b"", b""), bounded=False)
 
-    # -- what the transport could not do ----------------------------------------------------
-
-    def undeliverable(
-        self, peer: Peer, header: bytes, body: bytes, now: float, *, gone: bool
-    ) -> None:
-        """A message to `peer` was given up: it is not connected, or its queue is full."""
-        self.counts["unreachable" if gone else "queue-full"] += 1
-        head = decode_header(header)
-        if head.kind == wire.CALL:
-            self._report_lost(peer, header, body)
-            call = self._call_of(peer, head)
-            if call is not None:
-                # The lost call may be the one that said what the flow's number stands for.
-                call.route.provider = None
-                error = (
-                    refusals.crashed(peer.name, repeatable=True)
-                    if gone
-                    else refusals.overloaded("messages queued for the provider")
-                )
-                self._ledger.end(head.request, call, error)
-        elif head.kind == wire.EVENT:
-            self._report_lost(peer, header, body)
-            lost = 1 + (head.options or {}).get(wire.GAP_OPTION, 0)
-            topic = str(head.target)
-            peer.gaps[topic] = peer.gaps.get(topic, 0) + lost
-        elif gone:
-            return
-        elif head.kind == wire.CHUNK:
-            call = peer.open_calls.get(head.request)
-            if call is not None and call.route.number == head.target:
-                self._ledger.end(head.request, call, _unread(call.route))
-                self._ledger.cancel(head.request, call, now)
-        elif head.kind == wire.RESULT or (
-            head.kind == wire.ERROR and len(body) > wire.MAX_SMALL_ERROR
-        ):
-            self._answer(peer, head, _unread(self._routes.get(head.target)))
-
-    def _give_up_queue(self, gone: Peer) -> set[tuple[Target, int]]:
-        """Empties the queue of an expelled peer; returns flow and request of its calls."""
-        unsent = set()
-        for header, body in gone.queue:
-            head = decode_header(header)
-            if head.kind == wire.EVENT:
-                self._report_lost(gone, header, body)
-            elif head.kind == wire.CALL:
-                unsent.add((head.target, head.request))
-        gone.queue.clear()
-        gone.queued_bytes = 0
-        return unsent
-
-    def _report_lost(self, peer: Peer, header: bytes, body: bytes) -> None:
-        if not self._upcalls.offer(Upcall(UNDELIVERED, peer.name, header, bytes(body))):
-            self.counts["upcalls-full"] += 1
-
     # -- figures, for any thread ------------------------------------------------------------
 
     def flows(self) -> list[FlowStats]:
@@ -379,14 +327,6 @@ class Switch:
             self.counts["too-many-consoles"] += 1
             return None
 
-    def _call_of(self, provider: Peer, head: Header) -> OpenCall | None:
-        """The open call that a message to or from its provider is about."""
-        route = self._routes.get(head.target)
-        if route is None:
-            return None
-        call = route.caller.open_calls.get(head.request)
-        return call if call and call.provider is provider and call.route is route else None
-
     def _emit(self, peer: Peer, header: bytes, body: bytes) -> None:
         if peer is not self._kernel:
             self.out.append((peer, header, body))
@@ -401,12 +341,7 @@ class Switch:
             return
         self.counts["upcalls-full"] += 1
         if head.kind == wire.CALL:
-            self._answer(peer, head, refusals.overloaded("messages waiting for the kernel"))
-
-    def _answer(self, peer: Peer, head: Header, error: BusError) -> None:
-        number = head.target if isinstance(head.target, int) else None
-        header = encode_header(wire.ERROR, number, head.request)
-        self._emit(peer, header, encode(error.to_body()))
+            self._ledger.refuse(peer, head, refusals.overloaded("messages waiting for the kernel"))
 
 
 def _says_again(head: Header) -> bool:
@@ -422,12 +357,6 @@ def _over_limit(route: Route, now: float) -> BusError | None:
         return refusals.overloaded("open calls of this flow")
     retry_ms = route.take_token(now) if route.rate else 0
     return refusals.overloaded("calls of this flow", retry_ms=retry_ms) if retry_ms else None
-
-
-def _unread(route: Route | None) -> BusError:
-    """The caller does not read what it asked for; the provider has done its work already."""
-    safe = route is not None and route.safe
-    return refusals.overloaded("messages queued for the caller", repeatable=safe)
 
 
 def _with_gap(head: Header, gap: int) -> bytes:

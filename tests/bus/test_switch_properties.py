@@ -68,7 +68,7 @@ def test_any_sequence(steps: list[tuple]) -> None:  # type: ignore[type-arg]
                 switch.tick(now)
             case ("lost", gone):
                 for peer, header, body in list(switch.out):
-                    switch.undeliverable(peer, header, body, now, gone=gone)
+                    switch.losses.undeliverable(peer, header, body, now, gone=gone)
         for peer, header, body in switch.out:
             assert peer.identity in IDENTITIES
             assert len(header) <= wire.MAX_HEADER
