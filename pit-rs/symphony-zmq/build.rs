@@ -138,7 +138,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// Where cargo keeps the sources of zeromq-src, which has no function that says so.
 fn source_crate() -> Result<PathBuf, Box<dyn Error>> {
     let output = Command::new(env::var("CARGO")?)
-        .args(["metadata", "--format-version", "1", "--offline", "--filter-platform"])
+        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform"])
         .arg(env::var("TARGET")?)
         .current_dir(env::var("CARGO_MANIFEST_DIR")?)
         .output()?;

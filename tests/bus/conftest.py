@@ -1,4 +1,4 @@
-"""A hub to test against, over either datapath, with peers that speak raw frames."""
+"""A hub to test against, over every datapath, with peers that speak raw frames."""
 
 import os
 import time
@@ -16,6 +16,7 @@ from symphony.bus.control import Control, Grants, LocalCall
 from symphony.bus.datapath import Datapath
 from symphony.bus.memory import MemoryDatapath
 from symphony.bus.messages import Hello
+from symphony.bus.native import NativeDatapath, available
 from symphony.bus.reference import ReferenceDatapath
 
 LIMIT_S = 10.0  # for anything that must happen
@@ -202,11 +203,14 @@ def hello(*provides: str, protocol: int = wire.VERSION) -> bytes:
     return encode({"protocol": protocol, "sdk": "test", "pid": 1, "provides": list(provides)})
 
 
-@pytest.fixture(params=["memory", "reference"])
+KINDS = {"memory": MemoryDatapath, "reference": ReferenceDatapath, "native": NativeDatapath}
+NEEDS_NATIVE = pytest.mark.skipif(not available(), reason="the wheel symphony-native is missing")
+
+
+@pytest.fixture(params=["memory", "reference", pytest.param("native", marks=NEEDS_NATIVE)])
 def plane(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Plane]:
     clock = Clock()
-    kind = MemoryDatapath if request.param == "memory" else ReferenceDatapath
-    plane = Plane(tmp_path, kind(clock=clock), clock)
+    plane = Plane(tmp_path, KINDS[request.param](clock=clock), clock)
     yield plane
     plane.close()
 

@@ -48,7 +48,9 @@ impl Counters {
 
     /// Each reason's name with its count.
     pub fn read(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        REASONS.iter().map(|(reason, name)| (*name, self.0[*reason as usize].load(Ordering::Relaxed)))
+        REASONS
+            .iter()
+            .map(|(reason, name)| (*name, self.0[*reason as usize].load(Ordering::Relaxed)))
     }
 
     pub fn of(&self, reason: Reason) -> u64 {

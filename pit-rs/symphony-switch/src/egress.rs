@@ -70,20 +70,18 @@ impl<F: Frame> Egress<F> {
     /// Tries again what slow peers did not take.
     pub fn retry(&mut self, switch: &mut Switch<F>, transport: &mut impl Transport<F>) {
         let mut blocked = std::mem::take(&mut self.blocked);
-        blocked.retain(|peer| {
-            loop {
-                let Some(to) = switch.peer_mut(*peer) else { return false };
-                let Some((header, body)) = to.queue.front_mut() else { return false };
-                let size = header.len() + body.len();
-                let sent = transport.try_send(&to.identity, header, body);
-                if sent == Err(Refusal::Busy) {
-                    return true;
-                }
-                to.queued_bytes = to.queued_bytes.saturating_sub(size);
-                let given_up = to.queue.pop_front();
-                if let (Err(_), Some((header, _))) = (sent, given_up) {
-                    switch.undeliverable(*peer, &header, true);
-                }
+        blocked.retain(|peer| loop {
+            let Some(to) = switch.peer_mut(*peer) else { return false };
+            let Some((header, body)) = to.queue.front_mut() else { return false };
+            let size = header.len() + body.len();
+            let sent = transport.try_send(&to.identity, header, body);
+            if sent == Err(Refusal::Busy) {
+                return true;
+            }
+            to.queued_bytes = to.queued_bytes.saturating_sub(size);
+            let given_up = to.queue.pop_front();
+            if let (Err(_), Some((header, _))) = (sent, given_up) {
+                switch.undeliverable(*peer, &header, true);
             }
         });
         self.blocked = blocked;

@@ -1,0 +1,25 @@
+//! The native datapath: `bus/reference.py` as a Rust thread inside the kernel process.
+//!
+//! The thread owns the ROUTER and drives `symphony-switch`; nothing that the interpreter does holds it up. Python
+//! reaches it through [`Datapath`], whose methods leave commands, and hears from it through a queue of upcalls.
+//! [`SwitchProbe`] is the switch alone, for the test that holds it against the Python one.
+
+mod bell;
+mod clock;
+mod commands;
+mod datapath;
+mod endpoint;
+mod frame;
+mod hub;
+mod notifier;
+mod probe;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod symphony_native {
+    #[pymodule_export]
+    use super::datapath::Datapath;
+    #[pymodule_export]
+    use super::probe::SwitchProbe;
+}
