@@ -15,9 +15,10 @@ from typing import Final, NamedTuple, Protocol
 KERNEL: Final = ""  # the name of the kernel, a peer of its own that has no connection
 
 # What an upcall reports.
-MESSAGE: Final = "message"  # from a peer, for the control plane to decide
+MESSAGE: Final = "message"  # from a peer, for the control plane to decide; see `Upcall`
 DELIVERY: Final = "delivery"  # addressed to the kernel: a call to it or an answer for it
 SILENT: Final = "silent"  # nothing was heard of this peer for the whole window
+VIOLATION: Final = "violation"  # this peer sent a message of more than `wire.MAX_FRAMES` frames
 
 MAX_UPCALLS_PER_PEER: Final = 1_024
 MAX_UPCALLS: Final = 16_384
@@ -33,7 +34,12 @@ class Flow(NamedTuple):
 
 
 class Upcall(NamedTuple):
-    """Something for the control plane. `peer` is who sent the message or fell silent."""
+    """Something for the control plane. `peer` is who sent the message, fell silent or is at fault.
+
+    The header of a message decodes, with one exception: a peer that is not open may say hello in
+    another version (`codec.is_foreign_hello`). SILENT and VIOLATION have neither header nor body.
+    After VIOLATION the peer's routing id is nobody's; the peer itself is known until expelled.
+    """
 
     event: str
     peer: str

@@ -12,8 +12,8 @@ from heapq import heapify, heappop, heappush
 from typing import Final
 
 from . import wire
-from .codec import Header, decode_header, encode, encode_header
-from .datapath import DELIVERY, KERNEL, MESSAGE, SILENT, Flow, Upcall, UpcallQueue
+from .codec import Header, decode_header, encode, encode_header, is_foreign_hello
+from .datapath import DELIVERY, KERNEL, MESSAGE, SILENT, VIOLATION, Flow, Upcall, UpcallQueue
 from .errors import BusError, ProtocolError
 from .liveness import Watch
 
@@ -111,7 +111,7 @@ class Switch:
         gone = self._peers.pop(name, None)
         if gone is None:
             return
-        del self._by_identity[gone.identity]
+        self._by_identity.pop(gone.identity, None)  # a violator has lost it before
         for request, (number, provider) in gone.open_calls.items():
             self._emit(provider, encode_header(wire.CANCEL, number, request), b"")
         gone.open_calls.clear()
@@ -172,10 +172,22 @@ class Switch:
         try:
             head = decode_header(header)
         except ProtocolError:
-            self.counts["undecodable"] += 1
+            if peer.opened or not is_foreign_hello(header):
+                self.counts["undecodable"] += 1
+            else:
+                self._report(peer, header, body)
             return True
         self._dispatch(peer, head, header, body, now)
         return True
+
+    def violated(self, identity: bytes, now: float) -> None:
+        """A message of more than MAX_FRAMES frames came: its sender is heard no more."""
+        peer = self._by_identity.get(identity) or self._admit_console(identity, now)
+        if peer is None:
+            self.counts["unknown-identity"] += 1
+            return
+        del self._by_identity[identity]
+        self._upcalls.offer(Upcall(VIOLATION, peer.name, b"", b""), bounded=False)
 
     def _dispatch(
         self,
@@ -340,11 +352,14 @@ class Switch:
             self.counts["upcalls-full"] += 1
 
     def _upcall(self, peer: Peer, head: Header, header: bytes, body: bytes) -> None:
-        if self._upcalls.offer(Upcall(MESSAGE, peer.name, header, bytes(body))):
-            return
-        self.counts["upcalls-full"] += 1
-        if head.kind == wire.CALL:
+        if not self._report(peer, header, body) and head.kind == wire.CALL:
             self._answer(peer, head, _overloaded("messages waiting for the kernel"))
+
+    def _report(self, peer: Peer, header: bytes, body: bytes) -> bool:
+        taken = self._upcalls.offer(Upcall(MESSAGE, peer.name, header, bytes(body)))
+        if not taken:
+            self.counts["upcalls-full"] += 1
+        return taken
 
     def _answer(self, peer: Peer, head: Header, error: BusError) -> None:
         number = head.target if isinstance(head.target, int) else None

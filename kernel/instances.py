@@ -171,10 +171,12 @@ class Instances:
             instance.hello.set()
 
     def rejected(self, name: str, reason: str) -> None:
-        """The hub turned the instance away."""
+        """The hub turned the instance away, or cut it off later for breaking the protocol."""
         if instance := self.all.get(name):
             instance.rejected = reason
             instance.hello.set()
+            if instance.process and instance.state is not State.REQUESTED:
+                instance.process.kill()
 
     def lost(self, name: str) -> None:
         """The instance is silent for too long: it is taken for hung and killed."""

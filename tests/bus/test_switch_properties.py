@@ -34,6 +34,7 @@ commands = st.one_of(
     st.tuples(st.just("admit"), st.integers(0, 2)),
     st.tuples(st.just("tick"), st.floats(0, 10)),
     st.tuples(st.just("lost"), st.booleans()),
+    st.tuples(st.just("violated"), st.sampled_from([*IDENTITIES, STRANGER])),
 )
 
 
@@ -66,6 +67,9 @@ def test_any_sequence(steps: list[tuple]) -> None:  # type: ignore[type-arg]
             case ("tick", seconds):
                 now += seconds
                 switch.tick(now)
+            case ("violated", identity):
+                switch.violated(identity, now)
+                admitted.pop(identity, None)
             case ("lost", gone):
                 for peer, header, _ in list(switch.out):
                     switch.undeliverable(peer, header, gone=gone)
