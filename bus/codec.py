@@ -4,7 +4,7 @@ Decoding raises `ProtocolError` and nothing else, whatever the bytes are.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypedDict, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -28,20 +28,48 @@ class Header(Struct, array_like=True, frozen=True, gc=False):
     options: dict[str, Any] | None = None
 
 
+class _Options(TypedDict, total=False):
+    """The options of a header that have a meaning, with their types."""
+
+    idem: Annotated[str, Meta(max_length=wire.MAX_IDEM)]
+    trace: str
+    cap: Annotated[str, Meta(pattern=wire.NAME)]
+
+
+class _AnyVersion(Struct, array_like=True, frozen=True, gc=False):
+    """The two positions that every version of the protocol keeps."""
+
+    version: Annotated[int, Meta(ge=0)]
+    kind: Annotated[int, Meta(ge=0)]
+
+
 # What msgspec raises on hostile bytes: its own errors (ValueErrors), deep nesting, unhashable keys.
 _REFUSALS = (ValueError, RecursionError, OverflowError, TypeError)
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_any = msgspec.msgpack.Decoder().decode
 _decode_header = msgspec.msgpack.Decoder(Header).decode
+_decode_any_version = msgspec.msgpack.Decoder(_AnyVersion).decode
 
 
 def decode_header(data: Buffer) -> Header:
     """Reads a header; raises ProtocolError for wrong types, ranges, versions or kinds."""
     try:
-        return _decode_header(data)
+        head = _decode_header(data)
+        if head.options:  # seldom: checked apart, so that unknown ones are kept as they came
+            msgspec.convert(head.options, _Options)
     except _REFUSALS as error:
         raise ProtocolError(f"the header does not decode: {error}", where="header") from None
+    return head
+
+
+def is_foreign_hello(data: Buffer) -> bool:
+    """Whether this is the header of a hello in another version of the protocol."""
+    try:
+        head = _decode_any_version(data)
+    except _REFUSALS:
+        return False
+    return head.version != wire.VERSION and head.kind == wire.HELLO
 
 
 def encode_header(

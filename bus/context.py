@@ -112,6 +112,12 @@ class Context:
         if self.cancelled:
             raise Cancelled(late=self.remaining() == 0.0)
 
+    def wait(self, seconds: float) -> None:
+        """Pauses for so long; raises Cancelled as soon as the answer is no longer wanted."""
+        remaining = self.remaining()
+        self._cancel.wait(seconds if remaining is None else min(seconds, remaining))
+        self.check()
+
     def remaining(self) -> float | None:
         """Seconds until the deadline, never negative; None without a deadline."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())

@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from . import wire
 from .codec import Header, decode, decode_as, decode_header, encode, encode_header
-from .datapath import DELIVERY, KERNEL, MESSAGE, SILENT, Datapath, Upcall
+from .datapath import DELIVERY, KERNEL, MESSAGE, SILENT, VIOLATION, Datapath, Upcall
 from .errors import BusError, ProtocolError
 from .flowtable import FlowTable
 from .messages import Activate, Bye, Hello, Progress, Unload, Welcome
@@ -38,7 +38,8 @@ class HubListener(Protocol):
         """It said hello and was welcomed."""
 
     def rejected(self, instance: str, reason: str) -> None:
-        """It was turned away: `protocol` or `manifest`."""
+        """It was turned away when it joined (`protocol`, `manifest`) or cut off later, for what
+        it sent (`violation`); it is on the bus no longer."""
 
     def silent(self, instance: str) -> None:
         """Nothing was heard of it for the whole liveness window."""
@@ -205,9 +206,16 @@ class Control:
         if upcall.event == SILENT:
             self._silent(upcall.peer)
             return
+        if upcall.event == VIOLATION:
+            self._turn_away(upcall.peer, "message", "violation")
+            return
         if upcall.event not in (MESSAGE, DELIVERY):
             return
-        head = decode_header(upcall.header)
+        try:
+            head = decode_header(upcall.header)
+        except ProtocolError:  # the datapath lets this pass for one reason: another version
+            self._turn_away(upcall.peer, "hello", "protocol")
+            return
         if upcall.event == DELIVERY:
             self._delivered(head, upcall.body)
         elif upcall.peer == KERNEL:
@@ -230,21 +238,18 @@ class Control:
                 self._finish(head, upcall.body)
 
     def _hello(self, peer: str, body: bytes) -> None:
-        member = self._members.get(peer)
+        member = self._joining(peer)
         if member is None:
-            grants = self._consoles.get(peer.partition("/")[0])
-            if grants is None:
-                return
-            member = self._members[peer] = _Member(grants, console=True)
+            return
         try:
             hello = decode_as(body, Hello)
         except ProtocolError:
-            self._reject(peer, member, "protocol")
+            self._reject(peer, member, "hello", "protocol")
             return
         if hello.protocol != wire.VERSION:
-            self._reject(peer, member, "protocol")
+            self._reject(peer, member, "hello", "protocol")
         elif not member.grants.provides.issuperset(hello.provides):
-            self._reject(peer, member, "manifest")
+            self._reject(peer, member, "hello", "manifest")
         else:
             member.registered = True
             member.provides = frozenset(hello.provides)
@@ -258,8 +263,21 @@ class Control:
             if not member.console:
                 self.listener.registered(peer, hello)
 
-    def _reject(self, peer: str, member: _Member, reason: str) -> None:
-        self._count_refusal(peer, "hello", reason)
+    def _joining(self, peer: str) -> _Member | None:
+        """The member of this name; a console becomes one with its first message."""
+        member = self._members.get(peer)
+        grants = self._consoles.get(peer.partition("/")[0])
+        if member is None and grants is not None:
+            member = self._members[peer] = _Member(grants, console=True)
+        return member
+
+    def _turn_away(self, peer: str, what: str, reason: str) -> None:
+        member = self._joining(peer)
+        if member is not None:
+            self._reject(peer, member, what, reason)
+
+    def _reject(self, peer: str, member: _Member, what: str, reason: str) -> None:
+        self._count_refusal(peer, what, reason)
         self.datapath.send(peer, encode_header(wire.BYE), encode(Bye(reason)))
         self.remove(peer)
         if not member.console:

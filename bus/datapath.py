@@ -15,13 +15,14 @@ from typing import Final, NamedTuple, Protocol
 KERNEL: Final = ""  # the name of the kernel, a peer of its own that has no connection
 
 # What an upcall reports.
-MESSAGE: Final = "message"  # from a peer, for the control plane to decide
+MESSAGE: Final = "message"  # from a peer, for the control plane to decide; see `Upcall`
 DELIVERY: Final = "delivery"  # addressed to the kernel: a call to it or an answer for it
 SILENT: Final = "silent"  # nothing was heard of this peer for the whole window
 OVERDUE: Final = "overdue"  # it owes the answer to a cancelled call for longer than the grace
 UNDELIVERED: Final = "undelivered"  # a call or event to this peer that had to be given up
 CONNECTING: Final = "connecting"  # somebody connects; wants a `verdict`
 FAILED: Final = "failed"  # the datapath itself ended; `header` says why
+VIOLATION: Final = "violation"  # this peer sent a message of more than `wire.MAX_FRAMES` frames
 
 MAX_UPCALLS_PER_PEER: Final = 1_024
 MAX_UPCALLS: Final = 16_384
@@ -46,7 +47,11 @@ class Flow(NamedTuple):
 
 
 class Upcall(NamedTuple):
-    """Something for the control plane. `peer` is who sent the message or fell silent.
+    """Something for the control plane. `peer` is who sent the message, fell silent or is at fault.
+
+    The header of a message decodes, with one exception: a peer that is not open may say hello in
+    another version (`codec.is_foreign_hello`). SILENT and VIOLATION have neither header nor body.
+    After VIOLATION the peer's routing id is nobody's; the peer itself is known until expelled.
 
     For `connecting`, `peer` is the domain that its endpoint was bound with, `header` where it comes
     from (over ipc it ends in `:UID:GID:PID`) and `body` eight bytes that stand for the connection,

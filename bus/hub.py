@@ -11,7 +11,7 @@ from typing import Any
 from . import wire
 from .codec import decode_as, encode
 from .control import Control, Grants, HubListener, KernelCall, LocalCall
-from .datapath import Datapath
+from .datapath import VIOLATION, Datapath
 from .errors import BusError
 from .messages import Activate, Progress
 from .session import encode_body
@@ -112,9 +112,7 @@ class Hub:
     def remove_peer(self, instance: str) -> None:
         """Cuts an instance off: open calls to it end as `crashed`, its own are cancelled."""
         self._control.remove(instance)
-        endpoint = self._endpoints.pop(instance, None)
-        if endpoint is not None:
-            self._datapath.unbind(endpoint)
+        self._unlisten(instance)
 
     def add_console(self, endpoint: str, grants: Grants) -> Ticket:
         """Listens at `endpoint` for consoles, several at once, and returns their ticket."""
@@ -137,6 +135,11 @@ class Hub:
             self._control.remove(name)
             raise
         self._endpoints[name] = endpoint
+
+    def _unlisten(self, name: str) -> None:
+        endpoint = self._endpoints.pop(name, None)
+        if endpoint is not None:
+            self._datapath.unbind(endpoint)
 
     def providers(self, capability: str) -> list[str]:
         """The registered instances that provide a capability."""
@@ -276,6 +279,8 @@ class Hub:
                 self._control.handle(upcall)
             except Exception:
                 _log.exception("an upcall of %r failed", upcall.peer)
+            if upcall.event == VIOLATION:  # what else it sends is not even to be read
+                self._unlisten(upcall.peer)
 
     def _kernel_call(self, instance: str) -> tuple["asyncio.Future[Any]", KernelCall]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

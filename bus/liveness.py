@@ -24,6 +24,10 @@ class Watch:
         self._looked = now
         return now - self.window_s if now >= self._judge_from else float("-inf")
 
-    def beat_due(self, sent: float, now: float) -> bool:
-        """Whether a peer that last sent something at `sent` owes a heartbeat."""
-        return now - sent >= self.heartbeat_s
+    def beat_due(self, *, sent: float, heard: float, beaten: float, now: float) -> bool:
+        """Whether a peer owes a heartbeat: to show that it lives, or to be shown that the hub does.
+
+        The times are those of the last message sent, the last heard and the last heartbeat sent. A
+        peer that talks all the time and hears nothing must ask as well.
+        """
+        return now - max(beaten, min(sent, heard)) >= self.heartbeat_s

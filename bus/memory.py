@@ -204,6 +204,8 @@ class MemoryDatapath:
             self.disconnect(peer)
         elif len(frames) != 2:
             self._switch.counts["frames"] += 1
+            if len(frames) > wire.MAX_FRAMES:
+                self._switch.violated(peer.identity, self._clock())
         elif not self._switch.receive(peer.identity, frames[0], frames[1], self._clock()):
             self._switch.counts["unknown-identity"] += 1
         self.flush()

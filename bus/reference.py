@@ -29,6 +29,7 @@ from .switch import Switch
 from .zap import OPEN_DOMAIN, Door
 
 MAX_BATCH: Final = 256  # messages received before anything else gets its turn
+MAX_DRAINED: Final = 4_096  # frames of an endless message thrown away before that
 MAX_SOCKETS: Final = 16_384
 HIGH_WATER: Final = 256  # messages libzmq holds per peer before it says EAGAIN
 BLOCKED_MS: Final = 2  # how soon a slow peer is tried again
@@ -64,6 +65,7 @@ class ReferenceDatapath:
         self._binding: set[Future[None]] = set()
         self._waiting = -1  # the receive timeout in force, milliseconds
         self._absent_at = 0.0  # when those that are not connected are tried again, real time
+        self._draining = False  # the rest of a violator's message is still to be read
         self._copy = True
 
     # -- from any thread --------------------------------------------------------------------
@@ -239,6 +241,9 @@ class ReferenceDatapath:
         Asking libzmq whether more frames follow costs as much as reading two of them, so it is
         asked once a message, after its third frame; `_resynchronise` knows what that can mean.
         """
+        if self._draining:
+            self._drain()
+            return
         recv, get, receive = self._recv, self._get, self._switch.receive
         self._wait_at_most(now)
         self._sleeping = True
@@ -258,7 +263,9 @@ class ReferenceDatapath:
                 header = recv(_NOW)
                 body = recv(_NOW, copy)
                 if get(_RCVMORE):
-                    self._resynchronise(bytes(body), now)
+                    self._resynchronise(identity, bytes(body), now)
+                    if self._draining:
+                        break
                 elif not receive(identity, header, body, now) and identity != _WAKER:
                     self._switch.counts["unknown-identity"] += 1
                 copy = len(body) < ZERO_COPY_BYTES
@@ -271,24 +278,43 @@ class ReferenceDatapath:
                 self._switch.counts["frames"] += 1
         self._copy = copy
 
-    def _resynchronise(self, suspect: bytes, now: float) -> None:
+    def _resynchronise(self, sender: bytes, suspect: bytes, now: float) -> None:
         """Finds the end of what was read as a message although more frames follow its third.
 
         Either that message has too many frames, or it was one short and `suspect` is the routing
         id that the next one begins with. A peer can feign the second with a routing id that it
         knows, and that is only its own.
         """
-        self._switch.counts["frames"] += 1
+        switch = self._switch
+        switch.counts["frames"] += 1
+        follows = switch.knows(suspect)
+        left = wire.MAX_FRAMES if follows else wire.MAX_FRAMES - 2
         frames: list[bytes] = []
         while self._get(_RCVMORE):
+            if not left:
+                self._draining = True
+                switch.violated(suspect if follows else sender, now)
+                return
             frame = self._recv(_NOW)
+            left -= 1
             if len(frames) < 3:
                 frames.append(frame)
-        if self._switch.knows(suspect):
+        if follows:
             if len(frames) == 2:
-                self._switch.receive(suspect, frames[0], frames[1], now)
+                switch.receive(suspect, frames[0], frames[1], now)
             else:
-                self._switch.counts["frames"] += 1
+                switch.counts["frames"] += 1
+
+    def _drain(self) -> None:
+        """Throws away a part of a violator's message. libzmq gives no frame of any other peer
+        before the last of this one is read, but what is to be sent or commanded need not wait."""
+        recv, get = self._recv, self._get
+        drained = 0
+        while drained < MAX_DRAINED and self._draining:
+            recv(_NOW)
+            drained += 1
+            self._draining = bool(get(_RCVMORE))
+        self._switch.counts["drained-frames"] += drained
 
     def _wait_at_most(self, now: float) -> None:
         """Bounds the next wait by what is due; powers of two, so that it changes seldom."""

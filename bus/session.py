@@ -116,7 +116,7 @@ class Session:
     welcome: Welcome | None = None
 
     def __post_init__(self) -> None:
-        self._heard = self._sent = self.now
+        self._heard = self._sent = self._beaten = self.now
         self._watch = Watch(wire.HEARTBEAT_MS / 1000, wire.LIVENESS, self.now)
         self._last_request = 0
         self._open: dict[int, str] = {}  # request -> capability
@@ -142,7 +142,12 @@ class Session:
             raise BusError("overloaded", "too many open calls", retry_after_ms=50)
         self._last_request = request = self._last_request % wire.MAX_REQUEST + 1
         target = self._flows.get(capability, capability)
-        self._say(encode_header(wire.CALL, target, request, ttl_ms, method, options), body, now)
+        header = encode_header(wire.CALL, target, request, ttl_ms, method, options)
+        try:
+            decode_header(header)  # the hub drops what it cannot read, and nobody would answer
+        except ProtocolError as error:
+            raise BusError("bad-request", error.message, where="header") from None
+        self._say(header, body, now)
         self._open[request] = capability
         return request
 
@@ -186,7 +191,10 @@ class Session:
 
     def tick(self, now: float, *, may_beat: bool = True) -> bool:
         """Sends a heartbeat if one is due; False if the hub is dead."""
-        if may_beat and self._watch.beat_due(self._sent, now):
+        if may_beat and self._watch.beat_due(
+            sent=self._sent, heard=self._heard, beaten=self._beaten, now=now
+        ):
+            self._beaten = now
             self._say(encode_header(wire.HEARTBEAT), b"", now)
         return self._heard >= self._watch.horizon(now)
 

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from . import refusals, wire
-from .codec import Header, decode_header, encode_header
+from .codec import Header, decode_header, encode_header, is_foreign_hello
 from .datapath import (
     DELIVERY,
     MESSAGE,
     OVERDUE,
     SILENT,
+    VIOLATION,
     Flow,
     FlowStats,
     PeerStats,
@@ -155,10 +156,22 @@ class Switch:
         try:
             head = decode_header(header)
         except ProtocolError:
-            self.counts["undecodable"] += 1
+            if peer.opened or not is_foreign_hello(header):
+                self.counts["undecodable"] += 1
+            else:
+                self._report(peer, header, body)
             return True
         self._dispatch(peer, head, header, body, now)
         return True
+
+    def violated(self, identity: bytes, now: float) -> None:
+        """A message of more than MAX_FRAMES frames came: its sender is heard no more."""
+        peer = self._by_identity.get(identity) or self._admit_console(identity, now)
+        if peer is None:
+            self.counts["unknown-identity"] += 1
+            return
+        del self._by_identity[identity]
+        self._upcalls.offer(Upcall(VIOLATION, peer.name, b"", b""), bounded=False)
 
     def _dispatch(
         self,
@@ -337,11 +350,14 @@ class Switch:
             self.counts["upcalls-full"] += 1
 
     def _upcall(self, peer: Peer, head: Header, header: bytes, body: bytes) -> None:
-        if self._upcalls.offer(Upcall(MESSAGE, peer.name, header, bytes(body))):
-            return
-        self.counts["upcalls-full"] += 1
-        if head.kind == wire.CALL:
+        if not self._report(peer, header, body) and head.kind == wire.CALL:
             self._ledger.refuse(peer, head, refusals.overloaded("messages waiting for the kernel"))
+
+    def _report(self, peer: Peer, header: bytes, body: bytes) -> bool:
+        taken = self._upcalls.offer(Upcall(MESSAGE, peer.name, header, bytes(body)))
+        if not taken:
+            self.counts["upcalls-full"] += 1
+        return taken
 
 
 def _says_again(head: Header) -> bool:

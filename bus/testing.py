@@ -1,7 +1,13 @@
 """The fake for authors of extensions: a kernel in a few lines, in the process of the test.
 
-    with FakeConductor(ext) as bus:
-        assert bus.call("prompt.enhance/1", user_input="x") == "X"
+>>> from symphony.bus.extension import Extension
+>>> ext = Extension()
+>>> @ext.provides("text.shout/1")
+... def shout(ctx, text: str) -> str:
+...     return text.upper()
+>>> with FakeConductor(ext) as bus:
+...     bus.call("text.shout/1", text="hello")
+'HELLO'
 
 The extension runs behind the real switch, control plane and codec, over the datapath in memory;
 only processes, sandboxes and sockets are missing. Everything happens on the calling thread.
@@ -21,7 +27,7 @@ from .errors import BusError
 from .extension import Extension
 from .memory import MemoryDatapath
 from .messages import Activate, Hello, Progress
-from .session import Activated, Answered, Called, Event, Session
+from .session import Activated, Answered, Called, Event, Session, encode_body
 
 ENDPOINT = "memory://extension"
 Provider = Callable[..., object]
@@ -98,7 +104,7 @@ class FakeConductor:
         `{"$file": PATH}` with PATH relative to the inbox (and the folder, if there is one).
         """
         self.progress.clear()
-        body = encode({**args, **({wire.CONTEXT_KEY: dict(context)} if context else {})})
+        body = encode_body({**args, **({wire.CONTEXT_KEY: dict(context)} if context else {})})
         return self._wait(lambda call: self._control.call(capability, method, body, ttl_ms, call))
 
     def _wait(self, start: Callable[[KernelCall], object]) -> Any:

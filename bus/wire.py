@@ -27,6 +27,8 @@ MAX_FLOW: Final = 2**32 - 1
 MAX_REQUEST: Final = 2**53 - 1
 MAX_TTL: Final = 2**32 - 1  # milliseconds
 MAX_IDEM: Final = 128  # characters of an idempotency key
+# A capability or topic as the grammar has it; `\d` would take digits that are not ASCII.
+NAME: Final = r"\A[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)*(/[1-9][0-9]*)?\Z"
 
 # Sizes in bytes (sections 2 and 4).
 MAX_HEADER: Final = 4_096
@@ -39,6 +41,7 @@ LIVENESS: Final = 5
 GRACE_MS: Final = 2_000  # from cancel to the provider's answer
 
 # Bounds the hub keeps (section 7).
+MAX_FRAMES: Final = 64  # of one message; a peer that sends more in one is cut off
 MAX_OPEN_CALLS: Final = 1_024  # per caller
 MAX_QUEUED: Final = 2_048  # messages per peer
 MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024  # per peer

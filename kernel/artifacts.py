@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from msgspec import UNSET
 from symphony.bus.errors import BusError
 
 from .errors import from_bus
+from .intake import copy
 from .journal import timestamp
 from .members import Member
 from .removal import Remover
@@ -104,7 +104,7 @@ class Artifacts:
     async def take_in(self, spool: Path, source: Path, name: str, media: str, made: Made) -> Value:
         """Copies a user's file or folder into the store by way of the private spool."""
         try:
-            await asyncio.to_thread(_copy, source, spool, name)
+            await asyncio.to_thread(_spool, source, spool, name)
             taken = await self.collect(spool, [Outgoing(source.name, name, media)], made)
         finally:
             self._remover.remove(spool)
@@ -117,9 +117,6 @@ class Artifacts:
         return found
 
 
-def _copy(source: Path, spool: Path, name: str) -> None:
+def _spool(source: Path, spool: Path, name: str) -> None:
     spool.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, spool / name)
-    else:
-        shutil.copyfile(source, spool / name)
+    copy(source, spool / name)

@@ -7,7 +7,7 @@ taken from its outbox. What comes back is checked against the manifest before an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Protocol
 
@@ -35,6 +35,16 @@ class Types(Protocol):
     @property
     def outputs(self) -> Mapping[str, ValueType]:
         """Results by name."""
+
+
+@dataclass(frozen=True)
+class Undeclared:
+    """The types of a method beside a capability's main one: manifests say nothing of those."""
+
+    inputs: Mapping[str, ValueType] = field(default_factory=dict)
+    outputs: Mapping[str, ValueType] = field(
+        default_factory=lambda: {"result": ValueType(type="json")}
+    )
 
 
 OnProgress = Callable[[dict[str, Any]], None]
@@ -71,6 +81,7 @@ class Caller:
         inputs: Mapping[str, Value],
         context: CallContext,
         on_progress: OnProgress,
+        method: str | None = None,
     ) -> dict[str, Value]:
         """The outputs by name. Raises :class:`BusError`; a wrong output names its field."""
         made: dict[str, object] = {
@@ -85,7 +96,7 @@ class Caller:
         try:
             result = await self._hub.call(
                 capability,
-                None,
+                method,
                 arguments,
                 instance=instance.name,
                 ttl_ms=context.ttl_ms,

@@ -17,17 +17,19 @@ import msgspec
 from symphony.bus.control import Grants
 from symphony.bus.errors import BusError
 from symphony.bus.hub import Request
+from symphony.bus.wire import DEFAULT_METHOD
 from symphony.sandboxes.policy import Level, SandboxRefused
 
-from .calling import CallContext
+from .calling import CallContext, Undeclared
 from .chambering import State
-from .errors import Problems, SymphonyError, from_refusal
+from .errors import Problem, Problems, SymphonyError, from_refusal
 from .grants import Grant
 from .instances import Instance, SpawnError
 from .kernel import Kernel
 from .kit import Installed
 from .leases import Leases
 from .members import ARTIFACT_STORE, DAG_TRACKER, PIT
+from .plays import require_outside
 from .values import inline
 
 CAPABILITY = "kernel.console/1"
@@ -132,9 +134,10 @@ class Console:
         return {"detached": instance.name}
 
     async def _call(self, args: dict[str, Any]) -> object:
-        """`{capability, args, player?, level?, timeout_s?}` → outputs by name.
+        """`{capability, method?, args, player?, level?, out?, timeout_s?}` → outputs by name.
 
-        The player is the attached instance, or one spawned for this call alone.
+        The player is the attached instance, or one spawned for this call alone: always so where it
+        writes a folder of the user's.
         """
         capability = _text(args, "capability")
         if capability in {kind.capability for kind in PIT}:
@@ -149,25 +152,32 @@ class Console:
         given = args.get("args")
         if provides is None or not isinstance(given, dict):
             raise BusError("bad-request", "the arguments must be a map by name", where="args")
+        method = _text(args, "method") if args.get("method") else None
+        out = Path(_text(args, "out")) if args.get("out") else None
+        self._require_use(installed, out)
         timeout_s = float(args.get("timeout_s") or CALL_TIMEOUT_S)
         level = Level(args["level"]) if args.get("level") else None
         context = CallContext("console", "call", 1, int(timeout_s * 1000))
         inputs = {name: inline(value) for name, value in given.items()}
-        async with self._lent(installed, level) as instance:
+        types = provides if method in (None, DEFAULT_METHOD) else Undeclared()
+        async with self._lent(installed, level, out) as instance:
             outputs = await self._kernel.caller.call(
-                instance, capability, provides, inputs, context, lambda _: None
+                instance, capability, types, inputs, context, lambda _: None, method
             )
         return {name: value.variable() for name, value in outputs.items()}
 
     @contextlib.asynccontextmanager
-    async def _lent(self, installed: Installed, level: Level | None) -> AsyncIterator[Instance]:
+    async def _lent(
+        self, installed: Installed, level: Level | None, out: Path | None
+    ) -> AsyncIterator[Instance]:
         leases = Leases(self._kernel.instances)
         for attached in self._attached.values():
-            if attached.installed is installed and attached.state is State.ACTIVATED:
+            fits = attached.installed is installed and out is None
+            if fits and attached.state is State.ACTIVATED:
                 leases.adopt(attached)
                 break
         else:
-            options = self._kernel.options_for(installed, None, level)
+            options = self._kernel.options_for(installed, out, level)
             attached = await leases.take(installed, options)
         try:
             yield attached
@@ -175,6 +185,17 @@ class Console:
             leases.give_back(attached)
             if attached.name not in self._attached:
                 await leases.close()
+
+    def _require_use(self, installed: Installed, out: Path | None) -> None:
+        """Raises if a folder of the user's is needed and not given, or given and not used."""
+        name = installed.name
+        if installed.granted.out and out is None:
+            message = f"{name} works on a folder of yours, and none is given"
+            raise Problems([Problem(message, "--out", "add --out DIR")])
+        if out is not None and not installed.granted.out:
+            message = f"{name} may not write a folder of yours"
+            raise Problems([Problem(message, "--out", "leave out --out")])
+        require_outside(out, self._kernel.places.home)
 
     def _player(self, capability: str, name: str | None) -> Installed:
         if name is not None and self._kernel.kit.get(name) is None:

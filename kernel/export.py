@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from .artifacts import Artifacts
 from .errors import ExitCode, SymphonyError
 from .model import Delivered
-from .values import Value
+from .values import TEXT, Value
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Result:
 async def export(
     artifacts: Artifacts, results: Mapping[str, Result], out: Path
 ) -> dict[str, Result]:
-    """Puts every result that has no path yet into ``out``, under its own file name.
+    """Puts every result that has no path yet into ``out``: files under their own names, values
+    under the name of the Melody's output.
 
     A former entry of the same name is kept as ``NAME~``, ``NAME~2``, …; nothing is deleted.
     """
@@ -63,9 +64,17 @@ def _file_names(results: Mapping[str, Result]) -> dict[str, str]:
     """A file name for each result; two of the same name are told apart by the result's name."""
     chosen: dict[str, str] = {}
     for name, result in results.items():
-        own = PurePosixPath(result.value.name).name or name
+        own = _own_name(name, result.value)
         chosen[name] = own if own not in chosen.values() else f"{name}-{own}"
     return chosen
+
+
+def _own_name(name: str, value: Value) -> str:
+    """A file's own name; a value that travelled inline is called as the Melody calls it."""
+    made = PurePosixPath(value.name)
+    if value.kind != "inline":
+        return made.name or name
+    return name + (made.suffix or (".txt" if value.media == TEXT else ".json"))
 
 
 def _replace(new: Path, target: Path) -> None:

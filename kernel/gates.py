@@ -3,7 +3,8 @@
 `check_outputs` looks at a result as it comes from the player and lists everything that has not the
 declared type, each with its field. `judge` then looks at the outputs as expressions see them: are
 all there, does the step's expression hold, is the quality high enough; the first that fails names
-the reason.
+the reason. An expression that cannot be decided is the Melody's fault and not the player's: the
+same outputs would meet it again.
 """
 
 from __future__ import annotations
@@ -25,13 +26,18 @@ QUALITY_OUTPUTS = ("quality", "score")  # an output of this name tells the quali
 
 @dataclass(frozen=True)
 class GateResult:
-    """The verdict. `score` is the quality from 0 to 1, where there is one."""
+    """The verdict. `score` is the quality from 0 to 1, where there is one.
+
+    `fault` says of a refusal who must change something: the player (`provider`), whose result is
+    not good enough, or the Melody (`caller`), whose expression cannot be decided.
+    """
 
     passed: bool
     gate: Literal["type", "expression", "min_quality"]
     score: float | None
     reason: str
     problems: tuple[Problem, ...] = ()
+    fault: Literal["caller", "provider"] = "provider"
 
 
 def name_outputs(declared: Mapping[str, ValueType], result: object) -> object:
@@ -90,11 +96,13 @@ def judge(
     required: Collection[str] = (),
     inputs: Mapping[str, Any] | None = None,
     quality: float | None = None,
+    step: str = "",
 ) -> GateResult:
     """Judges outputs whose types are right, as variables of expressions.
 
     `required` names outputs that must be there although they are declared optional; `inputs` are
-    the run's; `quality` overrides what the outputs report.
+    the run's; `quality` overrides what the outputs report; `step` is named where the gate itself
+    is at fault.
     """
     problems = _missing(declared, outputs, required)
     if problems:
@@ -103,9 +111,14 @@ def judge(
     if rule is None:
         return GateResult(True, "type", score, "the outputs have the declared types")
     if rule.expression is not None:
-        refusal = _refusal(rule.expression, outputs, inputs or {})
-        if refusal is not None:
-            return GateResult(False, "expression", score, refusal.message, (refusal,))
+        try:
+            compiled = compile_expression(rule.expression, ("inputs", "outputs"))
+            holds = compiled.evaluate({"inputs": inputs or {}, "outputs": outputs})
+        except ExpressionError as error:
+            return _undecided(step, rule.expression, error, score)
+        if not holds:
+            problem = Problem(f"not fulfilled: {rule.expression}", "gate.expression")
+            return GateResult(False, "expression", score, problem.message, (problem,))
     if rule.min_quality is None:
         return GateResult(True, "expression", score, f"{rule.expression} holds")
     if score is None:
@@ -118,13 +131,13 @@ def judge(
     return GateResult(passed, "min_quality", score, reason, tuple(problems))
 
 
-def _refusal(
-    expression: str, outputs: Mapping[str, object], inputs: Mapping[str, object]
-) -> Problem | None:
-    try:
-        compiled = compile_expression(expression, ("inputs", "outputs"))
-        if compiled.evaluate({"inputs": inputs, "outputs": outputs}):
-            return None
-    except ExpressionError as error:
-        return Problem(f"{error.message}: {expression}", "gate.expression", error.help)
-    return Problem(f"not fulfilled: {expression}", "gate.expression")
+def _undecided(
+    step: str, expression: str, error: ExpressionError, score: float | None
+) -> GateResult:
+    whose = f'the gate of "{step}"' if step else "the gate"
+    problem = Problem(
+        f"{whose} cannot be decided: {error.message}: {expression}",
+        f"steps.{step}.gate.expression" if step else "gate.expression",
+        error.help or "correct the expression in the Melody, e.g. guard it with has() or && first",
+    )
+    return GateResult(False, "expression", score, problem.message, (problem,), fault="caller")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -138,6 +138,9 @@ class Instances:
             return
         instance.on(Event.UNLOAD)
         self._hub.unload(instance.name, int(GRACE_S * 1000))
+        await self._until_gone(instance)
+
+    async def _until_gone(self, instance: Instance) -> None:
         try:
             async with asyncio.timeout(GRACE_S):
                 await instance.ended.wait()
@@ -168,10 +171,12 @@ class Instances:
             instance.hello.set()
 
     def rejected(self, name: str, reason: str) -> None:
-        """The hub turned the instance away."""
+        """The hub turned the instance away, or cut it off later for breaking the protocol."""
         if instance := self.all.get(name):
             instance.rejected = reason
             instance.hello.set()
+            if instance.process and instance.state is not State.REQUESTED:
+                instance.process.kill()
 
     def lost(self, name: str) -> None:
         """The instance is silent for too long: it is taken for hung and killed."""
@@ -179,9 +184,10 @@ class Instances:
             instance.process.kill()
 
     def left(self, name: str) -> None:
-        """The instance said bye."""
+        """The instance said bye: its process ends too, or is ended."""
         if (instance := self.all.get(name)) and instance.state not in chambering.ENDED:
             instance.on(Event.UNLOAD)
+            self._keep(self._until_gone(instance))
 
     def _prepare(self, installed: Installed, options: LaunchOptions) -> Instance:
         number = next(self._numbers)
@@ -191,7 +197,7 @@ class Instances:
             installed=installed,
             folder=self._places.instances / name,
             socket=self._places.runtime / f"{number}.sock",
-            log=self._places.logs / f"{name}.log",
+            log=self._places.log(name),
             options=options,
         )
         if instance.log.exists():
@@ -224,7 +230,10 @@ class Instances:
                 log=instance.log,
             )
         )
-        watcher = asyncio.create_task(self._watch(instance, instance.process))
+        self._keep(self._watch(instance, instance.process))
+
+    def _keep(self, work: Coroutine[None, None, None]) -> None:
+        watcher = asyncio.create_task(work)
         self._watchers.add(watcher)
         watcher.add_done_callback(self._watchers.discard)
 

@@ -3,12 +3,13 @@
 The journal is the truth of a run; every event but progress is one record of it, and the event's
 ``seq`` is the record's index times 1000. So ``seq`` rises over all resumptions, an event is written
 only after its record is acknowledged, and a resumed run never repeats one. Progress is not
-journaled: it takes the numbers between two records.
+journaled: it takes the numbers between two records, at the pace of pacing.py.
 """
 
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,10 +19,13 @@ from symphony.bus.errors import BusError
 
 from .members import AWAY, Member
 from .model import RunEvent
+from .pacing import Body, Pace
 from .projection import STRIDE, progress_event, project
 
 Emit = Callable[[RunEvent], None]
+Clock = Callable[[], float]
 PAGE = 1000
+ENDS = frozenset({"completed", "failed"})  # of an attempt
 
 
 def timestamp() -> str:
@@ -41,13 +45,15 @@ class Advance:
 class RunJournal:
     """Writes one run's records and emits its events in the order of the journal."""
 
-    def __init__(self, dag: Member, run: str, emit: Emit) -> None:
+    def __init__(self, dag: Member, run: str, emit: Emit, clock: Clock = time.monotonic) -> None:
         self._dag = dag
         self._run = run
         self._emit = emit
         self._next = 1
-        self._held: dict[int, RunEvent | None] = {}
+        self._held: dict[int, Mapping[str, Any]] = {}
         self._progress = 0
+        self._pace = Pace()
+        self._clock = clock
 
     @property
     def last(self) -> int:
@@ -123,9 +129,13 @@ class RunJournal:
         record = {"index": reply["index"], "kind": "finished", "ts": ts}
         self._deliver({**record, "data": {"outcome": outcome, "data": data}})
 
-    def progress(self, step: str, body: Mapping[str, object]) -> None:
-        """A step's progress; dropped when too many come between two records."""
-        if self._progress + 1 < STRIDE:
+    def progress(self, step: str, body: Body) -> None:
+        """A step's progress, told at a bounded pace; the last before the attempt's end always."""
+        if self._pace.offer(step, body, self._clock(), self._progress):
+            self._tell(step, body)
+
+    def _tell(self, step: str, body: Body | None) -> None:
+        if body is not None:
             self._progress += 1
             seq = self.last * STRIDE + self._progress
             self._emit(progress_event(seq, timestamp(), self._run, step, body))
@@ -195,13 +205,20 @@ class RunJournal:
         index = record["index"]
         if index < self._next:
             return  # a repeated call got its first reply again
-        self._held[index] = project(self._run, record)
+        self._held[index] = record
         while self._next in self._held:
-            event = self._held.pop(self._next)
-            self._next += 1
-            self._progress = 0
-            if event is not None:
-                self._emit(event)
+            self._emit_record(self._held.pop(self._next))
+
+    def _emit_record(self, record: Mapping[str, Any]) -> None:
+        step, kind = str(record.get("step") or ""), record["kind"]
+        if kind in ENDS:
+            self._tell(step, self._pace.end(step))
+        self._next += 1
+        self._progress = 0
+        if (event := project(self._run, record)) is not None:
+            self._emit(event)
+        if kind == "started":
+            self._tell(step, self._pace.begin(step, self._clock()))
 
 
 def _resumed(index: int, state: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The JUnit XML report of a run: one test case per step, for CI systems.
 
-Form: the schema that Jenkins and the common CI services read (testsuite, testcase, failure,
+Form: the schema that Jenkins and the common CI services read (testsuite, testcase, failure, error,
 skipped). Built from the run's events alone.
 """
 
@@ -10,29 +10,46 @@ import errno
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from .errors import ExitCode, SymphonyError
 from .model import RunEvent, RunFinished, StepFailed, StepFinished, StepSkipped, StepStarted
+from .pipes import open_for_output, write_all
 
 
-def report(melody: str, events: Iterable[RunEvent]) -> bytes:
-    """The report as UTF-8 XML; ``events`` in the order of their ``seq``."""
+@dataclass(frozen=True)
+class Unfinished:
+    """A run that was left before its end: why, and which steps it has."""
+
+    reason: str
+    steps: Iterable[str]
+
+
+def report(melody: str, events: Iterable[RunEvent], left: Unfinished | None = None) -> bytes:
+    """The report as UTF-8 XML; ``events`` in the order of their ``seq``.
+
+    Of a run that was left, a step under way is an error and one that had not begun is skipped.
+    """
     cases: dict[str, ET.Element] = {}
     started: dict[str, str] = {}
+    playing: set[str] = set()
     seconds: dict[str, float] = {}
     finished: RunFinished | None = None
     for event in events:
         match event:
             case StepStarted():
                 started[event.step] = event.ts
+                playing.add(event.step)
                 _case(cases, melody, event.step)
             case StepFinished():
+                playing.discard(event.step)
                 case = _case(cases, melody, event.step)
                 _clear(case)
                 seconds[event.step] = _between(started.get(event.step, event.ts), event.ts)
             case StepFailed():
+                playing.discard(event.step)
                 case = _case(cases, melody, event.step)
                 _clear(case)
                 failure = ET.SubElement(
@@ -49,20 +66,30 @@ def report(melody: str, events: Iterable[RunEvent]) -> bytes:
                 ET.SubElement(case, "skipped", message=_plain(event.reason))
             case RunFinished():
                 finished = event
+    if left is not None:
+        for step in playing:
+            _clear(cases[step])
+            ET.SubElement(cases[step], "error", message=_plain(left.reason), type="unfinished")
+        for step in left.steps:
+            if step not in cases:
+                ET.SubElement(_case(cases, melody, step), "skipped", message=_plain(left.reason))
     for step, case in cases.items():
         case.set("time", f"{seconds.get(step, 0.0):.3f}")
     count = {
         "tests": len(cases),
-        "failures": sum(case.find("failure") is not None for case in cases.values()),
-        "skipped": sum(case.find("skipped") is not None for case in cases.values()),
+        "failures": _with(cases, "failure"),
+        "errors": _with(cases, "error"),
+        "skipped": _with(cases, "skipped"),
     }
-    suite = ET.Element("testsuite", name=melody, errors="0")
+    suite = ET.Element("testsuite", name=melody)
     for key, number in count.items():
         suite.set(key, str(number))
     if finished is not None:
         suite.set("time", f"{float(finished.metrics.get('duration_s', 0.0)):.3f}")
         suite.set("timestamp", finished.ts)
     suite.extend(cases.values())
+    if left is not None:  # also where all steps have ended and their results could not be delivered
+        ET.SubElement(suite, "system-err").text = _plain(left.reason)
     root = ET.Element("testsuites")
     root.append(suite)
     ET.indent(root)
@@ -70,16 +97,14 @@ def report(melody: str, events: Iterable[RunEvent]) -> bytes:
     return content + b"\n"
 
 
-def write(path: Path, content: bytes) -> None:
+async def write(path: Path, content: bytes) -> None:
     """Writes the report as a whole or not at all; a link is followed, a device or pipe written."""
     try:
-        path = path.resolve()
-        if path.exists() and not path.is_file():
-            path.write_bytes(content)
-            return
-        temporary = _temporary(path)
-        temporary.write_bytes(content)
-        temporary.replace(path)
+        if _is_special(path):
+            with await open_for_output(path, "wb") as file:
+                write_all(file, content)
+        else:
+            _replace(path, content)
     except OSError as error:
         raise _unwritable(path, error) from error
 
@@ -87,14 +112,23 @@ def write(path: Path, content: bytes) -> None:
 def require_writable(path: Path) -> None:
     """Raises `SymphonyError` if no report can be written there; leaves nothing behind."""
     try:
-        path = path.resolve()
-        if path.exists() and not path.is_file() and not path.is_dir():
-            return
-        temporary = _temporary(path)
-        temporary.touch()
-        temporary.unlink()
+        if not _is_special(path):
+            temporary = _temporary(path.resolve())
+            temporary.touch()
+            temporary.unlink()
     except OSError as error:
         raise _unwritable(path, error) from error
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    target = path.resolve()
+    temporary = _temporary(target)
+    temporary.write_bytes(content)
+    temporary.replace(target)
 
 
 def _temporary(path: Path) -> Path:
@@ -116,6 +150,10 @@ def _case(cases: dict[str, ET.Element], melody: str, step: str) -> ET.Element:
     if step not in cases:
         cases[step] = ET.Element("testcase", name=step, classname=melody)
     return cases[step]
+
+
+def _with(cases: dict[str, ET.Element], kind: str) -> int:
+    return sum(case.find(kind) is not None for case in cases.values())
 
 
 def _clear(case: ET.Element) -> None:

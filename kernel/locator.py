@@ -19,7 +19,10 @@ Lines = dict[KeyPath, int]
 
 
 def json_lines(source: bytes) -> tuple[Lines, list[tuple[KeyPath, int]]]:
-    """Line of every value by key path (from 1), and the keys that an object holds twice."""
+    """Line of every value by key path (from 1), and the keys that an object holds again.
+
+    As for the JSON reader, the last of them is the one that counts.
+    """
     lines: Lines = {(): 1}
     twice: list[tuple[KeyPath, int]] = []
     root = Parser(Language(tree_sitter_json.language())).parse(source).root_node
@@ -28,15 +31,17 @@ def json_lines(source: bytes) -> tuple[Lines, list[tuple[KeyPath, int]]]:
         node, path = stack.pop()
         lines.setdefault(path, _line(node))
         if node.type == "object":
+            values: dict[KeyPath, Node] = {}
             for pair in _of_type(node, "pair"):
                 key, value = pair.child_by_field_name("key"), pair.child_by_field_name("value")
                 if key is None or value is None:
                     continue
                 inner = (*path, str(json.loads(_text(key))))
-                if inner in lines:
+                if inner in values:
                     twice.append((inner, _line(pair)))
-                lines.setdefault(inner, _line(pair))
-                stack.append((value, inner))
+                values[inner] = value
+                lines[inner] = _line(pair)
+            stack.extend((value, inner) for inner, value in values.items())
         elif node.type == "array":
             items = [child for child in node.named_children if child.type != "comment"]
             stack.extend((item, (*path, index)) for index, item in enumerate(items))

@@ -16,6 +16,8 @@ from .document import KeyPath, load_document
 from .model import SandboxLevel
 from .structure import DROP, Finding, Report, decode
 from .syntax import (
+    CAPABILITY,
+    EXTENSION_NAME,
     Capability,
     EnvironmentName,
     ExtensionName,
@@ -44,27 +46,17 @@ _STAND_INS: Final = {
 class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How it is started: exactly one of the three."""
 
-    python: Annotated[str, Meta(description="a Python file in the extension's folder")] | None = (
+    python: Annotated[str | None, Meta(description="a Python file in the extension's folder")] = (
         None
     )
-    command: (
-        Annotated[
-            tuple[str, ...],
-            Meta(min_length=1, description="a program in the folder, or python, and its arguments"),
-        ]
-        | None
-    ) = None
-
-    program: (
-        Annotated[
-            str,
-            Meta(
-                pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]*"),
-                description="the name of a program that is installed beside the kernel",
-            ),
-        ]
-        | None
-    ) = None
+    command: Annotated[
+        Annotated[tuple[str, ...], Meta(min_length=1)] | None,
+        Meta(description="a program in the folder, or python, and its arguments"),
+    ] = None
+    program: Annotated[
+        Annotated[str, Meta(pattern=whole("[A-Za-z0-9][A-Za-z0-9._-]*"))] | None,
+        Meta(description="the name of a program that is installed beside the kernel"),
+    ] = None
 
     @property
     def file(self) -> str | None:
@@ -77,9 +69,9 @@ class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 class Identity(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The table `[extension]`."""
 
-    name: ExtensionName
+    name: Annotated[ExtensionName, Meta(description=f"the extension's name: {EXTENSION_NAME}")]
     version: Version
-    entry: Entry
+    entry: Annotated[Entry, Meta(description="how it is started")]
     description: Annotated[str, Meta(description="one sentence on what it does")] = ""
     license: Annotated[str, Meta(description="an SPDX name")] = ""
     sandbox: Annotated[
@@ -101,10 +93,12 @@ class Cost(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 class Provides(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One `[[provides]]`: a capability with the types of its inputs and outputs."""
 
-    capability: Capability
+    capability: Annotated[Capability, Meta(description=f"what it can be called for: {CAPABILITY}")]
     description: Annotated[str, Meta(description="what a call does")] = ""
     idempotent: Annotated[bool, Meta(description="a repeated call has no further effect")] = False
-    cost: Cost = Cost()
+    cost: Annotated[Cost, Meta(description="what a call costs; of two players the cheaper one")] = (
+        Cost()
+    )
     inputs: Annotated[dict[FieldName, ValueType], Meta(description="arguments by name")] = {}
     outputs: Annotated[dict[FieldName, ValueType], Meta(description="results by name")] = {}
 
@@ -112,11 +106,20 @@ class Provides(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 class Needs(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The table `[needs]`: limits of the sandbox. None stands for the sandbox's default."""
 
-    memory: Annotated[Size | None, Meta(description="of the whole process tree")] = None
-    processes: Annotated[int, Meta(ge=1, le=4096)] | None = None
-    open_files: Annotated[int, Meta(ge=16, le=65536)] | None = None
+    memory: Annotated[Size | None, Meta(description="memory that it may use")] = None
+    processes: Annotated[
+        Annotated[int, Meta(ge=1, le=4096)] | None,
+        Meta(description="processes and threads at the same time"),
+    ] = None
+    open_files: Annotated[
+        Annotated[int, Meta(ge=16, le=65536)] | None,
+        Meta(description="files that one process may have open"),
+    ] = None
     file_size: Annotated[Size | None, Meta(description="largest file it may write")] = None
-    cpu_seconds: Annotated[int, Meta(ge=1, description="of CPU time, over its life")] | None = None
+    cpu_seconds: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="seconds of CPU time that one process may use in its life"),
+    ] = None
 
     @property
     def memory_bytes(self) -> int | None:
@@ -168,13 +171,17 @@ class Probe(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A whole manifest."""
 
-    extension: Identity
+    extension: Annotated[Identity, Meta(description="who it is and how it is started")]
     provides: Annotated[
         tuple[Provides, ...], Meta(min_length=1, description="what it can be called for")
     ]
-    needs: Needs = Needs()
-    permissions: Permissions = Permissions()
-    probe: Probe | None = None
+    needs: Annotated[Needs, Meta(description="limits that its sandbox gets")] = Needs()
+    permissions: Annotated[
+        Permissions, Meta(description="what it asks for beyond answering calls; the user grants it")
+    ] = Permissions()
+    probe: Annotated[
+        Probe | None, Meta(description="a call that shows that it does useful work")
+    ] = None
 
     @property
     def name(self) -> str:
@@ -205,7 +212,7 @@ def load_manifest(folder_or_file: Path) -> Manifest:
     if manifest is not None:
         for finding in _findings(manifest, path.parent):
             report.add(*finding)
-        if manifest.probe is not None and not report.is_broken("provides*"):
+        if manifest.probe is not None and not report.is_broken(("provides",)):
             for finding in _probe_findings(manifest.probe, manifest):
                 report.add(*finding)
     report.raise_if_any()

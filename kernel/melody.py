@@ -23,7 +23,17 @@ from .document import load_document
 from .errors import ExitCode, Problem, Problems, SymphonyError
 from .expressions import compile_expression
 from .structure import DROP, Report, decode
-from .syntax import Capability, ExtensionName, FieldName, MelodyName, StepId, Version
+from .syntax import (
+    CAPABILITY,
+    MELODY_NAME,
+    STEP_ID,
+    Capability,
+    ExtensionName,
+    FieldName,
+    MelodyName,
+    StepId,
+    Version,
+)
 from .valuetypes import ValueType
 
 if TYPE_CHECKING:
@@ -43,54 +53,81 @@ _STAND_INS: Final = {
 
 Kind = OneOf["hard", "optional", "soft"]
 _STRENGTH: Final[dict[Kind, int]] = {"soft": 0, "optional": 1, "hard": 2}
-_Seconds = Annotated[float, Meta(ge=0, le=86_400)]
 
 
 class Retry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Attempts per player and the growing pause between them, in seconds."""
 
     attempts: Annotated[int, Meta(ge=1, le=100, description="attempts per player")] = 3
-    backoff_s: _Seconds = 0.2
-    factor: Annotated[float, Meta(ge=1, le=100)] = 2.0
-    max_backoff_s: _Seconds = 30.0
+    backoff_s: Annotated[
+        float, Meta(ge=0, le=86_400, description="seconds before the second attempt")
+    ] = 0.2
+    factor: Annotated[
+        float, Meta(ge=1, le=100, description="by how much each pause is longer than the last")
+    ] = 2.0
+    max_backoff_s: Annotated[
+        float, Meta(ge=0, le=86_400, description="seconds that no pause exceeds")
+    ] = 30.0
 
 
 class GateRule(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a step's result must satisfy."""
 
-    expression: (
-        Annotated[
-            str, Meta(description="CEL over outputs (of the step) and inputs (of the Melody)")
-        ]
-        | None
-    ) = None
-    min_quality: Annotated[float, Meta(ge=0, le=1)] | None = None
+    expression: Annotated[
+        str | None,
+        Meta(
+            description="CEL over outputs (of the step) and inputs (of the run); "
+            "false refuses the result",
+            examples=["outputs.score >= 0.9"],
+        ),
+    ] = None
+    min_quality: Annotated[
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="least quality, 0 to 1, in the output quality or score of the step"),
+    ] = None
 
 
 class Step(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One `[[steps]]`."""
 
-    id: StepId
-    capability: Capability
+    id: Annotated[StepId, Meta(description=f"the step's name, given to no other step: {STEP_ID}")]
+    capability: Annotated[
+        Capability, Meta(description=f"what is done, whoever does it: {CAPABILITY}")
+    ]
     inputs: Annotated[
         dict[str, Any],
         Meta(description='"$inputs.NAME", "$steps.ID.OUTPUT", or a literal ("$$x" is "$x")'),
     ] = {}
     outputs: Annotated[tuple[str, ...], Meta(description="outputs that it must give")] = ()
-    player: Annotated[ExtensionName | None, Meta(description="preferred extension")] = None
+    player: Annotated[
+        ExtensionName | None,
+        Meta(description="the extension to try first; without it the kernel prefers one"),
+    ] = None
     fallbacks: Annotated[
         tuple[ExtensionName, ...], Meta(description="tried in order when its retries are spent")
     ] = ()
-    importance: OneOf["critical", "normal", "optional"] = "normal"
-    retry: Retry = Retry()
+    importance: Annotated[
+        OneOf["critical", "normal", "optional"],
+        Meta(description="an optional step that fails is skipped, any other fails the run"),
+    ] = "normal"
+    retry: Annotated[Retry, Meta(description="how often each player is tried, and when again")] = (
+        Retry()
+    )
     timeout_s: Annotated[
         float, Meta(gt=0, le=604_800, description="seconds that an attempt may take")
     ] = 600.0
     after: Annotated[tuple[str, ...], Meta(description="steps that must have ended before")] = ()
-    condition: (
-        Annotated[str, Meta(description="CEL over inputs and steps; false skips the step")] | None
-    ) = None
-    gate: GateRule | None = None
+    condition: Annotated[
+        str | None,
+        Meta(
+            description="CEL over inputs (of the run) and steps (their outputs and quality), "
+            "when the step is ready; false skips it",
+            examples=["steps.test.score < 1.0", "inputs.language == 'de'"],
+        ),
+    ] = None
+    gate: Annotated[
+        GateRule | None, Meta(description="what the result must satisfy beside its types")
+    ] = None
 
     @property
     def bindings(self) -> dict[str, Binding]:
@@ -101,17 +138,26 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
 class Header(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The table `[melody]`."""
 
-    name: MelodyName
+    name: Annotated[MelodyName, Meta(description=f"the Melody's name: {MELODY_NAME}")]
     version: Version
-    description: str = ""
+    description: Annotated[str, Meta(description="one sentence on what it does")] = ""
 
 
 class MelodyFile(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A Melody as it is written."""
 
-    melody: Header
-    steps: Annotated[tuple[Step, ...], Meta(min_length=1, max_length=MAX_STEPS)]
-    inputs: dict[FieldName, ValueType] = {}
+    melody: Annotated[Header, Meta(description="what it is called")]
+    steps: Annotated[
+        tuple[Step, ...],
+        Meta(
+            min_length=1,
+            max_length=MAX_STEPS,
+            description="what is done; their order follows from what they need, not from the file",
+        ),
+    ]
+    inputs: Annotated[
+        dict[FieldName, ValueType], Meta(description="what a run is given, by name")
+    ] = {}
     outputs: Annotated[
         dict[FieldName, str], Meta(description="what a run delivers: a reference by name")
     ] = {}

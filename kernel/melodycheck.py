@@ -30,6 +30,8 @@ def check(file: MelodyFile, kit: Kit, report: Report) -> dict[str, Contract]:
     checker = _Checker(file, kit, report)
     for finding in checker.findings():
         report.add(*finding)
+        if report.full:
+            break
     return checker.contracts
 
 
@@ -38,7 +40,9 @@ class _Checker:
         self._file = file
         self._kit = kit
         self._report = report
-        self._some_id_is_broken = report.is_broken("steps.*.id")
+        self._some_id_is_broken = any(
+            report.is_broken(("steps", index, "id")) for index in range(len(file.steps))
+        )
         self._index: dict[str, int] = {}
         for index, step in enumerate(file.steps):
             self._index.setdefault(step.id, index)
@@ -97,9 +101,16 @@ class _Checker:
             yield Finding((*key, "capability"), message, remedy)
         named: list[tuple[KeyPath, str]] = [((*key, "player"), step.player)] if step.player else []
         named += [((*key, "fallbacks", at), name) for at, name in enumerate(step.fallbacks)]
+        tried: set[str] = set()
         for place, name in named:
             extension = self._kit.get(name)
             providers = [player.name for player in self._kit.players(step.capability)]
+            if place[-1] != "player" and name in tried:
+                what = "is the player already" if name == step.player else "is named twice"
+                remedy = "name other extensions, or remove it"
+                yield Finding(place, f'the fallback "{name}" {what}', remedy)
+                continue
+            tried.add(name)
             if extension is None:
                 remedy = hint(name, providers, f"players of {step.capability}")
                 yield Finding(place, f'no extension "{name}" is installed', remedy)
@@ -127,14 +138,13 @@ class _Checker:
             binding = parse_binding(value)
             if isinstance(binding, Literal):
                 for problem in declared.check(binding.value, name, convert=True):
-                    yield Finding(place, f"{owner}{problem.message}")
+                    yield Finding(place, f"{owner}{problem.message}", declared.remedy)
                 continue
             source = self._source_type(binding)
-            if source is not None:
-                reason = compatible(source, declared) or self._absence(binding, source, declared)
-                if reason:
-                    message = f'{owner}"{value}" does not fit the input "{name}": {reason}'
-                    yield Finding(place, message)
+            if source is not None and (misfit := self._misfit(binding, source, declared)):
+                reason, remedy = misfit
+                message = f'{owner}"{value}" does not fit the input "{name}": {reason}'
+                yield Finding(place, message, remedy)
         for name, declared in contract.inputs.items():
             if declared.required and name not in step.inputs:
                 message = f'{owner}the step "{step.id}" lacks the input "{name}"'
@@ -149,16 +159,21 @@ class _Checker:
             return contract.outputs.get(binding.output) if contract else None
         return None
 
-    def _absence(self, binding: Binding, source: ValueType, target: ValueType) -> str | None:
-        """Why a value that may be absent cannot feed one that must be there."""
+    def _misfit(
+        self, binding: Binding, source: ValueType, target: ValueType
+    ) -> tuple[str, str] | None:
+        """Why a referenced value cannot feed an input, and what to do; None if it can."""
+        if reason := compatible(source, target):
+            return reason, "refer to a value that fits, or to a step that converts it"
         if not source.may_be_absent or not target.required:
             return None
+        remedy = "give it a default, or remove its optional"
         if isinstance(binding, FromStep):
             step = self._file.steps[self._index[binding.step]]
             if binding.output in step.outputs:
                 return None
-            return f'it may be absent; list it in the outputs of the step "{binding.step}"'
-        return "it may be absent"
+            remedy = f'list "{binding.output}" in the outputs of the step "{binding.step}"'
+        return "it may be absent", remedy
 
     def _source_findings(self, binding: Binding, place: KeyPath) -> Iterator[Finding]:
         if isinstance(binding, Malformed):
@@ -170,7 +185,7 @@ class _Checker:
             yield from self._member_findings(binding.step, binding.output, place)
 
     def _run_input_findings(self, name: str, place: KeyPath) -> Iterator[Finding]:
-        if name not in self._file.inputs and not self._report.is_broken(f"inputs.{name}*"):
+        if name not in self._file.inputs and not self._report.is_broken(("inputs", name)):
             remedy = hint(name, self._file.inputs, "inputs")
             yield Finding(place, f'the Melody has no input "{name}"', remedy)
 

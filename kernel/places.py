@@ -6,6 +6,7 @@ because their paths are limited to 107 bytes. One kernel per home: an flock that
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
@@ -19,7 +20,9 @@ from pathlib import Path
 
 from .errors import ExitCode, SymphonyError
 
-HANDOVER_S = 5.0  # how long a dead kernel's guard may still hold the lock
+# How long a dead kernel's guard may still hold the lock: its end takes milliseconds, that of one
+# which has to be forced two seconds more.
+HANDOVER_S = 4.0
 OWN = frozenset(  # what a home holds
     {"artifacts", "dag", "extensions", "grants.json", "instances", "kernel.lock", "logs", "reports"}
     | {"spool", "trash"}
@@ -96,6 +99,10 @@ class Places:
     def logs(self) -> Path:
         """One log per instance."""
         return self.home / "logs"
+
+    def log(self, instance: str) -> Path:
+        """The log of an instance."""
+        return self.logs / f"{instance}.log"
 
     @property
     def spool(self) -> Path:
@@ -224,21 +231,26 @@ class HomeLock:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
-                alive = holder.isdigit() and Path("/proc", holder).exists()
-                if alive or time.monotonic() > deadline:
+                holder = _written(fd)
+                lives = _has_open(holder, fd)
+                if lives or time.monotonic() > deadline:
                     os.close(fd)
-                    raise SymphonyError(
-                        ExitCode.REFUSED,
-                        f"another kernel runs on this home, pid {holder or 'unknown'}",
-                        where=str(self._path.parent),
-                        help="stop it with `symphony-kernel stop`, or use another --home",
-                        fault="caller",
-                    ) from None
-                time.sleep(0.005)  # its guard is still ending what the dead kernel left
+                    raise self._refusal(holder, lives=lives) from None
+                time.sleep(0.005)  # a lock with a time limit there is not
         os.ftruncate(fd, 0)
         os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
         self._fd = fd
+
+    def _refusal(self, holder: str, *, lives: bool) -> SymphonyError:
+        if lives:
+            what = f"another kernel runs on this home, pid {holder}"
+            help_ = "stop it with `symphony-kernel stop`, or use another --home"
+        else:
+            former = f" (pid {holder})" if holder else ""
+            what = f"the former kernel{former} is gone and its processes are still ending"
+            help_ = "try again in a moment, or use another --home"
+        where = str(self._path.parent)
+        return SymphonyError(ExitCode.REFUSED, what, where=where, help=help_, fault="caller")
 
     def release(self) -> None:
         """Gives the lock up; idempotent."""
@@ -257,8 +269,27 @@ def lock_holder(places: Places) -> int | None:
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
-        return int(holder) if holder.isdigit() and Path("/proc", holder).exists() else None
+        holder = _written(fd)
+        return int(holder) if _has_open(holder, fd) else None
     finally:
         os.close(fd)
     return None
+
+
+def _written(fd: int) -> str:
+    """The pid in the lock file; empty where none is."""
+    holder = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+    return holder if holder.isdigit() else ""
+
+
+def _has_open(pid: str, fd: int) -> bool:
+    """Whether process `pid` has this very file open: a dead one has not, even if its number is
+    still listed or is another's by now."""
+    if not pid:
+        return False
+    with contextlib.suppress(OSError):
+        for entry in Path("/proc", pid, "fd").iterdir():
+            with contextlib.suppress(OSError):
+                if os.path.samestat(entry.stat(), os.fstat(fd)):
+                    return True
+    return False

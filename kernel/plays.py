@@ -69,6 +69,7 @@ class Play:
 
     def __init__(self, kernel: Kernel, run: str, emit: Emit) -> None:
         self.run = run
+        self.melody: Melody | None = None  # once the run is open
         self._kernel = kernel
         self._emit = emit
         self._journal = RunJournal(kernel.dag, run, emit)
@@ -87,6 +88,7 @@ class Play:
             "inputs": {name: value.to_journal() for name, value in inputs.items()},
             "steps": _graph(melody),
         }
+        self.melody = melody
         with _bus_errors():
             advance = await self._journal.open(request)
             return await self._play(melody, options, Stage(inputs), advance.ready)
@@ -105,7 +107,7 @@ class Play:
                 return await self._report(state, seen_seq)
             state = await self._journal.resume(seen_seq)
             document = state["document"]
-            melody = from_document(document["melody"])
+            melody = self.melody = from_document(document["melody"])
             kept = PlayOptions.from_document(document["options"])
             options = PlayOptions(options.out or kept.out, options.level or kept.level)
             require_writable(options.out)
@@ -337,6 +339,13 @@ def new_run_id(melody: str) -> str:
     """A name for a run: its Melody, the day and six random hex digits."""
     day = datetime.now(UTC).strftime("%Y%m%d")
     return f"{melody[:40].rstrip('-')}-{day}-{secrets.token_hex(3)}"
+
+
+def require_outside(out: Path | None, home: Path) -> None:
+    """Raises if the results would be written among what the kernel keeps."""
+    if out is not None and out.resolve().is_relative_to(home.resolve()):
+        message = f"{out} lies in the home {home}, which only the kernel writes"
+        raise Problems([Problem(message, "--out", "choose another folder with --out")])
 
 
 def require_writable(out: Path | None) -> None:

@@ -15,6 +15,9 @@ ActionName = Literal["activate", "retry", "fallback", "skip", "fail"]
 # Errors that the same player would give again for the same call.
 FINAL_CODES = frozenset({"bad-request", "refused"})
 
+# Errors of the Melody: no player can do better.
+MELODY_CODES = frozenset({"gate-undecidable"})
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -103,6 +106,8 @@ class RulePolicy:
         self, situation: StepSituation, player: str, failure: Failure, now: float
     ) -> Decision:
         """Retry, then fallback, then skip, then fail."""
+        if failure.code in MELODY_CODES:
+            return _give_up(situation, f"{failure}: the Melody must be corrected")
         count = situation.failures.get(player, 0)
         attempts = situation.retry.attempts
         if failure.code not in FINAL_CODES and count < attempts:
@@ -114,6 +119,12 @@ class RulePolicy:
         for other in later:
             if situation.failures.get(other, 0) < attempts:
                 return Decision("fallback", situation.step, other, spent)
-        if situation.optional:
-            return Decision("skip", situation.step, None, f"{spent}; the step is optional")
-        return Decision("fail", situation.step, None, f"{spent}; no other player is left")
+        return _give_up(
+            situation, spent if situation.optional else f"{spent}; no other player is left"
+        )
+
+
+def _give_up(situation: StepSituation, why: str) -> Decision:
+    if situation.optional:
+        return Decision("skip", situation.step, None, f"{why}; the step is optional")
+    return Decision("fail", situation.step, None, why)

@@ -5,7 +5,7 @@ The same function serves the live run and reading a journal back, so both tell t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -43,6 +43,22 @@ def progress_event(
         total=body.get("total"),
         message=body.get("message", ""),
     )
+
+
+def failing_instance(events: Iterable[RunEvent]) -> str | None:
+    """The instance at whose failure the run failed: its log may say more."""
+    instances: dict[str, str] = {}
+    last: str | None = None
+    blamed: str | None = None
+    for event in events:
+        match event:
+            case model.StepStarted():
+                instances[event.step] = event.instance
+            case model.StepFailed():
+                last = instances.get(event.step)
+            case model.Decision(action="fail"):  # a step that never began fails for another's sake
+                blamed = instances.get(event.step or "", last)
+    return blamed
 
 
 def _references(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -35,13 +36,14 @@ async def runs(ask: Ask, limit: int, playing: frozenset[str]) -> model.Runs:
     )
 
 
-async def run(ask: Ask, name: str) -> model.Run:
-    """One run with its steps."""
+async def run(ask: Ask, name: str, log: Callable[[str], Path]) -> model.Run:
+    """One run with its steps; ``log`` tells where an instance's log is."""
     try:
         state = await whole_state(partial(ask, DAG), name)
     except BusError as error:
         raise no_run(name, error) from error
     players: dict[str, str] = {}
+    logs: dict[str, Path] = {}
     reasons: dict[str, str] = {}
     artifacts: dict[str, model.Delivered] = {}
     async for record in journal(ask, name):
@@ -49,10 +51,11 @@ async def run(ask: Ask, name: str) -> model.Run:
         match record["kind"]:
             case "started":
                 players[record["step"]] = data.get("player", "")
+                logs[record["step"]] = log(data.get("instance", ""))
             case "skipped":
                 reasons[record["step"]] = data.get("reason", "")
             case "failed":
-                reasons[record["step"]] = data.get("error", {}).get("message", "")
+                reasons[record["step"]] = _failure(data["error"], logs.get(record["step"]))
             case "finished":
                 artifacts = msgspec.convert(data["data"]["artifacts"], dict[str, model.Delivered])
     steps = [
@@ -86,6 +89,11 @@ async def run(ask: Ask, name: str) -> model.Run:
         step_list=steps,
         artifacts=artifacts,
     )
+
+
+def _failure(error: Mapping[str, Any], log: Path | None) -> str:
+    said = f"{error['class']}: {error['message']}"
+    return said if log is None else f"{said}; see the log {log}"
 
 
 def no_run(name: str, error: BusError) -> SymphonyError:

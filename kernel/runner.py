@@ -242,9 +242,8 @@ class Runner:
             "fault": error.fault,
             "where": error.where,
         }
-        raise AttemptFailed(
-            Failure(error.code, error.message[:MOST_TEXT]), info, instance
-        ) from error
+        said = f"{error.cls}: {error.message}" if error.cls else error.message
+        raise AttemptFailed(Failure(error.code, said[:MOST_TEXT]), info, instance) from error
 
     async def _gate(self, step: Step, outputs: dict[str, Value], instance: Instance) -> GateResult:
         verdict = judge(
@@ -253,13 +252,15 @@ class Runner:
             rule=step.gate,
             required=step.outputs,
             inputs=variables(self._stage.inputs),
+            step=step.id,
         )
         if step.gate is not None or not verdict.passed:
             await self._record_gate(step, verdict)
         if not verdict.passed:
-            failure = Failure("gate-refused", verdict.reason)
-            info: dict[str, object] = {"class": "gate-refused", "message": verdict.reason}
-            raise AttemptFailed(failure, info | {"fault": "provider"}, instance)
+            code = "gate-undecidable" if verdict.fault == "caller" else "gate-refused"
+            info: dict[str, object] = {"class": code, "message": verdict.reason}
+            info["fault"] = verdict.fault
+            raise AttemptFailed(Failure(code, verdict.reason), info, instance)
         return verdict
 
     async def _record_gate(self, step: Step, verdict: GateResult) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
+import msgspec
+
 from .errors import ExitCode, Problem, Problems, SymphonyError
-from .manifest import load_manifest
+from .structure import shown
+from .syntax import CAPABILITY, EXTENSION_NAME, Capability, ExtensionName
 
 _FILES = {
     "extension.toml": """\
@@ -70,6 +75,8 @@ def test_answers() -> None:
 
 def create(name: str, capability: str, parent: Path) -> Path:
     """Makes ``parent/name`` and returns it. Raises if it exists or the names are not valid."""
+    if problems := list(_bad_names(name, capability)):
+        raise Problems(problems)
     folder = parent / name
     if folder.exists():
         remedy = "choose another name, or another folder with --in"
@@ -79,7 +86,6 @@ def create(name: str, capability: str, parent: Path) -> Path:
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(Template(text).substitute(name=name, capability=capability))
-        load_manifest(folder)
     except OSError as error:
         raise SymphonyError(
             ExitCode.IO,
@@ -87,10 +93,24 @@ def create(name: str, capability: str, parent: Path) -> Path:
             where=str(folder),
             help="choose another folder with --in",
         ) from error
-    except Problems:
-        for path in _FILES:
-            (folder / path).unlink()
-        for inner in (folder / "tests", folder):
-            inner.rmdir()
-        raise
     return folder
+
+
+def _bad_names(name: str, capability: str) -> Iterator[Problem]:
+    if not _is(name, ExtensionName):
+        slug = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:48]
+        example = f", e.g. {slug}" if slug else ""
+        message = f"{shown(name)} cannot name an extension"
+        yield Problem(message, "NAME", f"use {EXTENSION_NAME}{example}")
+        if name in capability:  # made from the name: it would only say the same again
+            return
+    if not _is(capability, Capability):
+        yield Problem(f"{shown(capability)} is no capability", "--capability", f"give {CAPABILITY}")
+
+
+def _is(text: str, form: object) -> bool:
+    try:
+        msgspec.convert(text, type=form)
+    except msgspec.ValidationError:
+        return False
+    return True

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 
 from .errors import ExitCode, SymphonyError
 from .model import RunEvent
+from .pipes import open_for_output, write_all
 
 STDOUT = "-"
 
@@ -18,30 +19,32 @@ STDOUT = "-"
 class JsonLines:
     """Appends one JSON object a line; a line is written whole."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, file: io.FileIO) -> None:
         self._encode = msgspec.json.Encoder().encode
         self._target = target
-        self._file: BinaryIO
+        self._file = file
+
+    @classmethod
+    async def open(cls, target: str) -> JsonLines:
+        """On a file, or on standard output for `-`. Raises `SymphonyError`."""
         if target == STDOUT:
-            self._file = sys.stdout.buffer
-            return
+            # Not by way of sys.stdout, which goes on when its reader has gone: events must not.
+            return cls(target, io.FileIO(sys.stdout.fileno(), "w", closefd=False))
         try:
-            self._file = Path(target).open("ab", buffering=0)  # noqa: SIM115 - closed by close()
+            return cls(target, await open_for_output(Path(target), "ab"))
         except OSError as error:
             raise _unwritable(target, error) from error
 
     def __call__(self, event: RunEvent) -> None:
         """Writes one event. Raises `SymphonyError` if that is not possible."""
         try:
-            self._file.write(self._encode(event) + b"\n")
-            self._file.flush()
+            write_all(self._file, self._encode(event) + b"\n")
         except OSError as error:
             raise _unwritable(self._target, error) from error
 
     def close(self) -> None:
         """Closes the file; standard output stays open."""
-        if self._target != STDOUT:
-            self._file.close()
+        self._file.close()
 
 
 def _unwritable(target: str, error: OSError) -> SymphonyError:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import copy
 import fnmatch
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from .document import Document, KeyPath
+from .document import MAX_FAULTS, Document, KeyPath
 from .errors import Problem, Problems
 from .syntax import hint
 
@@ -53,30 +54,52 @@ class Report:
     def __init__(self, document: Document) -> None:
         self._document = document
         self._findings: dict[Finding, None] = {}
-        self._broken: list[KeyPath] = []
+        self._broken: set[KeyPath] = set()
+        self._above_broken: set[KeyPath] = set()
+        self._break(fault.key for fault in document.faults if fault.odd)
 
     def add(self, key: KeyPath, message: str, help: str | None = None) -> None:  # noqa: A002
         """Adds a fault, unless it lies in a part whose structure is already reported as wrong."""
-        if not any(_related(key, broken) for broken in self._broken):
+        if not self.is_broken(key):
             self._findings[Finding(key, message, help)] = None
 
-    def add_structural(self, finding: Finding) -> None:
-        """Adds a fault of structure: later faults in the same place would only repeat it."""
-        self._findings[finding] = None
-        self._broken.append(finding.key)
+    def add_structural(self, findings: Iterable[Finding]) -> None:
+        """Adds faults of structure: later ones in the same places would only repeat them."""
+        new = [finding for finding in findings if not self.is_broken(finding.key)]
+        self._findings.update(dict.fromkeys(new))
+        self._break(finding.key for finding in new)
 
-    def is_broken(self, pattern: str) -> bool:
-        """True if the structure is wrong at a dotted key, with * for any one name or index.
+    @property
+    def full(self) -> bool:
+        """True if there are so many faults that further ones are of no use."""
+        return len(self._findings) >= MAX_FAULTS
+
+    def is_broken(self, key: KeyPath) -> bool:
+        """True if the structure is wrong at `key`, above or below it.
 
         What follows from that alone is not worth a finding of its own.
         """
-        return any(fnmatch.fnmatchcase(_joined(key), pattern) for key in self._broken)
+        above = (key[:size] for size in range(len(key) + 1))
+        return key in self._above_broken or any(part in self._broken for part in above)
+
+    def _break(self, keys: Iterable[KeyPath]) -> None:
+        for key in keys:
+            self._broken.add(key)
+            self._above_broken.update(key[:size] for size in range(len(key)))
 
     def raise_if_any(self) -> None:
         """Raises `Problems` in the order of the file if anything was found."""
-        if self._findings:
-            located = sorted(self._findings, key=lambda f: self._document.line(f.key))
-            raise Problems(Problem(f.message, self._document.where(f.key), f.help) for f in located)
+        document = self._document
+        found: list[tuple[int, str, str | None]] = [
+            (fault.line, fault.message, fault.help) for fault in document.faults
+        ]
+        found += [(document.line(f.key), f.message, f.help) for f in self._findings]
+        if found:
+            found.sort(key=lambda fault: fault[0])
+            raise Problems(
+                Problem(message, f"{document.path}:{line}", remedy)
+                for line, message, remedy in found
+            )
 
 
 def decode(
@@ -87,14 +110,16 @@ def decode(
     After faults the value lacks the faulty parts or has their stand-ins; it is None where neither
     gives a whole.
     """
+    odd = {fault.key for fault in document.faults if fault.odd}
+    data = _mended(document.data, odd, stand_ins or {}) if odd else document.data
     try:
-        return msgspec.convert(document.data, shape)
+        return msgspec.convert(data, shape)
     except msgspec.ValidationError as error:
-        findings = list(schema_findings(document.data, msgspec.json.schema(shape)))
-        for finding in findings or [Finding((), str(error))]:
-            report.add_structural(finding)
+        found = schema_findings(data, msgspec.json.schema(shape))
+        findings = list(itertools.islice(found, MAX_FAULTS))
+        report.add_structural(findings or [Finding((), str(error))])
         try:
-            mended = _mended(document.data, {f.key for f in findings}, stand_ins or {})
+            mended = _mended(data, {f.key for f in findings}, stand_ins or {})
             return msgspec.convert(mended, shape)
         except msgspec.ValidationError:
             return None
@@ -239,7 +264,7 @@ def shown(value: object) -> str:
 def _literal(value: object) -> str:
     try:
         return msgspec.json.encode(value).decode()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return type(value).__name__
 
 
@@ -274,8 +299,3 @@ def _set(data: Any, key: KeyPath, value: object | None) -> None:
 
 def _joined(key: KeyPath) -> str:
     return ".".join(map(str, key))
-
-
-def _related(one: KeyPath, other: KeyPath) -> bool:
-    size = min(len(one), len(other))
-    return one[:size] == other[:size]

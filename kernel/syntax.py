@@ -7,6 +7,7 @@ alone also matches before a final newline.
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
 from typing import Annotated, Final
 
@@ -26,25 +27,31 @@ SEMVER: Final = (
     r"(?:\+[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*)?"
 )
 
+# The forms in words; a type's description, and the end of a more telling one.
+EXTENSION_NAME: Final = "lower-case letters, digits and hyphens, begins with a letter, at most 48"
+MELODY_NAME: Final = "lower-case letters, digits and hyphens, begins with a letter, at most 64"
+STEP_ID: Final = "lower-case letters, digits, - and _, begins with a letter, at most 64"
+CAPABILITY: Final = "a capability such as prompt.enhance/1: words joined by dots, /, major version"
+
 ExtensionName = Annotated[
     str,
     Meta(
         pattern=whole("[a-z][a-z0-9-]{0,47}"),
-        description="lower-case letters, digits and hyphens, begins with a letter, at most 48",
+        description=EXTENSION_NAME,
     ),
 ]
 MelodyName = Annotated[
     str,
     Meta(
         pattern=whole("[a-z][a-z0-9-]{0,63}"),
-        description="lower-case letters, digits and hyphens, begins with a letter, at most 64",
+        description=MELODY_NAME,
     ),
 ]
 StepId = Annotated[
     str,
     Meta(
         pattern=whole("[a-z][a-z0-9_-]{0,63}"),
-        description="lower-case letters, digits, - and _, begins with a letter, at most 64",
+        description=STEP_ID,
     ),
 ]
 FieldName = Annotated[
@@ -63,7 +70,7 @@ Capability = Annotated[
     Meta(
         pattern=whole(rf"{_LABEL}(?:\.{_LABEL})*/[1-9][0-9]*"),
         max_length=128,
-        description="a capability such as prompt.enhance/1: words joined by dots, /, major version",
+        description=CAPABILITY,
     ),
 ]
 Topic = Annotated[
@@ -119,9 +126,14 @@ def version_key(version: str) -> tuple[object, ...]:
     return (numbers, not pre, identifiers)
 
 
+MOST_COMPARED: Final = 500  # names, and letters of one: a comparison takes microseconds
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """`did you mean "x"?` for the nearest of `known`, or None when none is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    near = difflib.get_close_matches(
+        name[:MOST_COMPARED], list(itertools.islice(known, MOST_COMPARED)), n=1, cutoff=0.6
+    )
     return f'did you mean "{near[0]}"?' if near else None
 
 

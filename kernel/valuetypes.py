@@ -20,8 +20,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from .document import KeyPath
 from .errors import Problem, Problems
-from .schemacheck import schema_fault
-from .structure import Finding, dotted, schema_findings, shown
+from .schemacheck import author_findings, schema_fault
+from .structure import Finding, dotted, shown
 from .syntax import MediaType, hint
 
 TypeName = Literal["text", "integer", "number", "boolean", "json", "file", "folder"]
@@ -35,6 +35,9 @@ _NOUNS: Final[dict[TypeName, str]] = {
     "folder": "a folder",
 }
 _EXAMPLES: Final[dict[TypeName, str]] = {
+    "text": 'write it in quotes, such as "abc"',
+    "file": "refer to a file, or write its text in quotes",
+    "folder": "refer to a folder",
     "integer": "write a whole number such as 3",
     "number": "write a number such as 0.5",
     "boolean": "write true or false",
@@ -74,6 +77,11 @@ class ValueType(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     def may_be_absent(self) -> bool:
         """True if there may be no value, not even a default."""
         return self.optional and self.default is UNSET
+
+    @property
+    def remedy(self) -> str:
+        """What to write where a value of another type stands."""
+        return _EXAMPLES[self.type]
 
     def check(self, value: object, field: str = "value", *, convert: bool = False) -> list[Problem]:
         """Why `value` is not of this type; every problem names its field in `where`.
@@ -121,7 +129,7 @@ class ValueType(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
             yield field, f'"{field}" cannot be checked: its JSON Schema is not valid'
             return
         try:
-            for finding in schema_findings(value, self.schema, (field,)):
+            for finding in author_findings(value, self.schema, (field,)):
                 yield dotted(finding.key), finding.message
         except RecursionError:
             yield field, f'"{field}" is nested too deeply for its schema'

@@ -6,6 +6,7 @@ that is missing and says how to get it.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -45,8 +46,13 @@ if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0): sys.exit(24)
 """
 
 
+CANARY_S = 20.0  # it takes some 50 ms; more than this no machine under load needs
+
+
 class _Started(Protocol):
     async def wait(self) -> ExitReason: ...
+
+    def kill(self, reason: str) -> None: ...
 
 
 def _remedy(text: str) -> tuple[str, str]:
@@ -77,7 +83,13 @@ async def prove(
             policy=SandboxPolicy(level=Level.STRICT),
             log=Path(folder, "log"),
         )
-        reason = await (await launch(spec)).wait()
+        started = await launch(spec)
+        try:
+            async with asyncio.timeout(CANARY_S):
+                reason = await started.wait()
+        except TimeoutError:
+            started.kill(f"it did not finish within {CANARY_S:g} s")
+            reason = await started.wait()
     if reason.kind == "finished":
         return
     if reason.code in _CHECKS:

@@ -7,11 +7,13 @@
 A process per job, because namespaces and parent-death signals belong to threads: the guard has one
 thread, its own mount namespace, and is the reaper of everything below it. When the kernel's end of
 the socket closes it kills all its descendants and exits. Its parent, the watchdog, does only that
-when the guard itself is killed. Standard library only: it starts with -I -S in few milliseconds.
+when the guard itself is killed, and kills a guard that is stuck: one that outlives the kernel, or
+any on SIGTERM. Standard library only: it starts with -I -S in few milliseconds.
 
 Packets from the kernel: first the system call filter, then spawn requests (one JSON line,
-`job.Request`, and raw bytes, the instance's standard input). To the kernel, JSON: `ready`;
-`started` (with a pidfd of the sandbox, before it is released); `ended`.
+`job.Request`, and raw bytes, the instance's standard input) and `PING`. To the kernel, JSON:
+`ready`; `alive` (to a ping); `started` (with a pidfd of the sandbox, before it is released);
+`ended`.
 """
 
 from __future__ import annotations
@@ -20,11 +22,13 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import selectors
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,11 @@ from . import staging
 from .job import Job
 
 MAX_PACKET = 128 * 1024
+PING = b"?"
+# Killing and reaping takes milliseconds. One that needs longer is stuck, and force loses nothing:
+# what it would still do, the next one up does.
+ENDING_S = 2.0
+SETUP_S = 10.0  # for bubblewrap to name the sandbox's first process, which takes some 10 ms
 _PR_SET_CHILD_SUBREAPER = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -66,17 +75,31 @@ class Guard:
         self._selector.register(os.pidfd_open(os.getppid()), selectors.EVENT_READ)
         self._send({"event": "ready", "fault": fault})
         while True:
-            for key, _ in self._selector.select():
+            for key, _ in self._selector.select(self._patience()):
                 if key.fileobj is self._kernel:
                     packet = self._kernel.recv(MAX_PACKET)
                     if not packet:
                         return
-                    self._spawn(packet)
+                    if packet == PING:
+                        self._send({"event": "alive"})
+                    else:
+                        self._spawn(packet)
                 elif key.data is None:
                     return
                 elif key.data.id in self._jobs:
                     self._advance(key.data, key.fd)
+            self._give_up()
             self._reap_strays()
+
+    def _patience(self) -> float | None:
+        """Seconds until the next sandbox should be there."""
+        due = [job.begun + SETUP_S for job in self._jobs.values() if not job.started]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _give_up(self) -> None:
+        for job in list(self._jobs.values()):
+            if not job.started and job.begun + SETUP_S <= time.monotonic():
+                self._abort(job, f"bubblewrap did not make the sandbox within {SETUP_S:g} s")
 
     def _send(self, event: dict[str, Any], *fds: int) -> None:
         socket.send_fds(self._kernel, [json.dumps(event).encode()], fds)
@@ -101,11 +124,14 @@ class Guard:
         try:
             self._progress(job, fd)
         except OSError as fault:
-            if job.process is not None:
-                job.process.kill()
-            if self._jobs.get(job.id) is job:
-                self._forget(job)
-                self._end(job, str(fault))
+            self._abort(job, str(fault))
+
+    def _abort(self, job: Job, fault: str) -> None:
+        if job.process is not None:
+            job.process.kill()
+        if self._jobs.get(job.id) is job:
+            self._forget(job)
+            self._end(job, fault)
 
     def _progress(self, job: Job, fd: int) -> None:
         if fd == job.pidfd:
@@ -152,7 +178,7 @@ def main() -> None:
     guard = os.fork()
     if guard:
         kernel.close()
-        os.waitpid(guard, 0)
+        _watch(guard, os.getppid())
         kill_descendants()
         return
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
@@ -163,6 +189,26 @@ def main() -> None:
                 Guard(kernel, filter_program).run(_own_mounts())
     finally:
         kill_descendants()
+
+
+def _watch(guard: int, kernel: int) -> None:
+    """Waits for the guard's end; forces it on SIGTERM, or when the kernel ended long enough ago."""
+    guard_fd, kernel_fd = os.pidfd_open(guard), os.pidfd_open(kernel)
+
+    def force(*_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(guard_fd, signal.SIGKILL)
+
+    signal.signal(signal.SIGTERM, force)
+    ended = select.poll()
+    ended.register(guard_fd, select.POLLIN)
+    either = select.poll()
+    either.register(guard_fd, select.POLLIN)
+    either.register(kernel_fd, select.POLLIN)
+    either.poll()
+    if not ended.poll(ENDING_S * 1000):
+        force()
+    os.waitpid(guard, 0)
 
 
 def _own_mounts() -> str:

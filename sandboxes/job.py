@@ -9,6 +9,7 @@ import os
 import selectors
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypedDict
@@ -72,6 +73,7 @@ class Job:
         self.release_fd: int | None = None
         self.log_start = 0
         self.started = False
+        self.begun = time.monotonic()
 
     def start(self, filter_program: bytes) -> None:
         """Starts it; a sandbox then waits for `release`. Raises OSError."""

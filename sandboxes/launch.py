@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from .job import Request
 from .link import Link, close_all
 from .policy import CODE, ExitReason, Level, SandboxRefused, SpawnSpec, places
 
-_GUARD_ENDED = "the guard of the sandboxes ended"
+_PROOFS = 2  # of which the second is for a guard that was lost in the first
 _NO_MOUNTS = (
     "root must be able to mount: start Symphony as an ordinary user instead, or give the container "
     "SYS_ADMIN"
@@ -51,7 +52,10 @@ class Launcher(Protocol):
 class LocalProcess:
     """An instance under the guard."""
 
-    def __init__(self, spec: SpawnSpec, uid: int | None) -> None:
+    def __init__(
+        self, spec: SpawnSpec, uid: int | None, expect: Callable[[asyncio.Future[Any]], None]
+    ) -> None:
+        """`expect` is told what the guard owes an answer to."""
         loop = asyncio.get_running_loop()
         self.instance = spec.instance
         self.level = spec.policy.level
@@ -61,6 +65,8 @@ class LocalProcess:
         self._pidfd: int | None = None
         self._known: asyncio.Future[None] = loop.create_future()
         self._ended: asyncio.Future[ExitReason] = loop.create_future()
+        self._expect = expect
+        expect(self._known)
 
     async def wait(self) -> ExitReason:
         """Waits for the end of the whole tree."""
@@ -72,8 +78,10 @@ class LocalProcess:
             return
         self._killed = self._killed or reason
         if self._pidfd is not None:
-            with contextlib.suppress(ProcessLookupError):
+            # Only a setuid program, without a sandbox, may refuse.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            self._expect(self._ended)
 
     async def known(self) -> None:
         """Waits until the guard has registered it or has reported why it did not start."""
@@ -174,7 +182,18 @@ class LocalLauncher:
             check_range()
         if self._fault:
             raise SandboxRefused(f"private mounts of the guard ({self._fault})", _NO_MOUNTS)
-        await canary.prove(self._launch, self._bwrap, self._scratch)
+        for _ in range(_PROOFS):
+            link = await self._linked()
+            try:
+                return await canary.prove(self._launch, self._bwrap, self._scratch)
+            except SandboxRefused:
+                if link.alive:
+                    raise
+        # A canary that went down with its guard has said nothing about sandboxes.
+        raise SandboxRefused(
+            f"guard process ({link.fate} while a sandbox was tried, {_PROOFS} times in a row)",
+            "find out what kills or stops it (`dmesg` tells if memory ran out), then start again",
+        )
 
     async def _open(self) -> Link:
         link = Link(self._report, self._guard_gone, self._keep_fds)
@@ -196,7 +215,8 @@ class LocalLauncher:
         self._last += 1
         number = self._last
         sandboxed = spec.policy.level is not Level.NONE
-        process = LocalProcess(spec, self._identities.take() if self._root and sandboxed else None)
+        uid = self._identities.take() if self._root and sandboxed else None
+        process = LocalProcess(spec, uid, link.expect)
         self._processes[number] = process
         try:
             await link.send(self._request(number, spec, process.uid))
@@ -244,10 +264,11 @@ class LocalLauncher:
             if process.uid is not None:
                 self._identities.give_back(process.uid)
 
-    def _guard_gone(self) -> None:
+    def _guard_gone(self, reason: str) -> None:
         for number, process in list(self._processes.items()):
-            process.kill(_GUARD_ENDED)
-            self._ended(number, None, _GUARD_ENDED)
+            if process.pid:
+                process.kill(reason)
+            self._ended(number, None, reason)
 
 
 def _unconfined(number: int, spec: SpawnSpec, command: list[str]) -> Request:

@@ -1,30 +1,34 @@
 """Spawn latency: from the request to the first message of a player on the bus, in milliseconds.
 
-`strict/cold` and `standard/cold` start a player in a fresh sandbox, `bare` starts the same program
-with the same interpreter by a plain subprocess. Rounds alternate; medians; one warm-up round each.
-The first message is the SDK's hello.
+`strict/cold` and `standard/cold` start a player in a fresh sandbox. Beside each, in turns, `bare`
+starts the same program with the same interpreter by a plain subprocess. The first message is the
+SDK's hello. One round of each is not counted: it fills the disk's cache.
 """
 
-from __future__ import annotations
-
-import argparse
 import asyncio
-import json
 import secrets
-import statistics
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import zmq
+from benchlib import Result, alternate, compared, fail, parser, play
 
 from symphony.bus.ticket import Ticket
-from symphony.sandboxes import Level, LocalLauncher, SandboxPolicy, SpawnSpec, bubblewrap
+from symphony.sandboxes import Level, LocalLauncher, SandboxPolicy, SandboxRefused, SpawnSpec
+from symphony.sandboxes.bubblewrap import environment
 from symphony.sandboxes.runtime import FLAGS, find
 
-SANDBOXED = {"strict/cold": Level.STRICT, "standard/cold": Level.STANDARD}
-TIMEOUT_MS = 20_000
+REFUSED = 3
+LEVELS = {"strict/cold": Level.STRICT, "standard/cold": Level.STANDARD}
+MESSAGE_MS = 20_000
+EXAMPLES = """
+--json
+--only 'strict/*' --rounds 50"""
 
 PLAYER = """
 from symphony.bus.extension import Extension
@@ -38,14 +42,29 @@ ext.run()
 class Bench:
     """One folder, one hub socket per round, one launcher for all."""
 
-    def __init__(self, folder: Path, launcher: LocalLauncher) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._launcher = launcher
-        self._context = zmq.Context()
         self._code = folder / "player"
         self._code.mkdir()
         (self._code / "main.py").write_text(PLAYER)
         self._round = 0
+        self._context = zmq.Context()
+        self._loop = asyncio.Runner()
+        self._launcher = LocalLauncher()
+
+    def __enter__(self) -> "Bench":
+        self._loop.run(self._launcher.start())
+        try:
+            self._loop.run(self._launcher.prove())
+        except SandboxRefused as refused:
+            self.__exit__()
+            fail(REFUSED, f"no sandbox: no working {refused.mechanism}", refused.remedy)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.run(self._launcher.close())
+        self._loop.close()
+        self._context.destroy(0)
 
     def _hub(self) -> tuple[zmq.Socket[bytes], Path]:
         self._round += 1
@@ -58,16 +77,21 @@ class Bench:
         folder = str(self._folder)
         return Ticket(1, endpoint, secrets.token_hex(16), "bench", folder, folder).to_json()
 
-    @staticmethod
-    def _first_message(hub: zmq.Socket[bytes], begun: float) -> float:
-        if not hub.poll(TIMEOUT_MS):
-            raise TimeoutError("the player sent nothing")
+    def _first_message(self, hub: zmq.Socket[bytes], begun: float) -> float:
+        if not hub.poll(MESSAGE_MS):
+            log = self._folder / "log"
+            said = log.read_text() if log.exists() else ""
+            fail(1, f"the player sent nothing within {MESSAGE_MS // 1000} s\n{said}")
         taken = (time.perf_counter() - begun) * 1000
         hub.recv_multipart()
         hub.close(0)
         return taken
 
-    async def sandboxed(self, level: Level) -> float:
+    def sandboxed(self, level: Level) -> float:
+        """Milliseconds to the first message from a fresh sandbox."""
+        return self._loop.run(self._sandboxed(level))
+
+    async def _sandboxed(self, level: Level) -> float:
         hub, path = self._hub()
         spec = SpawnSpec(
             instance="bench",
@@ -87,11 +111,12 @@ class Bench:
             await process.wait()
 
     def bare(self) -> float:
+        """The same without a sandbox, by a plain subprocess."""
         hub, path = self._hub()
-        environment = bubblewrap.environment(SandboxPolicy(), home=str(self._folder))
+        variables = environment(SandboxPolicy(), home=str(self._folder))
         argv = [find().python, *FLAGS, str(self._code / "main.py")]
         begun = time.perf_counter()
-        with subprocess.Popen(argv, stdin=subprocess.PIPE, env=environment) as process:
+        with subprocess.Popen(argv, stdin=subprocess.PIPE, env=variables) as process:
             assert process.stdin is not None
             process.stdin.write(self._ticket(f"ipc://{path}"))
             process.stdin.close()
@@ -100,47 +125,24 @@ class Bench:
             finally:
                 process.kill()
 
-    def close(self) -> None:
-        self._context.destroy(0)
+
+def measure(case: str, rounds: int) -> Iterator[Result]:
+    with (
+        tempfile.TemporaryDirectory(prefix="symphony-bench-") as folder,
+        Bench(Path(folder)) as bench,
+    ):
+        sandboxed = partial(bench.sandboxed, LEVELS[case])
+        alternate(1, sandboxed, bench.bare)
+        ours, bare = alternate(rounds, sandboxed, bench.bare)
+    yield compared("spawn", case, "ms", ours, "bare", bare)
 
 
-async def measure(rounds: int) -> dict[str, float]:
-    """Median milliseconds of every case."""
-    taken: dict[str, list[float]] = {case: [] for case in ("bare", *SANDBOXED)}
-    launcher = LocalLauncher()
-    await launcher.start()
-    with tempfile.TemporaryDirectory(prefix="symphony-bench-") as folder:
-        bench = Bench(Path(folder), launcher)
-        try:
-            for _ in range(rounds + 1):
-                taken["bare"].append(await asyncio.to_thread(bench.bare))
-                for case, level in SANDBOXED.items():
-                    taken[case].append(await bench.sandboxed(level))
-        finally:
-            bench.close()
-            await launcher.close()
-    return {case: statistics.median(values[1:]) for case, values in taken.items()}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--rounds", type=int, default=20, help="rounds of each case (default 20)")
-    arguments = parser.parse_args()
-    medians = asyncio.run(measure(arguments.rounds))
-    bare = medians["bare"]
-    if not arguments.json:
-        print(f"{'case':<16}{'ms':>8}{'x bare':>8}")
-    for case, value in medians.items():
-        line: dict[str, object] = {"bench": "spawn", "case": case, "unit": "ms"}
-        line["value"] = round(value, 2)
-        if case != "bare":
-            line |= {"against": "bare", "ratio": round(value / bare, 3)}
-        if arguments.json:
-            print(json.dumps(line))
-        else:
-            print(f"{case:<16}{value:>8.1f}{value / bare:>8.2f}")
+def main() -> int:
+    arguments = parser("spawn", __doc__ or "", EXAMPLES)
+    arguments.add_argument("--rounds", type=int, default=20, help="the median of so many (20)")
+    options = arguments.parse_args()
+    return play({case: partial(measure, case, options.rounds) for case in LEVELS}, options)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,83 +1,97 @@
-"""How long the kernel takes from spawn to accepting, and what it holds when idle.
+"""How long the kernel takes from spawn to accepting, what it holds when idle, how soon it resumes.
 
 `cold`: until `serve --json` says that it is ready, beside a bare interpreter that prints a line.
 `idle-rss`: resident memory of the kernel process alone two seconds later, beside the same.
+`resume`: from kill -9 of the kernel in the middle of a run to the next step running in the kernel
+that `run --resume` starts at once, beside the same.
 """
 
-import argparse
-import select
-import subprocess
+import json
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import psutil
-from benchlib import Result, alternate, compared, show
+from bench_steps import PLAYERS, melody
+from benchlib import KERNEL, Result, alternate, compared, fail, parser, play
+from benchproc import hear, running
 
-KERNEL = Path(sys.executable).with_name("symphony-kernel")
 SETTLE_S = 2.0
-READY_S = 30.0
 BARE = [sys.executable, "-I", "-c", "print('ready', flush=True); input()"]
-
-
-@contextmanager
-def started(command: list[str]) -> Iterator[tuple[subprocess.Popen[str], float]]:
-    """The process once it has written its first line, and the milliseconds until then."""
-    begun = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        heard, _, _ = select.select([process.stdout], [], [], READY_S)
-        line = process.stdout.readline() if heard else ""
-        spent = (time.perf_counter() - begun) * 1000
-        if "ready" not in line:
-            process.kill()
-            sys.exit(f"error: {' '.join(command)} did not get ready\n{process.communicate()[1]}")
-        yield process, spent
-    finally:
-        process.terminate()
-        process.wait(timeout=READY_S)
-
-
-def serve(home: Path) -> list[str]:
-    return [str(KERNEL), "serve", "--home", str(home), "--json"]
+RUN_STEPS, KILLED_AFTER = 200, 10
+EXAMPLES = """
+--json
+--only resume --rounds 3"""
 
 
 def cold(command: list[str]) -> float:
-    with started(command) as (_, spent):
-        return spent
+    """Milliseconds until the first line."""
+    begun = time.perf_counter()
+    with running(command) as process:
+        line = hear(process)
+        spent = (time.perf_counter() - begun) * 1000
+    if b"ready" not in line:
+        fail(1, f"{' '.join(command)} did not get ready: {line.decode(errors='replace')}")
+    return spent
 
 
 def idle_rss(command: list[str]) -> float:
-    with started(command) as (process, _):
+    """MiB."""
+    with running(command) as process:
+        hear(process)
         time.sleep(SETTLE_S)
         return float(psutil.Process(process.pid).memory_info().rss) / 2**20
 
 
-def measure(home: Path, rounds: int) -> list[Result]:
-    cold(serve(home))  # makes the home, and fills the disk's cache
-    ours, bare = alternate(rounds, partial(cold, serve(home)), partial(cold, BARE))
-    memory, bare_memory = alternate(1, partial(idle_rss, serve(home)), partial(idle_rss, BARE))
-    return [
-        compared("start", "cold", "ms", ours, "python", bare),
-        compared("start", "idle-rss", "MiB", memory, "python", bare_memory),
-    ]
+def resume(folder: Path) -> float:
+    """Milliseconds from the kill to the first step of the resumed run."""
+    with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as place:
+        file = Path(place, "bench.melody.json")
+        file.write_text(json.dumps(melody("chain", RUN_STEPS)), encoding="utf-8")
+        shared = ["--home", str(Path(place, "home")), "--extensions", str(PLAYERS)]
+        shared += ["--headless", "--json", "-"]
+        with running([*KERNEL, "run", str(file), *shared]) as process:
+            finished = 0
+            while finished < KILLED_AFTER:
+                event = json.loads(hear(process))
+                finished += event["event"] == "step.finished"
+            begun = time.perf_counter()
+            process.kill()
+            with running([*KERNEL, "run", "--resume", event["run"], *shared]) as resumed:
+                # It tells first what the killed kernel had not told of its own steps.
+                told: list[str] = []
+                while told[-1:] != ["step.started"] or "run.resumed" not in told:
+                    told.append(json.loads(hear(resumed))["event"])
+                return (time.perf_counter() - begun) * 1000
 
 
-def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--rounds", type=int, default=7, help="the median of so many (7)")
-    args = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory() as folder:
-        show(measure(Path(folder, "home"), args.rounds), as_json=args.json)
+def measure(folder: Path, case: str, rounds: int) -> Iterator[Result]:
+    serve = [*KERNEL, "serve", "--home", str(folder / "home"), "--json"]
+    if case == "resume":
+        ours, bare = alternate(rounds, partial(resume, folder), partial(cold, BARE))
+        yield compared("start", case, "ms", ours, "python", bare)
+        return
+    cold(serve)  # makes the home, and fills the disk's cache
+    if case == "cold":
+        ours, bare = alternate(rounds, partial(cold, serve), partial(cold, BARE))
+        yield compared("start", case, "ms", ours, "python", bare)
+    else:
+        ours, bare = alternate(1, partial(idle_rss, serve), partial(idle_rss, BARE))
+        yield compared("start", case, "MiB", ours, "python", bare)
+
+
+def main() -> int:
+    arguments = parser("start", __doc__ or "", EXAMPLES)
+    arguments.add_argument("--rounds", type=int, default=7, help="the median of so many (7)")
+    options = arguments.parse_args()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        cases = ("cold", "idle-rss", "resume")
+        plan = {case: partial(measure, Path(folder), case, options.rounds) for case in cases}
+        return play(plan, options)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main())

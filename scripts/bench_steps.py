@@ -5,21 +5,23 @@ Timed from the first `step.started` to the last `step.finished`, which is writte
 durable. Beside it, on the same disk, a loop of appended and fsynced records of 200 bytes.
 """
 
-import argparse
 import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from benchlib import PROJECT, Result, alternate, compared, fsync_rate, show
+from benchlib import KERNEL, PROJECT, Result, alternate, compared, fail, fsync_rate, parser, play
 
 PLAYERS = PROJECT / "scripts" / "benchmarks"
-KERNEL = Path(sys.executable).with_name("symphony-kernel")
 RUN_S = 120.0
 SHAPES = {"chain/200": ("chain", 200), "fanout/500": ("fanout", 500)}
+EXAMPLES = """
+--json
+--only 'chain/*' --rounds 1"""
 
 
 def melody(shape: str, size: int) -> dict[str, object]:
@@ -43,42 +45,39 @@ def steps_per_second(events: Path) -> float:
     return len(finished) / spent.total_seconds()
 
 
-def play(folder: Path, shape: str, size: int) -> float:
+def play_run(folder: Path, shape: str, size: int) -> float:
     """Steps per second of one run in a home of its own; a failed run ends the benchmark."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         file, events = Path(place, "bench.melody.json"), Path(place, "events.jsonl")
         file.write_text(json.dumps(melody(shape, size)), encoding="utf-8")
-        command: list[str | Path] = [KERNEL, "run", file, "--home", Path(place, "home")]
+        command: list[str | Path] = [*KERNEL, "run", file, "--home", Path(place, "home")]
         command += ["--extensions", PLAYERS, "--headless", "--json", events]
         said = Path(place, "said")
         try:
             with said.open("wb") as log:
                 subprocess.run(command, stdout=log, stderr=log, timeout=RUN_S, check=True)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            sys.exit(f"error: {error}\n{said.read_text(encoding='utf-8')[-4000:]}")
+            fail(1, f"a run failed: {error}\n{said.read_text(encoding='utf-8')[-4000:]}")
         return steps_per_second(events)
 
 
-def measure(folder: Path, rounds: int) -> list[Result]:
-    results = []
-    for case, (shape, size) in SHAPES.items():
-        ours, loop = alternate(
-            rounds, partial(play, folder, shape, size), partial(fsync_rate, folder)
-        )
-        results.append(compared("steps", case, "steps/s", ours, "fsync-loop", loop))
-    return results
+def measure(folder: Path, case: str, rounds: int) -> Iterator[Result]:
+    ours, loop = alternate(
+        rounds, partial(play_run, folder, *SHAPES[case]), partial(fsync_rate, folder)
+    )
+    yield compared("steps", case, "steps/s", ours, "fsync-loop", loop)
 
 
-def main(argv: list[str]) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--rounds", type=int, default=5, help="the median of so many (5)")
-    args = parser.parse_args(argv)
+def main() -> int:
+    arguments = parser("steps", __doc__ or "", EXAMPLES)
+    arguments.add_argument("--rounds", type=int, default=5, help="the median of so many (5)")
+    options = arguments.parse_args()
     build = PROJECT / "build"
     build.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=build) as folder:
-        show(measure(Path(folder), args.rounds), as_json=args.json)
+    with tempfile.TemporaryDirectory(dir=build, ignore_cleanup_errors=True) as folder:
+        plan = {case: partial(measure, Path(folder), case, options.rounds) for case in SHAPES}
+        return play(plan, options)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(main())

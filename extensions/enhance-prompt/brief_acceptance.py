@@ -97,7 +97,10 @@ def _list(made: Requirement, values: dict[str, str]) -> list[str]:
         elif name == "@sort":
             out.append(
                 "Given {nouns} in any order, when {actor} lists them"
-                " sorted by {0}, then they are shown in that order".format(_say(value), **values)
+                " sorted by {0}, then they are shown in that order".format(
+                    _say(value.removeprefix("-")) + ", highest first" * value.startswith("-"),
+                    **values,
+                )
             )
         elif name == "@range":
             out.append(
@@ -115,7 +118,9 @@ def _list(made: Requirement, values: dict[str, str]) -> list[str]:
             out.append(
                 "Given {nouns} that differ in their {0}, when {actor}"
                 " filters by {1}, then only those that match are shown".format(
-                    _say(name), f"{_say(name)} {value}" if value else _say(name), **values
+                    _say(name),
+                    f"{_say(name)} {value.replace('!', 'not ')}" if value else _say(name),
+                    **values,
                 )
             )
     return out or [

@@ -5,11 +5,20 @@ from __future__ import annotations
 import re
 
 import brief_fields
+import brief_states as states
 import brief_words as vocabulary
 from brief_known import entity_of
-from brief_lookup import date_field, fields_in, loan_of, match_field, set_state, stock_field
+from brief_lookup import (
+    date_field,
+    fields_in,
+    loan_of,
+    match_field,
+    numbers,
+    set_state,
+    stock_field,
+)
 from brief_model import Field
-from brief_nouns import identifier, noun_phrase, singular
+from brief_nouns import identifier, is_plural, noun_phrase, singular
 from brief_request import Request
 
 FORMATS = re.compile(r"\b(csv|json)\b", re.IGNORECASE)
@@ -21,7 +30,10 @@ FOREIGN = re.compile(
 )
 _STATE = re.compile(
     r"\b(?:as|to)\s+(?:being\s+|an?\s+)?(in progress|on"
-    r" hold|out of (?:service|order)|no longer \w+|[\w-]+)"
+    r" hold|out of (?:service|order)|no longer \w+|[\w-]+(?: (?:up|out|off|back|away|down)\b)?)"
+)
+_SOME = re.compile(
+    r"\b(?:(?:older|newer|more|less) than|before \d|all .*(?:that|which|with|from)\b)"
 )
 _NOBODY = frozenset(["themselves", "themself", "himself", "herself", "someone", "somebody"])
 
@@ -38,7 +50,7 @@ def create(q: Request) -> bool:
 
 def update(q: Request) -> bool:
     to = re.search(r"\bto\s+(?:be\s+)?(\w+)$", q.tail)
-    if to and to[1] in vocabulary.STATES:
+    if to and to[1] in states.STATES:
         q.made.verb, q.made.details = "status", [set_state(q.entity, to[1])]
         return True
     if q.made.word == "rate":
@@ -87,18 +99,16 @@ def _named_changes(q: Request) -> list[Field]:
 
 def status(q: Request) -> bool:
     flag = singular(q.phrase[-1]) if q.phrase else ""
-    if brief_fields.hinted_type(flag) == "boolean" and flag not in vocabulary.STATES:
+    if brief_fields.hinted_type(flag) == "boolean" and flag not in states.STATES:
         q.entity.add(Field(flag, "boolean"))
         q.made.details = [f"{flag}=true"]
         return True
-    state = vocabulary.past(q.made.word)
+    state = states.past(q.made.word)
     if q.made.word in ("mark", "flag", "set"):
-        to = _STATE.search(q.tail) or re.search(
-            r"\b(" + "|".join(vocabulary.STATES) + r")\b", q.tail
-        )
+        to = _STATE.search(q.tail) or re.search(r"\b(" + "|".join(states.STATES) + r")\b", q.tail)
         state = to[1] if to else state
     state = "-".join(state.split())
-    if brief_fields.hinted_type(state) == "boolean" and state not in vocabulary.STATES:
+    if brief_fields.hinted_type(state) == "boolean" and state not in states.STATES:
         q.entity.add(Field(state, "boolean"))
         q.made.details = [f"{state}=true"]
     else:
@@ -107,6 +117,8 @@ def status(q: Request) -> bool:
 
 
 def delete(q: Request) -> bool:
+    if _SOME.search(q.tail):
+        return False  # which of them is asked for is more than a number can tell
     named = entity_of(q.spec.entities, q.phrase) == q.entity.name
     return named or not q.phrase or q.phrase[-1] in ("one", "ones", "entry", "entries")
 
@@ -155,6 +167,9 @@ def assign(q: Request) -> bool:
     entity = q.entity
     to = noun_phrase(q.rest[1:])[0] if q.rest and q.rest[0].lower() in ("to", "with") else []
     other = entity_of(q.spec.entities, to) if to else None
+    if other and (held := q.spec.entities[other].get(entity.name)) and held.type.startswith("ref"):
+        q.made.verb, q.made.noun, q.made.details = "update", other, [held.name]
+        return True
     if other and other != entity.name:
         name = other
     else:
@@ -183,6 +198,10 @@ def adjust(q: Request) -> bool:
     if stock is None and q.entity.stated and any(f.type.startswith("ref") for f in q.entity.fields):
         q.made.verb = "create" if q.made.word in ("sell", "receive", "buy") else q.made.verb
         return q.made.verb == "create"
+    once = bool(q.phrase) and not is_plural(q.phrase[-1]) and not numbers(q.entity)
+    if stock is None and once and q.made.word in ("buy", "purchase") and not q.entity.stated:
+        q.made.verb = "create"
+        return True
     stock = stock or stock_field(q.entity, make=True)
     q.made.details = [stock.name] if stock else []
     return stock is not None

@@ -7,7 +7,9 @@ vocabulary has none.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
+import brief_verbs as verbs
 import brief_words as vocabulary
 from brief_cut import cut, gerunds, leading_verb
 from brief_model import Clause
@@ -61,7 +63,7 @@ _RATIONALE = re.compile(
 NEGATION = re.compile(
     r"\b(?:cannot|can't|can not|cant|must not|mustn't|may not|should not|shouldn't|"
     r"never|no two|not allow|no duplicates?|only once|(?:system|app|program|it) (?:shall"
-    r" |must |should |will )?(?:reject|refuse)s?|not be|at most|"
+    r" |must |should |will )?(?:reject|refuse|prevent|forbid)s?|not be|at most|"
     r"no more than|only if|not allowed|nobody|at least one)\b",
     re.IGNORECASE,
 )
@@ -79,7 +81,20 @@ _AFTERTHOUGHT = re.compile(
 )
 _WHEN = re.compile(r"^when(?:ever)?\s+(?=(?:i|we|they|someone|a \w+)\s)", re.IGNORECASE)
 _TIMES = re.compile(
-    r"^(?:when|if|once|after|before|whenever|every time)\b[^,]*,\s*(?P<rest>.*)$", re.IGNORECASE
+    r"^(?:(?:when|if|once|after|before|whenever|every time)\b[^,]*,|"
+    r"(?:at|by|towards) the (?:end|start|beginning) of (?:the|each|every) \w+,?)\s*(?P<rest>.*)$",
+    re.IGNORECASE,
+)
+_NOWADAYS = re.compile(
+    r"\b(?:(?:in|on) (?:an? |the |our )?(?:[\w-]+ )?(?:spreadsheets?|notebooks?|paper|excel|"
+    r"whiteboard|binder)|by hand|at the moment|until now|so far|currently|nowadays)\b",
+    re.IGNORECASE,
+)
+_WHICH = re.compile(r"^which (?=[\w-]+s (?:per|by|with|are|were|have been)\b)", re.IGNORECASE)
+_TO_DO = re.compile(
+    r"^(?P<object>[\w-]+(?: [\w-]+)?) "
+    r"(?P<verbs>to \w+(?:(?:,| and| or)(?: also| later)* to \w+)*)$",
+    re.IGNORECASE,
 )
 
 
@@ -106,22 +121,32 @@ def clauses(text: str, is_item: bool, actors: frozenset[str] = vocabulary.ACTORS
         first = clauses(f"{twice['head']} as {twice['a']}", is_item, actors)
         return first + clauses(f"{twice['head']} as {twice['b']}", is_item, actors)
     several = _SEVERAL.match(text.strip(" ."))
-    if several and all(vocabulary.lemma(w) for w in re.findall(r"\w+", several["verbs"])):
+    if several and all(verbs.lemma(w) for w in re.findall(r"\w+", several["verbs"])):
         text = f"{several['verbs']} {several['noun']}"
-    text = _RATIONALE.sub("", text.strip(" .!;"))
+    todo = _TO_DO.match(text.strip(" ."))
+    to_do = re.findall(r"\bto (\w+)", todo["verbs"]) if todo and is_item else []
+    if todo and to_do and all(verbs.lemma(v) for v in to_do) and not head_of(text):
+        text = f"{' and '.join(to_do)} {todo['object']}"
+    text = _RATIONALE.sub("", _WHICH.sub("list ", text.strip(" .!;?")))
     wished = bool(_AFTERTHOUGHT.search(text))
     text = _PRELUDE.sub("", _AFTERTHOUGHT.sub("", text))
     actor, rest, asked = _strip(text)
+    if not asked and not is_item and _NOWADAYS.search(text):
+        return []
     if wanted := _WANTED.match(rest):
         asked, rest = True, rest[wanted.end() :]
     asked = asked or wished
-    passive = None if asked and leading_verb(words_of(rest)) else _PASSIVE.match(text)
+    passive = (
+        None
+        if asked and leading_verb(words_of(rest))
+        else _PASSIVE.match(_TIMES.sub(r"\g<rest>", text))
+    )
     recorded = None if head_of(rest) else _RECORDED.match(text)
-    if recorded and not NEGATION.search(text) and (is_item or vocabulary.lemma(recorded["verb"])):
+    if recorded and not NEGATION.search(text) and (is_item or verbs.lemma(recorded["verb"])):
         words = [*words_of(recorded["object"]), *words_of(recorded["rest"])]
-        return cut("user", [vocabulary.lemma(recorded["verb"]) or "record", *words], True)
+        return cut("user", [verbs.lemma(recorded["verb"]) or "record", *words], True)
     if passive and not NEGATION.search(text):
-        verb = vocabulary.lemma(passive["verb"])
+        verb = verbs.lemma(passive["verb"])
         if (verb and passive["verb"].lower() not in (verb, verb + "s")) or verb in ("set",):
             objects = words_of(passive["object"])
             return cut("user", [verb or "", *objects, *words_of(passive["rest"])], True)
@@ -133,7 +158,8 @@ def clauses(text: str, is_item: bool, actors: frozenset[str] = vocabulary.ACTORS
         )
         return cut(actor or "user", words, asked or imperative)
     if asked:
-        return nominal(words, True) or cut(actor or "user", words, True)
+        named = [replace(clause, actor=actor or clause.actor) for clause in nominal(words, True)]
+        return named or cut(actor or "user", words, True)
     subject = _third_person(words_of(_WHEN.sub("", rest)), actors, is_item)
     return subject or nominal(words, is_item)
 
@@ -161,7 +187,7 @@ def _strip(text: str) -> tuple[str, str, bool]:
         first = words_of(text)[:1]
         modal = (
             None
-            if first and vocabulary.lemma(first[0]) and not _noun_first(text)
+            if first and verbs.lemma(first[0]) and not _noun_first(text)
             else _MODAL.match(text)
         )
         if modal and (
@@ -180,9 +206,25 @@ def _noun_first(text: str) -> bool:
 
 
 def _actor(text: str) -> str:
-    phrase, _ = noun_phrase(words_of(text))
+    if (own := words_of(text)) and own[-1].lower() in _PRONOUNS:
+        return ""  # 'For every hive I want to …'
+    phrase, _ = noun_phrase(own)
     name = "_".join([*phrase[:-1], singular(phrase[-1])]) if phrase else ""
     return "" if name in _PRONOUNS or name in _SYSTEMS or not name.isidentifier() else name
+
+
+def _plain_forms(words: list[str]) -> list[str]:
+    """'approves or rejects requests': the second verb as the first is written by now."""
+    return (
+        [
+            (verbs.lemma(word) or word)
+            if index and words[index - 1].lower() in ("and", "or", ",") and word.endswith("s")
+            else word
+            for index, word in enumerate(words)
+        ]
+        if words and words[0].lower() in ("and", "or", ",")
+        else words
+    )
 
 
 def _third_person(words: list[str], actors: frozenset[str], is_item: bool) -> list[Clause]:
@@ -192,7 +234,7 @@ def _third_person(words: list[str], actors: frozenset[str], is_item: bool) -> li
     """
     lowered = [w.lower() for w in words]
     for index in range(1, min(5, len(words))):
-        verb = vocabulary.lemma(lowered[index])
+        verb = verbs.lemma(lowered[index])
         if verb is None or lowered[index] == "set":
             continue
         subject, left = noun_phrase(words[:index])
@@ -204,8 +246,8 @@ def _third_person(words: list[str], actors: frozenset[str], is_item: bool) -> li
             is_item and agrees and (many or lowered[0] in ("the", "a", "an", "each", "every"))
         )
         if not left and (known or pronoun or stranger) and index + 1 < len(words):
-            phrase = vocabulary.take_phrase(lowered[index:])
-            rest = words[index:] if phrase else [verb, *words[index + 1 :]]
+            phrase = verbs.take_phrase(lowered[index:])
+            rest = words[index:] if phrase else [verb, *_plain_forms(words[index + 1 :])]
             actor = "user" if pronoun else _actor(" ".join(subject)) or "user"
             return cut(actor, rest, is_item and not pronoun)
     return []

@@ -3,7 +3,7 @@ order."""
 
 from __future__ import annotations
 
-import brief_words as vocabulary
+import brief_verbs as verbs
 from brief_acceptance import criteria
 from brief_model import Entity, Field, Requirement, Specification
 
@@ -96,7 +96,7 @@ def finish(spec: Specification) -> None:
         elif made.verb in ("search",) and entity and not made.details:
             made.details = [f.name for f in entity.fields if f.type in ("text", "list")]
         made.acceptance = criteria(made, entity) + made.stated
-        if made.verb not in (*vocabulary.BUILDABLE, "rule", "quality") or (
+        if made.verb not in (*verbs.BUILDABLE, "rule", "quality") or (
             made.verb == "rule" and not made.details
         ):
             spec.questions.append(f"How exactly should this work: “{_short(made.text)}”?")

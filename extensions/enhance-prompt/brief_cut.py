@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import brief_words as vocabulary
+import brief_verbs as verbs
 from brief_model import Clause
 
 _LISTING = frozenset(["recording", "noting", "stating", "entering", "giving"])
@@ -17,12 +17,12 @@ def gerunds(verb: str) -> tuple[str, ...]:
 
 def leading_verb(words: list[str]) -> tuple[str, int] | None:
     """The verb at the start and the words it takes; typing errors are forgiven."""
-    phrase = vocabulary.take_phrase([w.lower() for w in words])
+    phrase = verbs.take_phrase([w.lower() for w in words])
     if phrase:
         return phrase
     if not words:
         return None
-    verb = vocabulary.lemma(words[0], fuzzy=True)
+    verb = verbs.lemma(words[0], fuzzy=True)
     if verb and words[0].lower().endswith("s") and verb != words[0].lower():
         return None  # a third person, or a plural noun: told apart elsewhere
     return (verb, 1) if verb else None
@@ -53,7 +53,7 @@ def cut(actor: str, words: list[str], asked: bool) -> list[Clause]:
         first = words[0].lower() if words else ""
         starts.insert(0, (0, first, 1))
     out: list[Clause] = []
-    ops = vocabulary.operations()
+    ops = verbs.operations()
     for number, (index, verb, size) in enumerate(starts):
         end = starts[number + 1][0] if number + 1 < len(starts) else len(words)
         body = words[index + size : end]
@@ -72,8 +72,13 @@ def cut(actor: str, words: list[str], asked: bool) -> list[Clause]:
             "/",
         ):
             body.pop()
-        made = verb == "report" and bool(body) and body[0].lower() in ("a", "an")
-        op = "create" if made and body[-1].lower() not in _REPORTS else ops.get(verb, "")
+        told = bool(body) and verb == "report"
+        made = told and (body[0].lower() in ("a", "an") or "with" in body or "(" in body)
+        op = (
+            "create"
+            if made and not _REPORTS & {body[0].lower(), body[-1].lower()}
+            else ops.get(verb, "")
+        )
         out.append(Clause(actor, op, verb, tuple(body), asked))
     for number in range(len(out) - 2, -1, -1):
         if not out[number].words and out[number].op != "sort":
@@ -87,7 +92,7 @@ def _is_object(words: list[str], index: int) -> bool:
     """A verb form that is really a noun in a list: 'title, note and due date', 'cost, place'."""
     following = words[index + 1].lower() if index + 1 < len(words) else ""
     as_list = following in ("", ",", "and", "or", ")", ":")
-    first = vocabulary.lemma(words[0]) if words else None
+    first = verbs.lemma(words[0]) if words else None
     after_with = any(
         w.lower() in ("with", "by", "has", "have", "including", ":", "(") for w in words[:index]
     )

@@ -9,9 +9,11 @@ from brief_clauses import clauses
 from brief_known import NOT_THINGS, add_entity, name_of
 from brief_model import Entity, Field, Statement
 from brief_nouns import identifier, is_plural, noun_phrase, singular, words_of
+from brief_verbs import lemma
+from brief_words import words
 
 _KEEP = (
-    r"(?:store|keep|record|save|note|track|know|need|want|write down|remember|capture|see|enter)"
+    r"(?:store|keep|record|save|note|track|know|need|want|writes? down|remember|capture|see|enter)"
 )
 
 
@@ -29,8 +31,10 @@ _HAS = re.compile(
 
 
 _FOR_EACH = re.compile(
-    rf"^(?:for|of|about|with) {_EACH}\s+(?P<noun>[\w'-]+(?: [\w'-]+)?)[,:]?\s+(?:the"
-    rf" (?:system|app|tool) )?(?:we|i|you|they|please|staff)?\s*"
+    rf"^(?:for|of|about|with|at|during|after) {_EACH}\s+"
+    rf"(?P<noun>[\w'-]+(?: (?!(?:the|we|i|you|they)\b)[\w'-]+)?)"
+    rf"(?: \([^)]*\))?[,:]?\s+(?:the (?:system|app|tool) )?"
+    rf"(?:we|i|you|they|please|staff|the \w+(?= \w+s\b))?\s*"
     rf"(?:should |must |also |want to |need to |have to |will |would"
     rf" like to )*{_KEEP}?s?\s*(?:to know )?[:]?\s*(?P<list>.+)$",
     re.IGNORECASE,
@@ -90,6 +94,8 @@ def define(entities: dict[str, Entity], s: Statement) -> None:
         if phrase and not rest and fields and len(phrase) <= 2 and not clauses(s.parent, True):
             add_entity(entities, name_of(phrase), fields)
         return
+    if s.section == "users" and re.search(r"[:(]", text) and _does_something(text):
+        return
     if " | " in text:
         cells = [c.strip() for c in text.split("|")]
         if s.section == "data" and len(cells) >= 2 and "," in cells[1]:
@@ -101,11 +107,13 @@ def define(entities: dict[str, Entity], s: Statement) -> None:
             continue
         phrase, rest = noun_phrase(words_of(match["noun"]))
         fields = brief_fields.parse(match["list"])
+        examples = "(" in text and ":" not in text and not any(map(_tells, fields))
         loose = (
             pattern is _COLON
             and s.section != "data"
             and (
                 len(fields) < 2
+                or examples
                 or not (s.is_item or is_plural(words_of(match["noun"])[-1]))
                 or clauses(text, True)
             )
@@ -124,6 +132,21 @@ def define(entities: dict[str, Entity], s: Statement) -> None:
         ):
             add_entity(entities, name, fields)
             return
+
+
+def _tells(field: Field) -> bool:
+    """Surely a field: '(name, price)', but not 'recurring expenses (rent, insurance)'."""
+    return field.type != "text" or field.name in _SURE
+
+
+_SURE = words("name title email phone address description author code number note")
+
+
+def _does_something(text: str) -> bool:
+    """'Nurse: works shifts' tells what somebody does, not what is kept of them."""
+    after = words_of(re.split(r"[:(]", text, maxsplit=1)[1])
+    verb = after and after[0].lower().endswith("s") and after[1:2] != [","]
+    return bool(verb) or bool(after and lemma(after[0]))
 
 
 def _plausible(text: str, listed: str, fields: list[Field]) -> bool:

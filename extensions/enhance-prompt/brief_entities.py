@@ -10,7 +10,7 @@ import brief_fields
 from brief_clauses import NEGATION, clauses
 from brief_define import define, kinds
 from brief_gherkin import is_criterion
-from brief_known import NOT_THINGS, add_entity, entity_of, name_of, sounds
+from brief_known import NOT_THINGS, add_entity, entity_of, name_of, requested, sounds
 from brief_model import Clause, Entity, Field, Statement
 from brief_nouns import identifier, is_plural, noun_phrase, plural, singular
 from brief_words import words
@@ -25,6 +25,7 @@ _ON_A = re.compile(
     re.IGNORECASE,
 )
 _STRONG = frozenset(["create", "manage", "track", "lend", "delete", "update", "status"])
+_UNITS = words("kg g km m cm mm litres hours minutes days weeks euros euro dollars percent")
 _SETTERS = words("add attach set enter write put insert assign")
 
 
@@ -39,7 +40,8 @@ def find(found: list[Statement], actors: frozenset[str]) -> dict[str, Entity]:
             else clauses(s.text, s.is_item or s.section == "features", actors),
         )
         for s in found
-        if s.section not in ("questions", "out", "acceptance") and not is_criterion(s.text)
+        if s.section not in ("questions", "out", "acceptance", "example")
+        and not is_criterion(s.text)
     ]
     for statement, _ in cut:
         define(entities, statement)
@@ -57,7 +59,7 @@ def find(found: list[Statement], actors: frozenset[str]) -> dict[str, Entity]:
     _merge_misspelt(entities)
     for _, parts in cut:
         for clause in parts:
-            if clause.op in ("create", "status"):
+            if clause.op in ("create", "status", "track"):
                 _create_fields(entities, clause)
     _references(entities)
     return entities
@@ -151,7 +153,7 @@ def _from_clause(entities: dict[str, Entity], clause: Clause, *, strong: bool) -
         return
     if not strong and clause.op == "list" and len(phrase) > 2:
         return
-    if entity_of(entities, phrase) is None:
+    if entity_of(entities, phrase) is None and not requested(entities, clause.verb, phrase):
         words = phrase if strong else phrase[-1:]
         name = name_of(words[-2:])
         if name.split("_")[-1] not in NOT_THINGS:
@@ -217,13 +219,17 @@ def _create_fields(entities: dict[str, Entity], clause: Clause) -> None:
     known = frozenset(entities)
     if len(parts) == 2:
         for one in brief_fields.parse(_ON_A.sub(",", parts[1].strip(" :()")), known):
-            if one.name != name and len(one.name) > 1:
+            of_their_own = is_plural(one.name) and singular(one.name) in known
+            if one.name != name and len(one.name) > 1 and not of_their_own:
                 one.optional = one.optional or clause.op == "status"
                 entities[name].add(one)
     if clause.op == "status":
         return
-    for part in re.split(r"\b(?:for|of|on|at|by|to|under|in|from|with|and|per)\b|,", parts[0]):
-        found = brief_fields.parse_one(part, known) if part.strip() else None
+    for part in re.split(
+        r"(?<!when )\b(?:for|of|on|at|by|to|under|in|from|with|and|per)\b|,", parts[0]
+    ):
+        unit = part.strip().lower() in _UNITS
+        found = brief_fields.parse_one(part, known) if part.strip() and not unit else None
         if found and found.name != name and (found.type != "text" or found.name in known):
             entities[name].add(found)
 

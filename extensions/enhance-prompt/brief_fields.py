@@ -15,18 +15,24 @@ _LEAD = re.compile(
     r"particular|by|of|for|on|at|to|in|list of|set of|its|their|his|her|my|our|"
     r"your|also|and|or|plus|maybe|perhaps|some|any|one or more|zero or more|"
     r"at least|of course|sometimes|usually|always|current|"
-    r"own|full|unique|required|mandatory|optional|optionally|"
+    r"own|full|unique|required|mandatory|optional|optionally|belongs? to|"
     r"possibly|(?:it|they|we) (?:has|have)|has|have|with|is|are|each|every|which|that)\s+)+",
     re.IGNORECASE,
 )
 _HOW_MANY = re.compile(
     r"\bhow (?:many|much)\b(?! (?:it|they|does|do) costs?)|\bnumber of copies\b", re.IGNORECASE
 )
+_HOW_MANY_OF = re.compile(
+    r"^how many (?P<what>(?!we\b|i\b|you\b|they\b|of\b|are\b|there\b)[\w-]+)\b", re.IGNORECASE
+)
+_YES_NO = re.compile(r"\s+\(?(?:yes ?/ ?no|y/n|true/false)\)?$", re.IGNORECASE)
 _COSTS = re.compile(
     r"\bhow much (?:it|they|does it|do they) costs?\b|\bwhat it costs\b", re.IGNORECASE
 )
 _WHEN = re.compile(
-    r"^when (?:it|they|he|she|we|you)?\s*(?:is|are|was|were|has|have)?\s*(.*)$", re.IGNORECASE
+    r"^when (?:it|they|he|she|we|you|to)?\s*(?:is|are|was|were|has|have)?\s*"
+    r"(.*?)(?: (?:it|them|this))?$",
+    re.IGNORECASE,
 )
 _CUT = re.compile(
     r"\s+(?:so that|because|which|that (?:is|are|was)|when|if|in"
@@ -41,13 +47,18 @@ SPAN = re.compile(
 )
 
 
+_BETWEEN = re.compile(
+    r"([(),;]|\s+(?:and|plus|as well as|&|\+)\s+|\s+with(?= (?:an?|the|its|his|her|their) ))"
+)
+
+
 def split_list(text: str) -> list[str]:
     """Cuts at commas, semicolons, 'and', 'plus', outside brackets."""
     parts, depth, current = [], 0, ""
-    for piece in re.split(r"([(),;]|\s+(?:and|plus|as well as|&|\+)\s+)", text):
+    for piece in re.split(_BETWEEN, text):
         depth += piece.count("(") - piece.count(")")
         if depth <= 0 and (
-            piece in (",", ";") or piece.strip() in ("and", "plus", "as well as", "&", "+")
+            piece in (",", ";") or piece.strip() in ("and", "plus", "as well as", "&", "+", "with")
         ):
             parts.append(current)
             current = ""
@@ -86,6 +97,8 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
         )
     )
     unique = bool(re.search(r"\bunique\b", lowered))
+    if _YES_NO.search(name_part):
+        name_part, note = _YES_NO.sub("", name_part), "boolean"
     unit = re.search(
         r"\s+in (minutes|hours|days|weeks|seconds|grams|pages|euros?|dollars|kg|km|cm)$",
         name_part.strip(),
@@ -107,6 +120,8 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
         name_part, note = alternatives[2], f"{note}, {alternatives[1]}"
     if _COSTS.search(name_part):
         name_part = "price"
+    elif counted := _HOW_MANY_OF.match(name_part.strip()):
+        name_part, note = counted["what"], "integer"
     elif _HOW_MANY.search(name_part):
         name_part = "quantity"
     elif named := re.match(
@@ -114,7 +129,9 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
     ):
         name_part = name_part.replace(named[0], "duration")
     elif seen := re.match(
-        r"(?:whether|if) (?:the |it |they )?(.*)$", name_part.strip(), re.IGNORECASE
+        r"(?:whether|if) (?:the |it |they |i |we |you |he |she |someone )*(.*)$",
+        name_part.strip(),
+        re.IGNORECASE,
     ):
         name_part, note = re.sub(r"\b(?:was|is|were|are|has|have|been)\b", "", seen[1]), "boolean"
     when = _WHEN.match(name_part.strip())
@@ -197,9 +214,11 @@ def hinted_type(name: str) -> str:
         len(words) == 1 or words[0] in ("date", "start", "end", "created")
     ):
         return "datetime" if "date" in words or words[-1] == "datetime" else "text"
+    if words[0] in ("who", "whom", "what"):
+        return "text"
     if words[0] in ("is", "has"):
         return "boolean"
-    if words[0] in ("number", "no", "year") and words[1:2] == ["of"]:
+    if (words[0] in ("number", "no") and words[1:2] == ["of"]) or words[0] == "year":
         return "integer"
     for type_, hints in TYPE_HINTS:
         marks = hints.split()

@@ -19,6 +19,7 @@ _PERIOD = re.compile(
     r"\b(?:(?:per|by|for each|each|every|a|of the|in"
     r" the|this) (day|month|year)|(dai|month|year)ly)\b"
 )
+_AND_PER = re.compile(r"\b(?:per|by) ([\w-]+) and (?:per |by )?([\w-]+)")
 _MONEY = re.compile(r"price|cost|rate|fee")
 WORTH = re.compile(r"\b(?:value|worth|revenue|total|cost|turnover|income|sales)\b")
 
@@ -34,7 +35,7 @@ def count(q: Request) -> bool:
 def total(q: Request) -> bool:
     found = numbers(q.entity)
     words = {singular(w) for w in re.findall(r"\w+", q.tail)}
-    named = [f for f in found if set(f.name.split("_")) & words]
+    named = [f for f in found if {singular(w) for w in f.name.split("_")} & words]
     stock = stock_field(q.entity)
     price = next((f for f in found if _MONEY.search(f.name)), None)
     worth = WORTH.search(f"{q.tail} {q.made.text.lower()}") and "average" not in q.tail
@@ -52,13 +53,13 @@ def total(q: Request) -> bool:
         return False
     average = q.made.word == "average" or "average" in q.tail
     q.made.details = [figure, *(["@average=true"] if average else []), *group]
-    return not (average and group)
+    return True
 
 
 def _groups(q: Request, figure: str = "") -> list[str] | None:
     """The tokens of 'per month' and 'per customer'; None if what it is grouped by is not known."""
     tokens: list[str] = []
-    rest = q.tail
+    rest = _AND_PER.sub(r"per \1 per \2", q.tail)
     if period := _PERIOD.search(rest):
         unit = period[1] or {"dai": "day"}.get(period[2], period[2])
         field = _dated(q.entity)

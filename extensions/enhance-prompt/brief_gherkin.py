@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-import brief_words as vocabulary
+import brief_verbs as verbs
 from brief_model import Requirement, Specification, Statement
 from brief_nouns import singular
 
@@ -40,15 +40,15 @@ def attach(spec: Specification, criterion: str) -> bool:
     """Gives a criterion to the requirement whose words it shares most; False if there is none."""
     words = [w.lower() for w in re.findall(r"[^\W\d_]+", criterion)]
     stems = {singular(w) for w in words}
-    verbs = {v for w in words if (v := vocabulary.lemma(w))}
+    told = {v for w in words if (v := verbs.lemma(w))}
     after = (
-        {v for w in words[words.index("when") :] if (v := vocabulary.lemma(w))}
+        {v for w in words[words.index("when") :] if (v := verbs.lemma(w))}
         if "when" in words
-        else verbs
+        else told
     )
     best, best_score = None, 0
     for made in spec.requirements:
-        score = _score(made, stems, verbs, after)
+        score = _score(made, stems, told, after)
         if score > best_score:
             best, best_score = made, score
     if best is None or best_score < 4:
@@ -57,11 +57,11 @@ def attach(spec: Specification, criterion: str) -> bool:
     return True
 
 
-def _score(made: Requirement, stems: set[str], verbs: set[str], after: set[str]) -> int:
+def _score(made: Requirement, stems: set[str], told: set[str], after: set[str]) -> int:
     """4 for the thing that it is about, 3 for the verb of its 'when', 1 for each other word."""
-    operation = vocabulary.operations()
+    operation = verbs.operations()
     operations = {operation.get(v, v) for v in after}
     score = 4 * bool(set(made.noun.split("_")) & stems)
-    score += 3 * (made.word in after or made.verb in operations) + (made.word in verbs)
+    score += 3 * (made.word in after or made.verb in operations) + (made.word in told)
     own = {singular(w.lower()) for w in re.findall(r"[^\W\d_]{4,}", made.text)}
     return score + min(len(own & stems), 3)

@@ -7,7 +7,8 @@ import re
 
 from brief_model import Entity, Field
 from brief_nouns import identifier, plural, singular
-from brief_words import OVERDUE, STATES, words
+from brief_states import OVERDUE, STATES
+from brief_words import words
 
 
 def entity_of(entities: dict[str, Entity], phrase: list[str]) -> str | None:
@@ -27,6 +28,12 @@ def entity_of(entities: dict[str, Entity], phrase: list[str]) -> str | None:
             close = close or [e for e in entities if len(e) >= 5 and sounds(e) == sounds(last)]
             return close[0] if close else None
     return None
+
+
+def requested(entities: dict[str, Entity], verb: str, phrase: list[str]) -> str | None:
+    """'request a swap' makes a swap request, if the brief knows of such."""
+    name = f"{identifier(singular(phrase[-1]))}_{verb}" if phrase else ""
+    return name if name in entities else None
 
 
 def name_of(phrase: list[str]) -> str:

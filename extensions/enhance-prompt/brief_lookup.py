@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 
 import brief_fields
-import brief_words as vocabulary
+import brief_states as states
 from brief_model import Entity, Field, Specification
 from brief_nouns import identifier, plural, singular
 from brief_words import words
 
-_DUE = re.compile(r"due|deadline|return|expir|until|end|next|best_before|birth")
+_DUE = re.compile(r"due|deadline|return|expir|until|end|next|best_before")
+_BEGUN = re.compile(r"birth|born|join|since|created|added")
 _STOCK = re.compile(r"stock|quantity|count|amount|copies|level|number|bottles|pieces|units")
 _NOT_A_FIELD = re.compile(r"\b(?:day|week|month|year|date)s?$|^(?:it|them|that|this|one|me|us)$")
 _AFTER_FIELDS = re.compile(r"\b(?:sorted|ordered|when|so|that|which|from|of|for|in|until)\b.*$")
+_ALIKE = (words("phone telephone mobile tel"), words("email mail e-mail"))
 MONEY = words("revenue income turnover earnings sales value worth costs cost expenses payments")
+TOTALS = words("total totals sum average revenue income turnover")
 PRICES = words("price cost amount fee rate total paid")
 
 
@@ -28,6 +31,10 @@ def match_field(entity: Entity, text: str) -> Field | None:
         found = entity.get(candidate)
         if found:
             return found
+    alike = next((group for group in _ALIKE if last in group), frozenset())
+    for one in entity.fields:
+        if alike & set(one.name.split("_")):
+            return one
     naming = ("name", "title")
     same = [
         f
@@ -56,9 +63,7 @@ def fields_in(entity: Entity, text: str, *, add: bool = False) -> list[Field]:
 def flag_for(entity: Entity, state: str) -> Field | None:
     """The yes/no field that tells whether a state is reached."""
     flags = [f for f in entity.fields if f.type == "boolean"]
-    return next(
-        (f for f in flags if vocabulary.same_state(state, [f.name.removeprefix("is_")])), None
-    )
+    return next((f for f in flags if states.same_state(state, [f.name.removeprefix("is_")])), None)
 
 
 def set_state(entity: Entity, state: str) -> str:
@@ -70,9 +75,9 @@ def set_state(entity: Entity, state: str) -> str:
     chosen = next((f for f in named if f.type.startswith("choice")), None)
     if chosen is None:
         chosen = named[0] if named else entity.add(Field("status", "", False))
-        chosen.type = f"choice({vocabulary.FIRST_STATE.get(state, 'open')})"
+        chosen.type = f"choice({states.FIRST_STATE.get(state, 'open')})"
     choices = chosen.type[7:-1].split("|")
-    same = vocabulary.same_state(state, choices)
+    same = states.same_state(state, choices)
     if same is None:
         choices.append(state)
         chosen.type = f"choice({'|'.join(choices)})"
@@ -83,6 +88,8 @@ def date_field(entity: Entity, name: str = "due_date", *, make: bool = True) -> 
     """The date that a question about time is asked of; `make`: adds one that is missing."""
     dates = [f for f in entity.fields if f.type in ("date", "datetime")]
     due = [f for f in dates if _DUE.search(f.name)] if name == "due_date" else []
+    if name == "due_date":
+        dates = [f for f in dates if not _BEGUN.search(f.name)]
     if due or dates:
         return (due or dates)[0]
     return entity.add(Field(name, "date", True)) if make else None
@@ -114,8 +121,8 @@ def state_filter(spec: Specification, entity: Entity, words: set[str]) -> list[s
     named = {f.name for f in entity.fields if f.type == "boolean"} & {w.rstrip("s") for w in words}
     if named and "not" not in words:
         return [f"{sorted(named)[0]}=true"]
-    for word in sorted(words & (set(vocabulary.STATES) - vocabulary.OVERDUE - vocabulary.TIMES)):
-        if word in vocabulary.UNFINISHED or word == "unpaid":
+    for word in sorted(words & (set(states.STATES) - states.OVERDUE - states.TIMES)):
+        if word in states.UNFINISHED or word == "unpaid":
             flag = flag_for(entity, {"unpaid": "paid"}.get(word, "done"))
             return [f"{flag.name}=false"] if flag else [set_state(entity, "open")]
         return [set_state(entity, word)]

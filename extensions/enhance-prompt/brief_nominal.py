@@ -3,9 +3,10 @@ class'."""
 
 from __future__ import annotations
 
-import brief_words as vocabulary
+import brief_states as states
+import brief_verbs as verbs
 from brief_model import Clause
-from brief_nouns import is_plural
+from brief_nouns import STOP, is_plural
 
 _NOUNS = {
     "creation": "create",
@@ -62,6 +63,9 @@ PLANS = frozenset(["history", "timetable", "schedule", "calendar"])
 _PER = frozenset(["per", "by", "of", "each"])
 
 
+_MODALS = frozenset(["may", "must", "can", "cannot", "should", "shall", "will"])
+
+
 def nominal(words: list[str], is_item: bool) -> list[Clause]:
     """Features worded as nouns: 'CSV export', 'overdue list', 'number of lessons per teacher'."""
     while words and words[0].lower() in ("a", "an", "the", "also", "some"):
@@ -77,7 +81,9 @@ def nominal(words: list[str], is_item: bool) -> list[Clause]:
     )
     if not words or len(words) > (14 if opens else 10) or not (is_item or opens):
         return []
-    ops = vocabulary.operations()
+    if set(lowered) & _MODALS:
+        return []
+    ops = verbs.operations()
     figure = next((i for i, w in enumerate(lowered[:3]) if w in _FIGURES), None)
     if figure is not None and len(words) > 1 and set(lowered[1:]) & _PER:
         verb = _FIGURES[lowered[figure]]
@@ -89,16 +95,23 @@ def nominal(words: list[str], is_item: bool) -> list[Clause]:
         )
         return [Clause("user", ops[verb], verb, tuple(_without_of(kept)), True)]
     for index, word in enumerate(lowered):
+        following = words[index + 1] if index + 1 < len(words) else ""
+        if word.endswith("ing") and following and not _object_follows(following):
+            continue  # 'tracking code', 'booking date'
         if word in _NOUNS and (index or len(words) > 1 or not is_plural(word)):
             verb = _NOUNS[word]
             others = [*words[:index], *words[index + 1 :]]
             if word in PLANS:
                 return [Clause("user", "list", word, tuple(_without_of(others)), True)]
             return [Clause("user", ops.get(verb, ""), verb, tuple(_without_of(others)), True)]
-    state = lowered[0] in vocabulary.STATES or lowered[0] == "free"
+    state = lowered[0] in states.STATES or lowered[0] == "free"
     if state and len(words) > 1 and is_plural(words[1]):
         return [Clause("user", "list", "list", tuple(words), True)]
     return []
+
+
+def _object_follows(word: str) -> bool:
+    return word.lower() in STOP or not word[0].isalnum() or is_plural(word)
 
 
 def _without_of(words: list[str]) -> list[str]:

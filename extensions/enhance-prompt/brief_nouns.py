@@ -21,7 +21,7 @@ STOP = words(
     " were has have can must should will be not than below above under over about including"
     " like e.g i.e etc then while against during due except older newer according recording"
     " entering giving stating noting up he she they we i it them us back again also easily"
-    " quickly whenever since based ordered sorted grouped"
+    " quickly whenever since based ordered sorted grouped what how whatever"
 )
 _FILLER = words("easily quickly simply also just then again back directly manually quickly please")
 

@@ -3,7 +3,8 @@ needs.
 
 A detail is a token: `name` (a field), `name=value` (set it), `name<today`, `name<5`, `name<+30d`
 (from today
-on, at most 30 days ahead), `name<-14d` (more than 14 days ago), `@key=value` (an option). What
+on, at most 30 days ahead), `name<-14d` (more than 14 days ago), `name=!value` (any other value),
+`@key=value` (an option; `@sort=-name` is highest first). What
 cannot be put
 that way keeps the brief's verb and becomes a gap.
 """
@@ -16,9 +17,11 @@ import brief_changes
 import brief_figures
 import brief_queries
 import brief_reports
+import brief_verbs as verbs
 import brief_words as vocabulary
 from brief_changes import FOREIGN, FORMATS
-from brief_known import entity_of
+from brief_known import NOT_THINGS, entity_of, requested
+from brief_lookup import TOTALS, match_field
 from brief_model import Clause, Entity, Field, Requirement, Specification
 from brief_nouns import identifier, noun_phrase, singular
 from brief_request import Handler, Request, as_gap
@@ -58,17 +61,19 @@ def requirement(spec: Specification, clause: Clause, text: str, line: int) -> Re
     tail = " ".join(clause.words).lower()
     phrase, rest = noun_phrase(list(clause.words))
     name = target(spec, phrase, rest, clause)
+    if asked := requested(spec.entities, clause.verb, phrase):
+        name, phrase = asked, [asked]
     if not clause.op and not phrase:
         name = None
     verb, noun = clause.op or clause.verb, name or _noun(phrase)
     made = Requirement(text, clause.actor, verb, noun, word=clause.verb, line=line)
     entity = spec.entities.get(name or "")
-    if entity is None and clause.op in _WHOLE_DATA and spec.entities:
+    if entity is None and clause.op in _WHOLE_DATA and spec.entities and _means_all(spec, phrase):
         entity = next(iter(spec.entities.values()))
         made.noun = entity.name
-    if entity is None or not clause.op or clause.verb in vocabulary.GAPS or _beyond(clause, entity):
+    if entity is None or not clause.op or clause.verb in verbs.GAPS or _beyond(clause, entity):
         return as_gap(made, clause)
-    if clause.verb in ("book", "reserve") and entity.stated and entity.name not in _BOOKINGS:
+    if clause.verb in ("book", "reserve") and _is_offered(spec, entity):
         entity = _booking(spec, entity, made)
         phrase = [entity.name]
     made.verb = _figure_in_disguise(clause, phrase, tail) or made.verb
@@ -77,19 +82,22 @@ def requirement(spec: Specification, clause: Clause, text: str, line: int) -> Re
     return made if fits else as_gap(made, clause)
 
 
+def _means_all(spec: Specification, phrase: list[str]) -> bool:
+    """'export to CSV', 'export the data', 'search by name': no other thing is named."""
+    last = phrase[-1].lower() if phrase else ""
+    return (
+        not last
+        or last in NOT_THINGS
+        or singular(last) in NOT_THINGS
+        or any(match_field(entity, last) for entity in spec.entities.values())
+    )
+
+
 def _figure_in_disguise(clause: Clause, phrase: list[str], tail: str) -> str:
     """'see the total revenue', 'list the number of lessons' ask for a figure."""
     if clause.op != "list":
         return ""
-    if phrase and set(phrase) & {
-        "total",
-        "totals",
-        "sum",
-        "average",
-        "revenue",
-        "income",
-        "turnover",
-    }:
+    if set(phrase) & TOTALS:
         return "sum"
     return "count" if re.match(r"(?:the )?(?:total )?number of\b", tail) else ""
 
@@ -105,15 +113,23 @@ def _beyond(clause: Clause, entity: Entity) -> bool:
     return bool(FOREIGN.search(tail)) and not named & set(re.findall(r"\w+", tail))
 
 
+def _is_offered(spec: Specification, entity: Entity) -> bool:
+    """The thing that is booked is there already: the brief describes it, or lets others make it."""
+    made = (r for r in spec.requirements if (r.verb, r.noun) == ("create", entity.name))
+    others = any(r.word not in ("book", "reserve") for r in made)
+    return entity.name not in _BOOKINGS and (entity.stated or others)
+
+
 def _booking(spec: Specification, entity: Entity, made: Requirement) -> Entity:
     """Who books a thing that has a life of its own makes a booking, not another such thing."""
-    booking = spec.entity("booking", "bookings")
+    own = next((n for n in ("sign_up", "reservation", "enrolment") if n in spec.entities), "")
+    booking = spec.entity(own or "booking", "bookings")
     booking.stated = True
     booking.add(Field(entity.name, f"ref({entity.name})"))
     people = [n for n in spec.entities if n in vocabulary.ACTORS and n != entity.name]
     who = made.actor if made.actor in spec.entities else people[0] if people else None
     booking.add(Field(who or "booked_by", f"ref({who})" if who else "text"))
-    made.noun = "booking"
+    made.noun = booking.name
     return booking
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import brief_figures
-import brief_words as vocabulary
+import brief_states as states
 from brief_known import entity_of
 from brief_lookup import (
     date_field,
     fields_in,
+    flag_for,
     loan_of,
     match_field,
+    numbers,
+    set_state,
     state_filter,
     stock_field,
     tells_when,
 )
 from brief_model import Entity, Field
 from brief_nominal import PLANS
-from brief_nouns import is_plural
+from brief_nouns import identifier, is_plural
 from brief_request import Request
 
 _RANGE = re.compile(
@@ -35,6 +39,25 @@ _WITHIN = re.compile(
     r"\b(?:within|in) (?:the )?(?:next |coming )?(\d{1,4}) (day|week|month|year)s?\b"
 )
 _OLDER = re.compile(r"\b(?:older than|more than|for over) (\d{1,4}) (day|week|month|year)s?\b")
+_REACHED = re.compile(
+    r"""(?:\b(?:that|which|who)\s+)?(?:\b(?:i|we|they|you)\s+)?
+        (?:\b(?:has|have|had|is|are|was|were)(?P<not>n['\u2019]t|\s+(?:not|never))?)
+        (?:\s+(?:yet|already|been))*\s+(?P<state>[a-z]+(?:\ (?:up|out|off|back|away|down))?)
+        (?:\s+yet)?\b""",
+    re.VERBOSE,
+)
+_SPAN_OF_TIME = re.compile(r"\b(?:since|for|within|more than|before|after|until) (?:the )?\w+\b")
+_FIRST = re.compile(
+    r",?\s*\b(newest|latest|oldest|earliest|soonest|highest|largest|biggest|lowest|smallest"
+    r"|cheapest) first\b"
+)
+_BY_DATE = {"newest": "-", "latest": "-", "oldest": "", "earliest": "", "soonest": ""}
+_BY_SIZE = {"highest": "-", "largest": "-", "biggest": "-"} | {
+    "lowest": "",
+    "smallest": "",
+    "cheapest": "",
+}
+_FALLING = re.compile(r"\b(?:descending|desc|in descending order|from high to low|downwards)\b")
 _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 _BY = re.compile(
     r"""\b(?:filter(?:ed|ing)?|search(?:ed|able|ing)?|find|by|on|using|in|for|of\ (?:a|one)\
@@ -57,6 +80,7 @@ _MANY = re.compile(r"\b(?:list|all|overview|history|schedule|timetable)\b")
 _CONDITION = re.compile(
     r"\b(?:that|which|who|whose|where|without|not|more than|at least|before|after)\b"
 )
+_WHOSE = re.compile(r"\bwhose (?:the )?([a-z]+(?: [a-z]+)?) (?:is|are) (?:overdue|late|expired)\b")
 _LOW = re.compile(
     r"\b(?:low|running low|run low|below|under|less than|"
     r"fewer than|out of stock|running out|reorder)\b"
@@ -74,7 +98,10 @@ def listing(q: Request) -> bool:
     if re.search(r"\bhow (?:many|much)\b", q.tail) and "stock" not in q.tail:
         q.made.verb = "count"
         return brief_figures.count(q)
-    if re.search(r"\b(?:not|never|without)\b", q.tail):
+    reached = _reached(q)
+    if reached:
+        q = replace(q, tail=_REACHED.sub("", q.tail))
+    if re.search(r"\b(?:not|never|without|[a-z]+n['\u2019]t)\b", q.tail):
         return False
     if q.made.word in PLANS or q.words & PLANS:
         return _plan(q)
@@ -91,16 +118,60 @@ def listing(q: Request) -> bool:
     if _means_something_else(q):
         return False
     shown, details = _conditions(q)
+    details += [d for d in reached if d not in details]
     if (_CONDITION.search(q.tail) or q.words & {"free", "available"}) and not details:
         return False
-    tail = q.tail
-    if sort := _SORT.search(tail):
-        found = fields_in(shown, sort[1], add=True)
-        details += [f"@sort={found[0].name}"] if found else []
-        tail = tail[: sort.start()]
+    tail, by = _sorting(q, shown)
+    if by is None:
+        return False
+    details += [*_chosen(q, shown, details), *by]
     details += _filters(q, shown, tail, details)
     q.made.noun, q.made.details = shown.name, details
     return not (q.made.word == "filter" and not details)
+
+
+def _reached(q: Request) -> list[str]:
+    """'that have been paid', 'that are not picked up', 'we haven't watched yet': the state."""
+    match = _REACHED.search(q.tail)
+    if not match or _SPAN_OF_TIME.search(q.tail):
+        return []
+    state, field = match["state"].replace(" ", "-"), q.entity.get(match["state"])
+    known = any(state in f.type for f in q.entity.fields if f.type.startswith("choice"))
+    flag = field if field and field.type == "boolean" else flag_for(q.entity, state)
+    if not (flag or known or re.search(r"(?:ed|en)$", state.split("-")[0])):
+        return []
+    if flag:
+        return [f"{flag.name}={'false' if match['not'] else 'true'}"]
+    name, _, value = set_state(q.entity, state).partition("=")
+    return [f"{name}={'!' if match['not'] else ''}{value}"]
+
+
+def _sorting(q: Request, shown: Entity) -> tuple[str, list[str] | None]:
+    """The words without those that tell the order, and its token; None if the order is unknown."""
+    if first := _FIRST.search(q.tail):
+        word, rest = first[1], _FIRST.sub("", q.tail)
+        if word in _BY_DATE:
+            day = date_field(shown, "date")
+            return rest, [f"@sort={_BY_DATE[word]}{day.name}"] if day else None
+        figures = numbers(shown)
+        return rest, [f"@sort={_BY_SIZE[word]}{figures[0].name}"] if len(figures) == 1 else None
+    sort = _SORT.search(q.tail)
+    if not sort:
+        return q.tail, []
+    falling = "-" if _FALLING.search(q.tail) else ""
+    found = fields_in(shown, _FALLING.sub("", sort[1]), add=True)
+    return q.tail[: sort.start()], [f"@sort={falling}{f.name}" for f in found[:1]]
+
+
+def _chosen(q: Request, shown: Entity, details: list[str]) -> list[str]:
+    """'night shifts', 'tasks with high priority': the value of a field that has few."""
+    tokens = []
+    named = {re.split("[=<]", d)[0] for d in details}
+    for field in shown.fields:
+        if field.type.startswith("choice") and field.name not in named:
+            values = [c for c in field.type[7:-1].split("|") if len(c) > 2 and c in q.words]
+            tokens += [f"{field.name}={values[0]}"] if len(values) == 1 else []
+    return tokens
 
 
 def _plan(q: Request) -> bool:
@@ -131,13 +202,13 @@ def _same_sentence(q: Request) -> list[str]:
 def _means_something_else(q: Request) -> bool:
     """The object is neither the entity nor one of its fields: what is to be listed is not known."""
     plain = ("list", "stock", "low", "history", "timetable", "schedule", "overview")
-    others = [w for w in q.phrase if w not in vocabulary.STATES and w not in plain]
+    others = [w for w in q.phrase if w not in states.STATES and w not in plain]
     return bool(
         others
         and q.phrase != ["s"]
         and entity_of(q.spec.entities, q.phrase) is None
         and not match_field(q.entity, others[-1])
-        and not q.words & (vocabulary.OVERDUE | {"ones"})
+        and not q.words & (states.OVERDUE | {"ones"})
     )
 
 
@@ -151,11 +222,12 @@ def _conditions(q: Request) -> tuple[Entity, list[str]]:
     elif older := _OLDER.search(q.tail):
         day = _dated(shown, q.tail)
         details.append(f"{day.name}<-{int(older[1]) * _DAYS[older[2]]}d")
-    elif words & vocabulary.OVERDUE or re.search(r"past due|too late|past their", q.tail):
+    elif words & states.OVERDUE or re.search(r"past due|too late|past their", q.tail):
         loan = loan_of(q.spec)
         if loan is not None and loan is not shown and date_field(shown, make=False) is None:
             shown = loan
-        due = date_field(shown)
+        whose = _WHOSE.search(q.tail)
+        due = _due_of(shown, whose[1]) if whose else date_field(shown)
         details.append(f"{due.name if due else 'due_date'}<today")
     elif _LOW.search(q.tail) and (stock := stock_field(shown)):
         number = _NUMBER.search(q.tail)
@@ -165,6 +237,14 @@ def _conditions(q: Request) -> tuple[Entity, list[str]]:
         day = date_field(shown, "date") or shown.add(Field("date", "date", True))
         details.append(f"@range={day.name}")
     return shown, details + state_filter(q.spec, shown, words)
+
+
+def _due_of(entity: Entity, what: str) -> Field:
+    """'whose vaccination is overdue': the date that tells it, or one that is missing yet."""
+    known = match_field(entity, what)
+    if known and known.type in ("date", "datetime"):
+        return known
+    return entity.add(Field(f"{identifier(what)}_due_date", "date", True))
 
 
 def _dated(entity: Entity, tail: str) -> Field:
@@ -199,7 +279,7 @@ def _filters(q: Request, shown: Entity, tail: str, details: list[str]) -> list[s
 
 
 def search(q: Request) -> bool:
-    if q.words & (vocabulary.OVERDUE | {"available", "unpaid"}) or is_low(q):
+    if q.words & (states.OVERDUE | {"available", "unpaid"}) or is_low(q):
         q.made.verb = "list"
         return listing(q.about([*q.phrase, "s"]))
     if by := _BY.search(q.tail):

@@ -6,12 +6,12 @@ import re
 
 import brief_figures
 import brief_queries
-import brief_words as vocabulary
+import brief_states as states
 from brief_request import Request
 
 
 def report(q: Request) -> bool:
-    if q.words & vocabulary.OVERDUE or brief_queries.is_low(q):
+    if q.words & states.OVERDUE or brief_queries.is_low(q):
         q.made.verb = "list"
         return brief_queries.listing(q.about([*q.phrase, "s"]))
     if brief_figures.WORTH.search(q.tail) or re.search(r"\b(?:sum|average|payments)\b", q.tail):
@@ -21,7 +21,7 @@ def report(q: Request) -> bool:
     if brief_figures.GROUP.search(q.tail) or re.search(r"how many|number|count", q.tail):
         q.made.verb = "count"
         return brief_figures.count(q)
-    if q.words & set(vocabulary.STATES):
+    if q.words & set(states.STATES):
         q.made.verb = "list"
         return brief_queries.listing(q.about([*q.phrase, "s"]))
     return False

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import brief_words as vocabulary
+import brief_verbs as verbs
 from brief_model import Clause, Entity, Requirement, Specification
 
 
@@ -35,7 +35,7 @@ Handler = Callable[[Request], bool]
 """Fills in `made`; False if the operation cannot be built from these words."""
 
 
-_MEANT = frozenset(vocabulary.OPERATIONS) | vocabulary.BUILDABLE | {"rule", "quality"}
+_MEANT = frozenset(verbs.OPERATIONS) | verbs.BUILDABLE | {"rule", "quality"}
 
 
 def as_gap(made: Requirement, clause: Clause) -> Requirement:

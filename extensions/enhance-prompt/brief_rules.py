@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import brief_states as states
 import brief_words as vocabulary
 from brief_clauses import NEGATION
 from brief_known import entity_of
@@ -32,7 +33,8 @@ _LIMIT = re.compile(
 _WORD_NUMBERS = {"one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "ten": 10}
 _AGAIN = re.compile(r"twice|already|same time|again|second time|available|unless|is lent|lent out")
 _TWICE = re.compile(
-    r"\b(?:no|never|not|cannot|can't|cant) ?.*?\b(?:same|twice|double|overlap\w*|two)\b"
+    r"\b(?:no|never|not|cannot|can't|cant|prevents?|forbids?|rejects?) ?.*?"
+    r"\b(?:same|twice|double|overlap\w*|two)\b"
 )
 _DELETED = re.compile(r"\b(?:delete|deleted|deleting|remove|removed|removing|erased?)\b")
 _WHILE = re.compile(r"\b(?:while|if|when|as long as|that still|that|with|who|which)\b(.*)$")
@@ -142,7 +144,7 @@ def _kept(s: _Sentence) -> list[str]:
     using = next((e.name for e in users if after and e.name in s.names[1:]), "")
     if using:
         return [f"@referred={using}"]
-    state = next((w for w in re.findall(r"[\w-]+", s.low) if w in vocabulary.STATES), "")
+    state = next((w for w in re.findall(r"[\w-]+", s.low) if w in states.STATES), "")
     if state:
         flag = flag_for(entity, state)
         return [
@@ -164,6 +166,12 @@ def _distinct(s: _Sentence) -> list[str]:
     after = s.low[s.low.find("same") :] if "same" in s.low else ""
     parts = re.findall(r"same ([\w-]+(?: and (?:the same )?[\w-]+)?)", after)
     fields = list({f.name: f for part in parts for f in fields_in(entity, part)}.values())
+    if "same day" in s.low and not fields:
+        held = (_clashes(s, s.spec.entities[name]) for name in dict.fromkeys(s.names))
+        if found := next((pair for pair in held if pair), None):
+            s.made.noun = found[0].name
+            days = [f for f in found[1] if f.type.startswith(("ref", "date"))]
+            return [f"@distinct={','.join(f.name for f in days)}"]
     if re.search(r"overlap|double", s.low) and not fields:
         fields = [f for f in entity.fields if tells_when(f) or f.type.startswith("ref")][:3]
     if len(fields) == 1 and entity.get("time") is None:

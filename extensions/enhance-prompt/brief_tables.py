@@ -37,7 +37,9 @@ def rows_to_statements(rows: list[tuple[int, list[str]]], section: str) -> list[
             found.append(Statement(f"{row['entity']}: {listed}{kind}", "data", True, line))
         elif row.get("text"):
             text = row["text"]
-            if row.get("actor") and not text.lower().startswith(("as a", row["actor"].lower())):
+            if row.get("actor") and section == "users":
+                text = f"{row['actor']}: {text}"
+            elif row.get("actor") and not text.lower().startswith(("as a", row["actor"].lower())):
                 text = f"As a {row['actor']}, I want to {re.sub('^to ', '', text)}"
             priority = _priority(row.get("priority", ""))
             note = row.get("note", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 
-import brief_words as vocabulary
+import brief_verbs as verbs
 from brief_changes import FOREIGN
 from brief_clauses import NEGATION, clauses, head_of
 from brief_define import RECORDED_OF
@@ -85,6 +85,8 @@ def take(spec: Specification, s: Statement, actors: frozenset[str]) -> None:
         spec.questions.append(text)
     elif s.section == "out":
         spec.context.append(f"Out of scope: {text}")
+    elif s.section == "example":
+        spec.context.append(text)
     elif s.section == "users":
         _user(spec, text)
     elif not (
@@ -221,7 +223,7 @@ _MAY = re.compile(
 
 _RESTRICTS = re.compile(
     r"\b(?:unique|required|mandatory|positive|double.?book\w*|sold out|"
-    r"(?:system|app|program|it) (?:shall |must |should )?(?:reject|refuse)s?)\b"
+    r"(?:system|app|program|it) (?:shall |must |should )?(?:reject|refuse|prevent|forbid)s?)\b"
 )
 
 
@@ -241,7 +243,10 @@ def _describes(spec: Specification, text: str) -> bool:
     if RECORDED_OF.match(text.strip(" .")):
         return True
     match = _DESCRIPTION.match(text)
-    return bool(match and entity_of(spec.entities, noun_phrase(words_of(match["noun"].lower()))[0]))
+    phrase = noun_phrase(words_of(match["noun"].lower()))[0] if match else []
+    name = entity_of(spec.entities, phrase)
+    examples = match is not None and match[0].endswith("(")  # 'recurring expenses (rent)'
+    return name is not None and not (examples and len(phrase) > len(name.split("_")))
 
 
 def gap(text: str, s: Statement) -> Requirement:
@@ -262,7 +267,7 @@ def gap(text: str, s: Statement) -> Requirement:
 
 
 def expand(clause: Clause) -> list[Clause]:
-    many = {"manage": vocabulary.MANAGE, "track": vocabulary.TRACK}.get(clause.op)
+    many = {"manage": verbs.MANAGE, "track": verbs.TRACK}.get(clause.op)
     if not many:
         return [clause]
     words = {"create": "add", "list": "list", "update": "edit", "delete": "delete"}
@@ -274,7 +279,7 @@ def add(spec: Specification, new: Requirement, s: Statement) -> None:
     new.priority = s.priority or stated
     new.text += f" ({s.note})" if s.note else ""
     for old in spec.requirements:
-        gap = new.verb not in vocabulary.BUILDABLE
+        gap = new.verb not in verbs.BUILDABLE
         same = (old.verb, old.noun, sorted(old.details)) == (
             new.verb,
             new.noun,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import brief_fields
 from brief_known import entity_of
-from brief_lookup import MONEY, PRICES, match_field, numbers, stock_field
+from brief_lookup import MONEY, PRICES, TOTALS, match_field, numbers, stock_field
 from brief_model import Clause, Specification
 from brief_nouns import noun_phrase, singular
 from brief_words import words
@@ -13,11 +13,12 @@ from brief_words import words
 _LINKS = words("of for to on in from with per by the a an and are is all which they their at")
 _WEAK = words("list number total timetable schedule history overview value details")
 _POINTING = words("one ones this that entry entries record records item items")
+_PRONOUNS = words("it them this that these those one ones")
 _BY_FIELD = words("search list sort update sum count report increase decrease")
 
 
 def target(spec: Specification, phrase: list[str], rest: list[str], clause: Clause) -> str | None:
-    if clause.op == "sum" or set(phrase) & MONEY:
+    if clause.op == "sum" or set(phrase) & (MONEY | TOTALS):
         summed = _summed(spec, [*phrase, *rest])
         if summed:
             return summed
@@ -35,6 +36,13 @@ def target(spec: Specification, phrase: list[str], rest: list[str], clause: Clau
     spoken = spoken if spoken in spec.entities else ""
     if name is not None or not spec.entities:
         return name
+    pointing = not rest or rest[0].lower() in _PRONOUNS
+    if not phrase and clause.op == "status" and not pointing and clause.actor in spec.entities:
+        return clause.actor  # 'a member checks in at the desk'
+    if not phrase and clause.op in ("search", "sort") and rest and not pointing:
+        named = [e for e in spec.entities.values() if match_field(e, " ".join(rest[1:]))]
+        if named:
+            return named[0].name
     if not phrase or (phrase[-1] in _POINTING and clause.op != "create"):
         return spoken or None
     if "stock" in (*phrase, *rest):
@@ -55,7 +63,7 @@ def _summed(spec: Specification, words: list[str]) -> str | None:
     best, best_score = None, 0
     for entity in spec.entities.values():
         found = numbers(entity)
-        named = any(set(f.name.split("_")) & stems for f in found)
+        named = any({singular(w) for w in f.name.split("_")} & stems for f in found)
         priced = money and any(set(f.name.split("_")) & PRICES for f in found)
         links = sum(f.name in stems and f not in found for f in entity.fields)
         score = (4 * named + 4 * priced + links) if found else 0

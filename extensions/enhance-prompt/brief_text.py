@@ -1,8 +1,7 @@
 """Reads a brief: bytes to statements. Markdown, plain text and a mess of both are welcome.
 
-Structure comes from markdown-it-py; before that, bullets that Markdown does not know are made
-into ones
-it does. Text is cut into sentences only where a capital or a line end makes that safe.
+Structure comes from markdown-it-py, once brief_lines has made Markdown of the lines. Text is cut
+into sentences only where a capital or a line end makes that safe.
 """
 
 from __future__ import annotations
@@ -11,17 +10,17 @@ import re
 import unicodedata
 from pathlib import Path
 
+import brief_code
 import brief_gherkin
+from brief_lines import prepared
 from brief_model import Statement
 from brief_tables import rows_to_statements
 from brief_tidy import one_fact_each, spelling, without_id
-from brief_words import SECTIONS, lemma
+from brief_verbs import lemma
+from brief_words import SECTIONS
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_STATEMENTS = 400
-_ODD_BULLET = re.compile(
-    r"^(\s*)(?:[•‣◦·▪●\u2013\u2014→>]|->|=>|\*\)|o(?=\s+\w{2,})|\(?[a-z0-9]{1,2}\)|\[[ xX]?\])\s+"
-)
 _TASK_BOX = re.compile(r"^\[[ xX]?\]\s+")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Za-z])")
 _ABBREVIATION = re.compile(
@@ -99,9 +98,7 @@ def statements(text: str) -> tuple[str, list[Statement], int]:
     """The title, the statements in order, and how many were left out beyond MAX_STATEMENTS."""
     from markdown_it import MarkdownIt
 
-    lines = [_ODD_BULLET.sub(r"\1- ", line) for line in text.split("\n")]
-    lines = [line.replace("\t", "  ") for line in lines]
-    tokens = MarkdownIt("commonmark", {"maxNesting": 20}).enable("table").parse("\n".join(lines))
+    tokens = MarkdownIt("commonmark", {"maxNesting": 20}).enable("table").parse(prepared(text))
     title, found = "", list[Statement]()
     section = ""
     above: dict[int, str] = {}  # heading level → section
@@ -138,6 +135,8 @@ def statements(text: str) -> tuple[str, list[Statement], int]:
             table[-1][1].append(_plain(token))
         elif kind == "inline":
             section = _add(found, _plain(token), section, items, line)
+        elif kind == "fence" and (language := token.info.strip().lower()) not in brief_code.PROSE:
+            found += brief_code.block(language, token.content, line)
         elif kind in ("fence", "code_block"):
             for number, text in enumerate(token.content.splitlines(), line + 1):
                 section = _add(found, text.strip(), section, items, number)
@@ -208,4 +207,9 @@ def sentences(text: str) -> list[str]:
             out[-1] += " " + part
         elif part.strip():
             out.append(part.strip())
-    return [fact.strip() for part in out for fact in _SENTENCE.split(one_fact_each(part))]
+    facts = [(part, one_fact_each(part)) for part in out]
+    return [
+        fact.strip()
+        for part, several in facts
+        for fact in ([part] if several == part else _SENTENCE.split(several))
+    ]

@@ -25,6 +25,18 @@ _SPELLINGS = (
         "show ",
     ),
     (r"\bcan not\b", "cannot"),
+    (r"\bw/ ?(?=\w)", "with "),
+    (r"(?<=\w) \+ (?=[a-z])", " and "),
+    (r"\bcrud (?:for|of|on)\b", "manage"),
+    (r"\b(want|need) (?:to )?can (?=\w)", r"\1 to "),
+    (
+        r"\b(i|we) want (?=(?:see|add|enter|delete|change|edit|print|write|search|know)\b)",
+        r"\1 want to ",
+    ),
+    (
+        r"\b(today|tomorrow|yesterday|(?:this|next|last) (?:week|month))['\u2019]s ([\w-]+)",
+        r"\2 of \1",
+    ),
 )
 _SPELLING_RULES = tuple((re.compile(p, re.IGNORECASE), new) for p, new in _SPELLINGS)
 _FACT = re.compile(
@@ -37,6 +49,7 @@ _IT_HAS = re.compile(
     r"(?P<verb>has|have|consists? of)\s+",
     re.IGNORECASE,
 )
+_LABEL_HAS = re.compile(r"^(?P<who>\w+(?: \w+)?): (?P<first>[^;]+);\s+(?=has\b)", re.IGNORECASE)
 _ALSO_HAS = re.compile(
     r"^(?P<first>(?P<who>(?:each|every|an?|the) \w+)"
     r" (?:belongs to|stands (?:at|in|on)|is in|lives in) .+?)"
@@ -67,5 +80,6 @@ def one_fact_each(sentence: str) -> str:
     """Makes 'Each hive stands at a place; it has a number' two sentences, with their subject."""
     sentence = _TOTAL.sub(r"total of \g<parts> per \g<whole>", sentence)
     sentence = _IT_HAS.sub(r"\g<who>\g<first>. \g<who> \g<verb> ", sentence)
+    sentence = _LABEL_HAS.sub(r"\g<who>: \g<first>. A \g<who> ", sentence)
     sentence = _ALSO_HAS.sub(r"\g<first>. \g<who> ", sentence)
     return _HALVES.sub(". ", _FACT.sub(". ", sentence))

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import re
 
+import brief_conflicts
 import brief_gherkin
+import brief_verbs as verbs
 import brief_words as vocabulary
 from brief_clauses import NEGATION, clauses
 from brief_complete import borrow_fields, finish, imply, order, say
 from brief_entities import find
 from brief_gherkin import is_criterion
-from brief_model import Specification, Statement
+from brief_known import add_entity, name_of
+from brief_model import Clause, Specification, Statement
 from brief_nouns import noun_phrase, singular, words_of
 from brief_operations import known, requirement
 from brief_take import add, expand, gap, take
@@ -32,8 +35,10 @@ def understand(title: str, found: list[Statement], left_out: int) -> Specificati
             criteria_stated.append(statement)
         elif not (statement.text in parents and len(statement.text.split()) <= 3):
             take(spec, statement, actors)
-    if not any(r.verb in vocabulary.BUILDABLE for r in spec.requirements):
+    if not any(r.verb in verbs.BUILDABLE for r in spec.requirements):
         _take_goal(spec, found, actors)
+    if not spec.requirements and not spec.entities:
+        _take_subject(spec, title, found)
     for statement in criteria_stated:
         if not brief_gherkin.attach(spec, statement.text):
             add(spec, gap(statement.text, statement), statement)
@@ -52,7 +57,8 @@ def understand(title: str, found: list[Statement], left_out: int) -> Specificati
         del spec.requirements[MAX_REQUIREMENTS:]
     if not title:
         spec.title = _title(spec)
-    spec.goal = _goal(title, found)
+    spec.goal = _goal(spec.title, found)
+    spec.questions += brief_conflicts.questions(spec, found)
     order(spec)
     return spec
 
@@ -102,6 +108,31 @@ def _take_goal(spec: Specification, found: list[Statement], actors: frozenset[st
                         add(spec, requirement(spec, one, s.text, s.line), s)
 
 
+_KINDS = r"(?:app|tool|program|manager|tracker|organi[sz]er|database|system|diary|log|list)"
+_SUBJECT = re.compile(
+    rf"^(?:an? |the |my |our |simple |small )*"
+    rf"(?:(?P<a>[\w-]+(?: [\w-]+)?) {_KINDS}|{_KINDS} (?:for|of|about) (?P<b>[\w' -]+))$",
+    re.IGNORECASE,
+)
+
+
+def _take_subject(spec: Specification, title: str, found: list[Statement]) -> None:
+    """'todo app', 'A list of my records': nothing is asked for, but it is said what it is about."""
+    for s in [*found, Statement(title, "prose", False, 1)]:
+        match = _SUBJECT.match(s.text.strip(" .!"))
+        phrase, rest = noun_phrase(words_of(match["a"] or match["b"])) if match else ([], [])
+        entity = add_entity(spec.entities, name_of(phrase), [], stated=False) if phrase else None
+        if entity is None or rest:
+            continue
+        for one in expand(Clause("user", "manage", "manage", (entity.plural,), True)):
+            add(spec, requirement(spec, one, s.text, s.line), s)
+        spec.assumptions.append(
+            f"{say(entity.plural).capitalize()} can be added, listed, changed and deleted;"
+            " the brief only says what it is about."
+        )
+        return
+
+
 def _title(spec: Specification) -> str:
     """A brief without a heading is named for the things it is about."""
     names = [say(e.plural) for e in spec.entities.values()][:3]
@@ -118,7 +149,11 @@ def _goal(title: str, found: list[Statement]) -> str:
         stated = [
             s.text
             for s in found
-            if s.section == "prose" and not s.is_item and len(s.text.split()) > 4
+            if s.section == "prose"
+            and not s.is_item
+            and len(s.text.split()) > 4
+            and not re.match(r"as an? ", s.text, re.IGNORECASE)
         ][:2]
+    stated = stated or [s.text for s in found if s.section in ("prose", "") and not s.is_item][:1]
     text = " ".join(stated) or title
     return text if len(text) <= 600 else text[:597] + "…"

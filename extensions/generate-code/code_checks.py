@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from textwrap import dedent, indent
 
-from code_words import figure, group_key, literal, other_state
+from code_values import figure, group_key, literal, other_state
 from plan_model import Attribute, Feature, repr_str
 
 
@@ -79,16 +79,17 @@ def list_checks(f: Feature) -> list[Check]:
                 assert {_ids(f, ', "--today", "2030-01-01"')} == [hit.id]
             """,
             )
-        elif name == "@sort" and (by := thing.get(value)):
-            values = two_values(by)
-            if values and overdue and below and below[0].name == by.name:
+        elif name == "@sort" and f.sort:
+            key, falling = f.sort
+            values = two_values(key)
+            if values and overdue and below and below[0].name == key.name:
                 values = ("date(2020, 1, 1)", "date(2020, 1, 2)")
             if values:
                 add(
-                    f"sorts_by_{by.name}",
+                    f"sorts_by_{key.name}",
                     f"""
-                    second = {make}(db, 1, {by.column}={values[1]}{keep}{_now(f, by)})
-                    first = {make}(db, 2, {by.column}={values[0]}{keep}{_now(f, by)})
+                    second = {make}(db, 1, {key.column}={values[not falling]}{keep}{_now(f, key)})
+                    first = {make}(db, 2, {key.column}={values[falling]}{keep}{_now(f, key)})
                     assert {_ids(f)} == [first.id, second.id]
                 """,
                 )
@@ -222,16 +223,18 @@ def figure_checks(f: Feature) -> list[Check]:
     lines = [f"items = [sample_data.{thing.name}(db, n{keep}) for n in (1, 2, 3)]"]
     for a, value in f.settings:
         lines.append(f"sample_data.{thing.name}(db, 4, {a.column}={other_state(a, value)})")
-    group = group_key(f)
+    group = group_key(f, "    ", testing=True)
     value = "1" if f.verb == "count" else figure(f)
     if group and f.verb in ("count", "sum"):
+        worked_out = "sum(values) / len(values)" if f.option("average") else "sum(values)"
         lines += [
-            "totals: dict[str, object] = {}",
+            "groups: dict[str, list[Any]] = {}",
             "for item in items:",
-            f"    key = text({group})",
-            f"    totals[key] = totals.get(key, 0) + {value}  # type: ignore[operator]",
+            f"    key = {group}",
+            f"    groups.setdefault(text(key), []).append({value})",
             f'lines = run("{f.command}").output.splitlines()',
-            'assert {f"{key}: {total}" for key, total in totals.items()} <= set(lines)',
+            f'wanted = {{f"{{key}}: {{{worked_out}}}" for key, values in groups.items()}}',
+            "assert wanted <= set(lines)",
         ]
     else:
         total = "len(items)" if f.verb == "count" else f"sum({value} for item in items)"

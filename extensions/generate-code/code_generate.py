@@ -8,6 +8,7 @@ from typing import Any
 
 import code_checks
 import code_rules
+import code_values
 import code_words
 from plan_make import plan as make_plan
 from plan_model import Feature, Plan, Thing
@@ -16,7 +17,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 
 def generate(backlog: str, prompt: str = "") -> dict[str, str]:
-    """Relative path → text of every file. Raises plan_model.UnreadableBacklog."""
+    """Relative path → text of every file. Raises plan_read.UnreadableBacklog."""
     plan = make_plan(backlog, prompt)
     env = _environment(plan)
     facts = _facts(plan)
@@ -90,15 +91,14 @@ def _environment(plan: Plan) -> Any:
         undefined=StrictUndefined,
         autoescape=False,  # noqa: S701 - what is rendered is Python, not HTML
     )
-    env.filters |= code_words.FILTERS
+    env.filters |= code_words.FILTERS | code_values.FILTERS
     env.filters |= {
         "list_checks": code_checks.list_checks,
         "figure_checks": code_checks.figure_checks,
-        "sample": lambda a, thing: code_words.sample(a, thing, _lower(plan, thing)),
+        "sample": lambda a, thing: code_values.sample(a, thing, _lower(plan, thing)),
         "check_name": code_rules.check_name,
         "check_fixtures": code_rules.check_fixtures,
         "check_code": lambda f: code_rules.check_code(f, plan),
-        "update_option": code_words.update_option,
     }
     return env
 
@@ -146,7 +146,7 @@ def _rules(plan: Plan) -> dict[str, list[dict[str, Any]]]:
         }
         if key in ("capacity", "ordered", "kept"):
             rule |= _rule_parts(key, value, f, plan)
-        if key in ("limit", "distinct", "capacity", "ordered", "kept"):
+        if rule["kind"] in ("limit", "distinct", "capacity", "ordered", "kept"):
             found[f.thing.name].append(rule)
     return found
 
@@ -159,7 +159,7 @@ def _rule_parts(key: str, value: str, f: Feature, plan: Plan) -> dict[str, Any]:
         held = thing.get(name)
         return (
             {
-                "test": f"item.{held.column} {code_words.equals(held, state)}",
+                "test": f"item.{held.column} {code_values.equals(held, state)}",
                 "state": state.replace("true", name),
             }
             if held

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from code_checks import dedented, two_values
-from code_words import literal
+from code_values import literal
 from plan_model import Feature, Plan, repr_str
 
 
@@ -104,7 +104,8 @@ def _relation(f: Feature, plan: Plan, key: str, value: str) -> str:
         )
         return f"""
             listed = [command.name or "" for command in app.registered_commands]
-            assert not [name for name in listed if name.startswith(({words}))]
+            forbidden = ({words})
+            assert not [name for name in listed if name.startswith(forbidden)]
         """
     if key == "kept":
         name, _, state = value.partition(":")

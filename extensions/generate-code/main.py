@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from code_generate import generate
-from plan_model import UnreadableBacklog
+from plan_read import UnreadableBacklog
 
 from symphony.bus.errors import BusError
 from symphony.bus.extension import Context, Extension

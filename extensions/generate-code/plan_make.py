@@ -7,7 +7,8 @@ import keyword
 import re
 import sys
 
-from plan_model import Attribute, Feature, Plan, Thing, attribute, features
+from plan_model import Attribute, Feature, Plan, Thing
+from plan_read import attribute, features
 
 COMMANDS = frozenset(
     [
@@ -105,7 +106,25 @@ def _things(rows: list[Feature], plurals: dict[str, str]) -> dict[str, Thing]:
         for one in thing.attributes:
             if one.kind == "ref" and one.argument not in things:
                 one.kind, one.argument = "text", ""
+    for thing in things.values():
+        for one in sorted(thing.references, key=lambda a: not a.optional):
+            if one.argument != thing.name and _leads_to(things, one.argument, thing.name):
+                # neither of two that need each other could ever be added
+                one.kind, one.argument = "text", ""
+            else:
+                one.target = things[one.argument]
     return things
+
+
+def _leads_to(things: dict[str, Thing], start: str, goal: str) -> bool:
+    """Whether references lead from one thing to another."""
+    seen, todo = set[str](), [start]
+    while todo:
+        name = todo.pop()
+        if name not in seen:
+            seen.add(name)
+            todo += [a.argument for a in things[name].references if a.argument in things]
+    return goal in seen
 
 
 def _kind(row: Feature, rows: list[Feature], things: dict[str, Thing]) -> str:
@@ -158,6 +177,8 @@ def _complete(row: Feature, things: dict[str, Thing]) -> bool:
     if row.option("group") and len(row.groups) != len(row.option("group").split(",")):
         return False
     if row.verb == "list" and any("<" in t for t in row.tokens) and not (row.below or row.window):
+        return False
+    if row.option("sort") and not row.sort:
         return False
     if row.verb == "status":
         return bool(row.settings)
@@ -216,14 +237,19 @@ def _suffix(row: Feature) -> list[str]:
             else []
         )
         extra += [{"+": "within-days", "-": "older-than"}[row.window[1]]] if row.window else []
-        extra += [v for _, v in row.settings if v not in ("true", "false")]
+        extra += [v.replace("!", "not-") for _, v in row.settings if v not in ("true", "false")]
+        extra += [
+            a.name.removeprefix("is_") if v == "true" else f"not-{a.name.removeprefix('is_')}"
+            for a, v in row.settings
+            if v in ("true", "false")
+        ]
         extra += (
             ["available" if row.option("available") == "true" else "lent"]
             if row.option("available")
             else []
         )
         by = [f"by-{a.name}" for a in row.attributes[:1]] or (
-            [f"by-{row.option('sort')}"] if row.option("sort") and not extra else []
+            [f"by-{row.sort[0].name}"] if row.sort and not extra else []
         )
         by = by or ([f"by-{row.option('range')}"] if row.option("range") else [])
         return [many, *extra, *by]

@@ -1,9 +1,7 @@
-"""What is to be generated, read from a backlog: entities, commands and gaps."""
+"""What is to be generated: entities, commands and gaps. Plain data; plan_read makes it."""
 
 from __future__ import annotations
 
-import csv
-import io
 import keyword
 import re
 from dataclasses import dataclass, field
@@ -19,9 +17,6 @@ PYTHON_TYPES = {
     "choice": "str",
     "ref": "int",
 }
-_FIELD = re.compile(
-    r"^(?P<name>[a-z]\w*):(?P<type>[a-z]+(?:\([^)]*\))?)(?P<marks>[?!]*)(?:>=(?P<minimum>\d+))?(?:<=(?P<maximum>\d+))?$"
-)
 _TAKEN = frozenset(
     [
         "number",
@@ -98,11 +93,7 @@ _IMPORTED = frozenset(
         "sum",
         "type",
     ]
-)
-
-
-class UnreadableBacklog(Exception):  # noqa: N818 - says what is wrong, as the reader meets it
-    """The text is no backlog."""
+)  # what the generated command line imports
 
 
 @dataclass(eq=False)
@@ -114,6 +105,7 @@ class Attribute:
     unique: bool
     minimum: int | None
     maximum: int | None = None
+    target: Thing | None = None  # what a ref refers to
 
     @property
     def python(self) -> str:
@@ -174,6 +166,13 @@ class Thing:
         return sorted(self.attributes, key=lambda a: a.default is not None)
 
     @property
+    def naming(self) -> Attribute | None:
+        """The attribute by which a person knows one from another."""
+        texts = [a for a in self.attributes if a.kind == "text" and not a.optional]
+        named = (a for a in texts if a.name in ("name", "title"))
+        return next(named, texts[0] if texts else None)
+
+    @property
     def references(self) -> list[Attribute]:
         return [a for a in self.attributes if a.kind == "ref"]
 
@@ -210,6 +209,13 @@ class Feature:
         """`name=value` tokens with the attribute that they name."""
         pairs = [t.split("=", 1) for t in self.tokens if re.match(r"^\w+=", t)]
         return [(a, v) for n, v in pairs if self.thing and (a := self.thing.get(n))]
+
+    @property
+    def sort(self) -> tuple[Attribute, bool] | None:
+        """What a list is sorted by, and whether the highest comes first."""
+        value = self.option("sort")
+        found = self.thing.get(value.removeprefix("-")) if value and self.thing else None
+        return (found, value.startswith("-")) if found else None
 
     @property
     def below(self) -> tuple[Attribute, str] | None:
@@ -264,58 +270,3 @@ def repr_str(text: str) -> str:
         else text.replace("\\", "\\\\")
     )
     return '"' + escaped.replace('"', '\\"') + '"'
-
-
-def features(backlog: str) -> list[Feature]:
-    """Every row of a backlog. Raises UnreadableBacklog."""
-    try:
-        reader = csv.DictReader(io.StringIO(backlog), strict=True)
-        table = list(reader)
-    except csv.Error as problem:
-        raise UnreadableBacklog(str(problem)) from None
-    if "id" not in (reader.fieldnames or ()):
-        raise UnreadableBacklog("it has no column 'id'")
-    out: list[Feature] = []
-    for number, row in enumerate(table, 1):
-        cells = {
-            k: (v or "").strip()
-            for k, v in row.items()
-            if isinstance(k, str) and not isinstance(v, list)
-        }
-        if not cells.get("id") or any(cells["id"] == f.id for f in out):
-            told = f"has the id {cells['id']} again" if cells.get("id") else "has no id"
-            raise UnreadableBacklog(f"row {number} {told}")
-        tokens = [t.strip() for t in cells.get("fields", "").split(";") if t.strip()]
-        out.append(
-            Feature(
-                cells["id"],
-                " ".join(cells.get("feature", "").split()),
-                cells.get("actor", "user"),
-                cells.get("verb", ""),
-                cells.get("noun", ""),
-                tokens,
-                cells.get("priority", ""),
-                [a for a in cells.get("acceptance", "").split("\n") if a.strip()],
-                cells.get("depends_on", "").split(),
-            )
-        )
-    return out
-
-
-def attribute(token: str) -> Attribute | None:
-    match = _FIELD.match(token)
-    if not match or keyword.iskeyword(match["name"]):
-        return None
-    kind, _, argument = match["type"].partition("(")
-    if kind not in PYTHON_TYPES:
-        return None
-    minimum = int(match["minimum"]) if match["minimum"] else None
-    return Attribute(
-        match["name"],
-        kind,
-        argument.rstrip(")"),
-        "?" in match["marks"],
-        "!" in match["marks"],
-        minimum,
-        int(match["maximum"]) if match["maximum"] else None,
-    )

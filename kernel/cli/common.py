@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import io
+import contextlib
 import os
 import sys
 import traceback
@@ -22,8 +22,9 @@ from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import Level, SandboxRefused
 
 from .. import VERSION
-from ..errors import ExitCode, SymphonyError, from_bus, from_refusal
+from ..errors import ExitCode, Problem, Problems, SymphonyError, from_bus, from_refusal
 from ..places import Places
+from . import streams
 
 HomeOption = Annotated[
     Path | None,
@@ -50,6 +51,12 @@ SandboxOption = Annotated[
         help="Sandbox level of every player; `none` gives a player all your rights.",
         show_default=False,
     ),
+]
+
+# As text: as a path, an empty one (a variable that is not set) would mean the folder here.
+OutOption = Annotated[
+    str | None,
+    typer.Option("--out", "-o", metavar="DIR", help="Folder for results.", show_default=False),
 ]
 
 
@@ -87,17 +94,16 @@ def _root(
 def execute(app: typer.Typer, program: str) -> int:
     """Runs a command line; every outcome becomes an exit code and a clear message."""
     arguments = sys.argv[1:]
-    _usable_streams()
+    streams.make_usable()
     try:
         code = _invoke(app, arguments, program)
         _write("")  # what is still in the buffer
     except (typer.Abort, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:  # who read the answer has had enough
-        _drop_stdout()
-        return ExitCode.DONE
     except Exception as error:  # the outermost place: nothing may end in a traceback
         return _report(as_symphony_error(error), arguments)
+    finally:
+        streams.finish()
     return code
 
 
@@ -116,17 +122,6 @@ def _invoke(app: typer.Typer, arguments: Sequence[str], program: str) -> int:
             where="command line",
             help=f"see `{program} --help`",
         ) from error
-
-
-def _usable_streams() -> None:
-    """Closed streams lead nowhere, and what a terminal cannot show is replaced."""
-    for name in ("stdin", "stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            mode = "r" if name == "stdin" else "w"
-            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - to the process' end
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
 
 
 def as_symphony_error(error: Exception) -> SymphonyError:
@@ -163,6 +158,15 @@ def find_places(home: Path | None) -> Places:
     return Places.find(home, os.environ)
 
 
+def out_folder(given: str | None) -> Path | None:
+    """The folder of `--out`, absolute."""
+    if given is None:
+        return None
+    if not given.strip():
+        raise Problems([Problem("the folder has no name", "--out", "write --out DIR")])
+    return Path(given).absolute()
+
+
 def extension_folders(given: Sequence[Path] | None) -> tuple[Path, ...]:
     """The extensions' folders; a folder of extensions stands for those in it."""
     found: list[Path] = []
@@ -185,10 +189,8 @@ def _write(text: str) -> None:
     try:
         sys.stdout.write(text)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except OSError as error:
-        _drop_stdout()
+        streams.lead_nowhere(sys.stdout.fileno())
         raise SymphonyError(
             ExitCode.IO,
             f"the answer cannot be written: {error.strerror}",
@@ -197,18 +199,11 @@ def _write(text: str) -> None:
         ) from error
 
 
-def _drop_stdout() -> None:
-    """What could not be written is not tried again when the interpreter ends."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def _report(error: SymphonyError, arguments: Sequence[str]) -> int:
     print(error.render(), file=sys.stderr)
     if _json_on_stdout(arguments):
-        try:
+        with contextlib.suppress(SymphonyError):  # it is on stderr already
             print_json(error.to_json())
-        except (BrokenPipeError, SymphonyError):  # it is on stderr already
-            _drop_stdout()
     return int(error.code)
 
 

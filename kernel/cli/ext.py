@@ -13,11 +13,13 @@ from .common import (
     ExtensionsOption,
     HomeOption,
     JsonFlag,
+    OutOption,
     SandboxOption,
     command,
     execute,
     extension_folders,
     find_places,
+    out_folder,
     print_json,
 )
 
@@ -102,12 +104,20 @@ def attach(
     raise typer.Exit(attach_(find_places(home), folder, sandbox, detach, as_json))
 
 
-@app.command(epilog='Example: symphony-ext call example.shout/1 --json \'{"text": "hello"}\'')
+@app.command(
+    epilog='Examples: symphony-ext call example.shout/1 --json \'{"text": "hello"}\' | '
+    "symphony-ext call output.deliver/1 --method undo --out result   (takes the last delivery back)"
+)
 def call(
     capability: Annotated[str, typer.Argument(help="The capability, e.g. example.shout/1.")],
     arguments: Annotated[
         str, typer.Option("--json", metavar="JSON", help="The arguments as a JSON object.")
     ] = "{}",
+    method: Annotated[
+        str | None,
+        typer.Option(help="Another method than its main one, e.g. undo.", show_default=False),
+    ] = None,
+    out: OutOption = None,
     player: Annotated[
         str | None, typer.Option(help="Which extension, if several provide it.", show_default=False)
     ] = None,
@@ -118,7 +128,17 @@ def call(
     """Call a capability through the running kernel and print the result as JSON."""
     from .extensions import call as call_
 
-    print_json(call_(find_places(home), capability, arguments, player, sandbox, timeout_s))
+    found = call_(
+        find_places(home),
+        capability,
+        arguments,
+        player,
+        sandbox,
+        timeout_s,
+        method,
+        out_folder(out),
+    )
+    print_json(found)
 
 
 def main() -> None:

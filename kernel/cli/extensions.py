@@ -130,6 +130,8 @@ def call(
     player: str | None,
     level: Level | None,
     timeout_s: float,
+    method: str | None,
+    out: Path | None,
 ) -> Any:
     """The outputs of one call by name."""
     remedy = """e.g. --json '{"text": "hello"}'"""
@@ -139,8 +141,12 @@ def call(
         raise Problems([Problem(f"not valid JSON: {error}", "--json", remedy)]) from error
     if not isinstance(args, dict):
         raise Problems([Problem("the arguments must be a JSON object", "--json", remedy)])
+    if out is not None and not out.is_dir():
+        raise Problems([Problem(f"there is no folder {out}", "--out", "give one that is there")])
     wanted = {
         "capability": capability,
+        "method": method,
+        "out": str(out) if out else None,
         "args": args,
         "player": player,
         "level": level,

@@ -13,11 +13,13 @@ from .common import (
     ExtensionsOption,
     HomeOption,
     JsonFlag,
+    OutOption,
     SandboxOption,
     command,
     execute,
     extension_folders,
     find_places,
+    out_folder,
     print_json,
     run_async,
 )
@@ -55,9 +57,7 @@ def run(
             show_default=False,
         ),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for the results.", show_default=False)
-    ] = None,
+    out: OutOption = None,
     resume: Annotated[
         str | None,
         typer.Option("--resume", metavar="RUN", help="Go on with a run.", show_default=False),
@@ -92,7 +92,7 @@ def run(
     if resume is not None and inputs:
         raise Problems([Problem("a resumed run keeps its inputs", "--input", "leave it out")])
     settings = Settings(find_places(home), sandbox, extension_folders(extensions))
-    options = PlayOptions(out.absolute() if out else None, sandbox)
+    options = PlayOptions(out_folder(out), sandbox)
     request = RunRequest(
         melody=melody,
         resume=resume,
@@ -186,12 +186,13 @@ def runs_show(
     home: HomeOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """One run: its steps, outputs and reasons."""
+    """One run: its steps, outputs, and why and in which log a step failed."""
     from .. import queries
     from . import render
     from .session import query
 
-    found = query(find_places(home), lambda s: queries.run(s.ask, run))
+    places = find_places(home)
+    found = query(places, lambda s: queries.run(s.ask, run, places.log))
     print_json(found) if as_json else render.run(found)
 
 

@@ -7,22 +7,35 @@ import contextlib
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import junit
 from ..console import Console
 from ..errors import ExitCode, Problem, SymphonyError
+from ..intake import require_plain
 from ..kernel import Kernel, Settings
 from ..melody import load_melody
 from ..members import MemberKind
 from ..model import RunEvent, RunOpened, RunResumed
-from ..plays import Finished, Play, PlayOptions, new_run_id, require_out, require_writable
+from ..places import Places
+from ..plays import (
+    Finished,
+    Play,
+    PlayOptions,
+    new_run_id,
+    require_out,
+    require_outside,
+    require_writable,
+)
+from ..projection import failing_instance
 from ..sinks import STDOUT, JsonLines, last_seq
 from ..valuetypes import parse_inputs
 from . import render
 from .common import as_symphony_error
+
+STORY_S = 5.0  # for asking a tracker that may be what failed
 
 
 @dataclass(frozen=True)
@@ -85,10 +98,12 @@ class Watcher:
 
 async def play(settings: Settings, request: RunRequest) -> int:
     """Plays or resumes a run and returns the exit code."""
+    require_outside(request.options.out, settings.places.home)
     kernel = Kernel(settings)
     if request.melody is not None:
         melody = load_melody(request.melody, kernel.kit)
         inputs = parse_inputs(request.inputs, melody.inputs)
+        require_plain(inputs)
         require_out(kernel, melody, request.options)
         run = new_run_id(melody.name)
     else:
@@ -96,7 +111,7 @@ async def play(settings: Settings, request: RunRequest) -> int:
     require_writable(request.options.out)
     if request.junit is not None:
         junit.require_writable(request.junit)
-    with _watching(request, kernel.absent()) as watcher:
+    async with _watching(request, kernel.absent()) as watcher:
         await kernel.start()
         try:
             Console(kernel).open()
@@ -106,13 +121,37 @@ async def play(settings: Settings, request: RunRequest) -> int:
             else:
                 seen = last_seq(request.events, run) if request.events else None
                 work = player.resume(request.options, seen)
-            result, code = await _until_end(kernel, asyncio.create_task(work), run, watcher)
+            try:
+                result, code = await _until_end(kernel, asyncio.create_task(work), run, watcher)
+            except SymphonyError as error:
+                await _report_unfinished(player, watcher, error.message)
+                raise
+            if result is None:
+                why = "interrupted" if code == ExitCode.INTERRUPTED else "terminated"
+                await _report_unfinished(player, watcher, f"the run was {why}; it is resumable")
             story = [] if result is None else await player.story()
         finally:
             await kernel.close()
     if result is not None:
-        _show(result, request, story)
+        await _show(result, request, story, settings.places)
     return code
+
+
+async def _report_unfinished(player: Play, watcher: Watcher, reason: str) -> None:
+    """The report of a run that was left. Of what keeps it from being written, only says so."""
+    path, melody = watcher.request.junit, player.melody
+    if path is None or melody is None or not watcher.events:
+        return
+    try:
+        async with asyncio.timeout(STORY_S):
+            story = await player.story()
+    except (SymphonyError, TimeoutError):  # the tracker is what failed
+        story = watcher.events
+    left = junit.Unfinished(reason, [step.id for step in melody.steps])
+    try:
+        await junit.write(path, junit.report(melody.name, story, left))
+    except SymphonyError as error:
+        print(error.render(), file=sys.stderr)
 
 
 async def _until_end(
@@ -134,17 +173,17 @@ async def _until_end(
         return None, stopper.code
     except Exception as error:
         watcher.progress.close()
-        if watcher.events:
-            found = as_symphony_error(error)
-            raise SymphonyError(
-                found.code,
-                found.message,
-                where=found.where,
-                help=f"{found.help or 'mend the cause'}; then {watcher.request.how_to_resume(run)}",
-                fault=found.fault,
-                name=found.name,
-            ) from error
-        raise
+        if not watcher.events:
+            raise
+        found = as_symphony_error(error)
+        raise SymphonyError(
+            found.code,
+            found.message,
+            where=found.where,
+            help=f"{found.help or 'mend the cause'}; then {watcher.request.how_to_resume(run)}",
+            fault=found.fault,
+            name=found.name,
+        ) from error
     finally:
         stopper.code = stopper.code or 0
         asked.cancel()
@@ -154,9 +193,9 @@ async def _until_end(
     return result, ExitCode.DONE if result.outcome == "succeeded" else ExitCode.FAILED
 
 
-@contextlib.contextmanager
-def _watching(request: RunRequest, absent: list[MemberKind]) -> Iterator[Watcher]:
-    sink = None if request.events is None else JsonLines(request.events)
+@contextlib.asynccontextmanager
+async def _watching(request: RunRequest, absent: list[MemberKind]) -> AsyncIterator[Watcher]:
+    sink = None if request.events is None else await JsonLines.open(request.events)
     live = not request.headless and request.events != STDOUT
     watcher = Watcher(request, sink, render.Progress(live=live), absent)
     try:
@@ -167,19 +206,20 @@ def _watching(request: RunRequest, absent: list[MemberKind]) -> Iterator[Watcher
             sink.close()
 
 
-def _show(result: Finished, request: RunRequest, story: list[RunEvent]) -> None:
+async def _show(
+    result: Finished, request: RunRequest, story: list[RunEvent], places: Places
+) -> None:
     """Table and report of the whole run, what earlier kernels played of it too."""
     if request.junit is not None:
         melody = next(event.melody for event in story if isinstance(event, RunOpened))
-        junit.write(request.junit, junit.report(melody, story))
+        await junit.write(request.junit, junit.report(melody, story))
     if request.events != STDOUT:
         render.finished(result, story)
     if result.reason is not None:
-        problem = Problem(
-            f"the run failed: {result.reason}",
-            f"run {result.run}",
-            f"see `{request.show(result.run)}`",
-        )
+        remedy = f"see `{request.show(result.run)}`"
+        if (instance := failing_instance(story)) is not None:
+            remedy += f" and the log {places.log(instance)}"
+        problem = Problem(f"the run failed: {result.reason}", f"run {result.run}", remedy)
         print(problem.render(), file=sys.stderr)
 
 

@@ -97,7 +97,8 @@ class Progress:
                 quality = "" if event.quality is None else f"quality {event.quality:g}"
                 self._show(event.step, "succeeded", quality)
             case StepFailed():
-                self._show(event.step, "failed", event.error.message)
+                note = f"{event.error.class_}: {event.error.message}"
+                self._show(event.step, "failed", note)
             case StepSkipped():
                 self._show(event.step, "skipped", event.reason)
             case Decision(action="retry" | "fallback" | "skip" | "fail"):
@@ -164,10 +165,9 @@ def finished(result: Finished, events: Iterable[RunEvent]) -> None:
 
 
 def degraded(absent: Iterable[MemberKind]) -> None:
-    """Says on stderr which members of the Pit are not there at all."""
-    if titles := ", ".join(kind.title for kind in absent):
-        text = f"degraded: no {titles}; `symphony-kernel status` says what that means"
-        print(text, file=sys.stderr, flush=True)
+    """Says on stderr which members of the Pit are not there at all, and what that means."""
+    if told := "; ".join(f"no {kind.title}: {kind.effect}" for kind in absent):
+        print(f"degraded: {told}", file=sys.stderr, flush=True)
 
 
 def status(found: Status) -> None:

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,24 +25,44 @@ HEARTBEAT_MS = 1_000
 CAPABILITY = "test.echo/1"
 
 
+class Bell:
+    """An event that polls together with sockets."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def ring(self) -> None:
+        os.eventfd_write(self.fd, 1)
+
+    def hush(self) -> None:
+        with suppress(BlockingIOError):
+            os.eventfd_read(self.fd)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
 class Clock:
-    """Seconds that pass only when told to."""
+    """Seconds that pass only when told to. A datapath looks at it after all that it does, so
+    whoever waits for something that the datapath does not report waits for `looked`."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self.looked = Bell()
 
     def __call__(self) -> float:
+        self.looked.ring()
         return self.now
 
 
 class Connection:
-    """Raw frames of one peer; `receive` returns (header, body bytes) or None in time."""
+    """Raw frames of one peer; `receive` returns (header, body bytes) or fails in time."""
 
     def __init__(self, plane: "Plane", identity: bytes, endpoint: str) -> None:
         self.plane = plane
         self.identity = identity
         self.endpoint = endpoint
-        self._send, self._receive, self._close = plane.open(identity, endpoint)
+        self._send, self._receive, self._close, self._socket = plane.open(identity, endpoint)
 
     def send(self, *frames: bytes) -> None:
         self._send(*frames)
@@ -52,12 +73,12 @@ class Connection:
 
     def receive(self, limit_s: float = LIMIT_S) -> tuple[Header, bytes]:
         end = time.monotonic() + limit_s
-        while time.monotonic() < end:
+        while True:
             self.plane.pump()
             frames = self._receive()
             if frames is not None:
                 return decode_header(frames[0]), frames[1]
-        raise AssertionError("nothing came")
+            assert self.plane.wait(end, self._socket), "nothing came"
 
     def expect(self, kind: int, request: int | None = None) -> tuple[Header, Any]:
         """The next message, which must be of this kind (and request)."""
@@ -78,6 +99,20 @@ class Connection:
                 return seen
             seen.append(head)
 
+    @contextmanager
+    def cut(self) -> Iterator[None]:
+        """At the end of the block waits until the hub has ended this connection."""
+        if not isinstance(self._socket, zmq.Socket):  # in memory it takes effect at once
+            yield
+            return
+        monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        try:
+            yield
+            assert monitor.poll(LIMIT_S * 1_000), "it is still connected"
+        finally:
+            self._socket.disable_monitor()
+            monitor.close(0)
+
     def close(self) -> None:
         self._close()
 
@@ -96,8 +131,9 @@ class Plane:
         self._context = zmq.Context()
         self._names = count(1)
         self._sockets: list[zmq.Socket[bytes]] = []
+        self._told = Bell()
         datapath.start(
-            lambda: None,
+            self._told.ring,
             heartbeat_ms=HEARTBEAT_MS,
             liveness=wire.LIVENESS,
             grace_ms=wire.GRACE_MS,
@@ -123,15 +159,25 @@ class Plane:
         self.local_cancels.append((number, request))
 
     def pump(self) -> None:
+        self._told.hush()
         for upcall in self.datapath.poll():
             self.control.handle(upcall)
 
     def until(self, condition: Callable[[], bool]) -> None:
         end = time.monotonic() + LIMIT_S
-        while not condition():
-            assert time.monotonic() < end, "it did not happen"
+        while True:
+            self.clock.looked.hush()
             self.pump()
-            time.sleep(0)
+            if condition():
+                return
+            assert self.wait(end, self.clock.looked.fd), "it did not happen"
+
+    def wait(self, end: float, *places: "zmq.Socket[bytes] | int") -> bool:
+        """Waits for an upcall, or for something to read at one of the places; False when late."""
+        poller = zmq.Poller()
+        for place in (self._told.fd, *places):
+            poller.register(place, zmq.POLLIN)
+        return bool(poller.poll(max(0, (end - time.monotonic()) * 1_000)))
 
     def count(self, reason: str) -> int:
         return self.datapath.counters().get(reason, 0)
@@ -161,10 +207,11 @@ class Plane:
             self.datapath.unbind(endpoint)
             self.datapath.bind(endpoint)
 
-    def open(self, identity: bytes, endpoint: str) -> tuple[Any, Any, Any]:
+    def open(self, identity: bytes, endpoint: str) -> tuple[Any, Any, Any, Any]:
+        """How to send, receive and close, and where to wait for messages."""
         if isinstance(self.datapath, MemoryDatapath):
             peer = self.datapath.connect(endpoint, identity)
-            return peer.send, peer.receive, peer.close
+            return peer.send, peer.receive, peer.close, self._told.fd
         socket = self._context.socket(zmq.DEALER)
         self._sockets.append(socket)
         socket.set(zmq.ROUTING_ID, identity)
@@ -173,9 +220,9 @@ class Plane:
         socket.connect(endpoint)
 
         def receive() -> tuple[bytes, ...] | None:
-            return tuple(socket.recv_multipart()) if socket.poll(5) else None
+            return tuple(socket.recv_multipart()) if socket.poll(0) else None
 
-        return (lambda *frames: socket.send_multipart(frames)), receive, socket.close
+        return (lambda *frames: socket.send_multipart(frames)), receive, socket.close, socket
 
     def admit(self, name: str, grants: Grants = Grants()) -> tuple[bytes, str]:  # noqa: B008
         identity = os.urandom(wire.IDENTITY_BYTES)
@@ -197,6 +244,8 @@ class Plane:
             socket.close(0)
         self._context.term()
         self.datapath.close()
+        self._told.close()
+        self.clock.looked.close()
 
 
 def hello(*provides: str, protocol: int = wire.VERSION) -> bytes:

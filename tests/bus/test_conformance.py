@@ -75,6 +75,37 @@ class TestJoining:
         peer.say(wire.HELLO, body=hello())
         plane.counted("unknown-identity")
 
+    @pytest.mark.parametrize(
+        "header",
+        [
+            encode([2, wire.HELLO, None, 0, 0, None]),
+            encode([0, wire.HELLO, None, 0, 0, None]),
+            encode([7, wire.HELLO, {"all": "new"}]),
+        ],
+    )
+    def test_a_hello_of_another_version_is_turned_away_whatever_its_body(
+        self, plane: Plane, header: bytes
+    ) -> None:
+        peer = Connection(plane, *plane.admit("p", PROVIDES))
+        peer.send(header, hello(CAPABILITY))
+        assert peer.expect(wire.BYE)[1] == {"reason": "protocol"}
+        assert plane.notices == [("rejected", "p", "protocol")]
+        assert plane.control.refusals["p", "hello", "protocol"] == 1
+        assert plane.count("undecodable") == 0
+        peer.say(wire.HELLO, body=hello(CAPABILITY))
+        plane.counted("unknown-identity")
+
+    def test_nothing_else_of_another_version_is_answered(self, plane: Plane) -> None:
+        peer = Connection(plane, *plane.admit("p"))
+        for kind in (wire.CALL, wire.HEARTBEAT, wire.BYE):
+            peer.send(encode([2, kind, None, 1, 0, None]), b"")
+        plane.counted("undecodable", 3)
+        peer.say(wire.HELLO, body=hello())
+        peer.expect(wire.WELCOME)
+        peer.send(encode([2, wire.HELLO, None, 0, 0, None]), hello())
+        assert peer.fence() == []
+        plane.counted("undecodable", 4)
+
     def test_a_second_hello_is_dropped(self, plane: Plane) -> None:
         peer = plane.join("p")
         peer.say(wire.HELLO, body=hello())
@@ -121,6 +152,9 @@ class TestConsoles:
             console.say(wire.HELLO, body=hello())
             console.expect(wire.WELCOME)
             open_flow(console, provider, request)
+        old = Connection(plane, secret + os.urandom(16), endpoint)
+        old.send(encode([2, wire.HELLO, None, 0, 0, None]), b"")
+        assert old.expect(wire.BYE)[1] == {"reason": "protocol"}
         wrong = Connection(plane, os.urandom(32), endpoint)
         wrong.say(wire.HELLO, body=hello())
         plane.counted("unknown-identity")
@@ -362,6 +396,33 @@ class TestBrokenMessages:
         assert attacker.fence() == []
         plane.counted(reason, 10)
 
+    def test_options_of_a_wrong_type_are_dropped(self, plane: Plane, pair: Pair) -> None:
+        caller, provider = pair
+        flow = open_flow(caller, provider)
+        wrong: list[dict[str, object]] = [{"idem": "k" * 129}, {"idem": 1}, {"trace": b"t"}]
+        for request, options in enumerate([*wrong, {"cap": "No Name"}], 2):
+            caller.send(encode_header(wire.CALL, flow, request, 0, None, options), b"")
+        assert caller.fence() == provider.fence() == []
+        plane.counted("undecodable", 4)
+
+    def test_one_that_sends_too_many_frames_in_one_message_is_cut_off(
+        self, plane: Plane, pair: Pair
+    ) -> None:
+        caller, provider = pair
+        flow = open_flow(caller, provider)
+        provider.send(*[b""] * wire.MAX_FRAMES)
+        assert provider.fence() == []
+        caller.say(wire.CALL, flow, 2)
+        provider.expect(wire.CALL, 2)
+        provider.send(*[b""] * (wire.MAX_FRAMES + 1))
+        assert caller.expect(wire.ERROR, 2)[1]["code"] == "crashed"
+        assert ("rejected", "provider", "violation") in plane.notices
+        assert plane.control.refusals["provider", "message", "violation"] == 1
+        assert provider.expect(wire.BYE)[1] == {"reason": "violation"}
+        provider.say(wire.RESULT, flow, 2)
+        plane.counted("unknown-identity")
+        plane.counted("frames", 2)
+
     def test_messages_of_any_number_of_frames_never_cost_others_theirs(
         self, plane: Plane, pair: Pair
     ) -> None:
@@ -467,7 +528,8 @@ class TestCuttingOff:
     def test_unbinding_an_endpoint_cuts_its_connection(self, plane: Plane) -> None:
         peer = plane.join("p")
         other = plane.join("other")
-        plane.datapath.unbind(peer.endpoint)
+        with peer.cut():
+            plane.datapath.unbind(peer.endpoint)
         other.fence()
         peer.say(wire.HEARTBEAT)  # may slip through while the transport cuts the connection
         with suppress(AssertionError):

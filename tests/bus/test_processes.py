@@ -25,7 +25,7 @@ from symphony.bus.ticket import Ticket
 LIMIT_S = 20.0
 ECHO = "test.echo/1"
 CODE = """
-import os, time
+import os, threading
 from pathlib import Path
 from symphony.bus.extension import Extension
 
@@ -40,15 +40,13 @@ def echo(ctx, text: str, times: int = 1) -> dict:
 
 @ext.provides("test.echo/1", "wait")
 def wait(ctx):
-    ctx.log.info("waiting")
-    while True:
-        ctx.check()
-        time.sleep(0.002)
+    ctx.progress(0)
+    ctx.wait(3_600)
 
 @ext.provides("test.echo/1", "hang")
 def hang(ctx):
-    while True:
-        time.sleep(0.002)
+    ctx.progress(0)
+    threading.Event().wait()
 
 @ext.provides("test.echo/1", "die")
 def die(ctx):
@@ -225,9 +223,13 @@ def test_an_extension_leaves_on_unload_and_on_sigterm(tmp_path: Path) -> None:
 def test_an_extension_ends_when_the_hub_is_dead(tmp_path: Path, busy: str | None) -> None:
     async def test(kernel: Kernel) -> None:
         process = await kernel.spawn()
+        await kernel.hub.call(ECHO, None, {"text": "it was welcomed"})
         if busy:
-            calling = asyncio.create_task(kernel.hub.call(ECHO, busy, {}, ttl_ms=60_000))
-            await asyncio.sleep(0)
+            started = asyncio.Event()
+            calling = asyncio.create_task(
+                kernel.hub.call(ECHO, busy, {}, ttl_ms=60_000, on_progress=lambda _: started.set())
+            )
+            await started.wait()
         await kernel.hub.close()
         assert await kernel.ended(process) == 1
         if busy:

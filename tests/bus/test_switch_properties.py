@@ -34,13 +34,16 @@ commands = st.one_of(
     st.tuples(st.just("admit"), st.integers(0, 2)),
     st.tuples(st.just("tick"), st.floats(0, 10)),
     st.tuples(st.just("lost"), st.booleans()),
+    st.tuples(st.just("violated"), st.sampled_from([*IDENTITIES, STRANGER])),
 )
 
 
 @given(st.lists(st.one_of(received, commands), max_size=60))
 def test_any_sequence(steps: list[tuple]) -> None:  # type: ignore[type-arg]
     now = 0.0
-    switch = Switch(UpcallQueue(lambda: None), heartbeat_ms=1_000, liveness=5, grace_ms=2_000, now=now)
+    switch = Switch(
+        UpcallQueue(lambda: None), heartbeat_ms=1_000, liveness=5, grace_ms=2_000, now=now
+    )
     admitted: dict[bytes, str] = {}
 
     def admit(at: int) -> None:
@@ -66,6 +69,9 @@ def test_any_sequence(steps: list[tuple]) -> None:  # type: ignore[type-arg]
             case ("tick", seconds):
                 now += seconds
                 switch.tick(now)
+            case ("violated", identity):
+                switch.violated(identity, now)
+                admitted.pop(identity, None)
             case ("lost", gone):
                 for peer, header, body in list(switch.out):
                     switch.losses.undeliverable(peer, header, body, now, gone=gone)
@@ -81,7 +87,9 @@ def test_any_sequence(steps: list[tuple]) -> None:  # type: ignore[type-arg]
 
 @given(st.lists(st.integers(1, 2000), max_size=1500))
 def test_open_calls_are_bounded(requests: list[int]) -> None:
-    switch = Switch(UpcallQueue(lambda: None), heartbeat_ms=1_000, liveness=5, grace_ms=2_000, now=0.0)
+    switch = Switch(
+        UpcallQueue(lambda: None), heartbeat_ms=1_000, liveness=5, grace_ms=2_000, now=0.0
+    )
     for name, identity in zip(NAMES, IDENTITIES, strict=True):
         switch.admit(name, identity, 0.0)
         switch.open(name, 0.0)

@@ -26,6 +26,7 @@ def load(name: str) -> list[Any]:
 @pytest.mark.parametrize("case", load("headers"))
 def test_headers(case: dict[str, Any]) -> None:
     data = bytes.fromhex(case["hex"])
+    assert codec.is_foreign_hello(data) == case.get("foreign_hello", False)
     if not case["valid"]:
         with pytest.raises(ProtocolError):
             codec.decode_header(data)
@@ -87,6 +88,7 @@ def test_no_bytes_make_a_decoder_raise_anything_else(data: bytes) -> None:
     for decode in (
         codec.decode_header,
         codec.decode,
+        codec.is_foreign_hello,
         lambda raw: codec.decode_as(raw, messages.Hello),
     ):
         with suppress(ProtocolError):

@@ -125,6 +125,30 @@ def test_bad_usage_is_refused_before_anything_is_done(
     assert not (bare / "build").exists()
 
 
+@pytest.mark.parametrize(
+    ("stubs", "said"),
+    [
+        ("- F2: Fly\n- F12: Sing\n", "2 of 3 features are stubs that fail by name"),
+        ("Nothing: all was generated.\n", "all 3 features were generated: there are no stubs\n"),
+    ],
+)
+def test_the_demo_tells_how_many_features_are_stubs(stubs: str, said: str, bare: Path) -> None:
+    """A script in the kernel's place writes the artifacts: what is tested is the last line."""
+    out = bare.parent / "out"
+    (out / "source_files").mkdir(parents=True)
+    (out / "source_files" / "UNRECOGNISED.md").write_text(stubs)
+    (out / "backlog.csv").write_text('id,feature\nF1,Add\nF2,Fly\nF12,"Sing\nloud"\n')
+    kernel = bare / ".venv" / "bin" / "symphony-kernel"
+    kernel.parent.mkdir(parents=True)
+    for script in (kernel, bare / "scripts" / "setup"):
+        script.write_text("#!/bin/sh\necho played\n")
+        script.chmod(0o755)
+    brief = bare / "LICENSE"
+    done = run(bare / "scripts" / "demo", brief, "--out", out)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert said in done.stdout.splitlines(keepends=True)[-1]
+
+
 def shell(code: str, **options: object) -> subprocess.CompletedProcess[str]:
     lines = f'set -euo pipefail; . scripts/lib.sh; state="$PWD/build"; {code}'
     return run("bash", "-c", lines, **options)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
+import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +138,78 @@ def test_a_pit_member_killed_mid_run_comes_back_and_nothing_is_lost(
     assert len(told) == 30
     numbers = [int(re.search(r'"seq":(\d+)', line).group(1)) for line in told]  # type: ignore[union-attr]
     assert numbers == sorted(set(numbers))
+
+
+def test_a_player_that_says_bye_after_its_result_leaves_nothing(symphony: Symphony) -> None:
+    leave = {"capability": "test.leave/1"}
+    melody = symphony.melody(
+        {"id": "a", **leave},
+        {"id": "b", **leave, "after": ["a"]},
+        {"id": "c", **leave, "after": ["b"]},
+        {"id": "d", "inputs": {"plan": ["hang"]}, "after": ["b"]},
+    )
+    process = symphony.start("run", melody, "--extensions", PLAYERS, "--json", "events.jsonl")
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("c: succeeded"):
+            break
+    told = (symphony.folder / "events.jsonl").read_text().splitlines()
+    started = of([json.loads(line) for line in told], "step.started", player="leaver")
+    assert [event["attempt"] for event in started] == [1, 1, 1]
+    assert len({event["instance"] for event in started}) == 3
+    for event in started:  # while the run goes on, not only at its end
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(event["pid"]).wait(timeout=20)
+    watched = [symphony.home / "instances" / event["instance"] for event in started]
+    assert gone_in_time(watched)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert list((symphony.home / "instances").iterdir()) == []
+    assert list((symphony.home / "trash").iterdir()) == []
+
+
+IDLER = """
+import threading
+
+from symphony.bus.context import Log
+from symphony.bus.ticket import Ticket
+from symphony.bus.worker import _Worker
+from main import ext, os
+
+
+class Idler(_Worker):
+    def _activate(self, activated):
+        super()._activate(activated)
+        raise SystemExit
+
+
+try:
+    Idler(ext, Ticket.load(os.environ)).run(Log())
+except SystemExit:
+    threading.Event().wait()
+"""
+
+
+def test_a_player_that_says_bye_while_it_is_idle_is_ended(symphony: Symphony) -> None:
+    shutil.copytree(PLAYERS / "leaver", symphony.folder / "leaver")
+    manifest = symphony.folder / "leaver" / "extension.toml"
+    manifest.write_text(manifest.read_text().replace("main.py", "idler.py"))
+    symphony.write("leaver/idler.py", IDLER)
+    symphony.serve()
+    done = symphony.ext("attach", "leaver", "--background", "--json")
+    assert done.returncode == 0, done.stderr
+    attached = json.loads(done.stdout)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(attached["pid"]).wait(timeout=20)
+    assert gone_in_time([symphony.home / "instances" / attached["instance"]])
+
+
+def gone_in_time(paths: list[Path]) -> bool:
+    """A process is gone a moment before its folder is."""
+    until = time.monotonic() + 20
+    while any(path.exists() for path in paths):
+        if time.monotonic() > until:
+            return False
+        os.sched_yield()
+    return True

@@ -61,7 +61,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Events]:
         run = said.partition("--resume ")[2].split()[0]
         done = symphony.kernel("run", "--resume", run, *given)
         assert done.returncode == 0, done.stderr
-        assert (symphony.folder / "result" / "answer").read_text() == "ok"
+        assert (symphony.folder / "result" / "answer.txt").read_text() == "ok"
         yield [json.loads(line) for line in path.read_text().splitlines()]
 
 
@@ -132,7 +132,7 @@ def test_the_end_names_the_artifacts_and_where_they_are(story: Events) -> None:
     assert end["outcome"] == "succeeded"
     answer = end["artifacts"]["answer"]
     assert REFERENCE.fullmatch(answer["reference"])
-    assert Path(answer["path"]).parts[-2:] == ("result", "answer")
+    assert Path(answer["path"]).parts[-2:] == ("result", "answer.txt")
     assert end["metrics"]["succeeded"] == 3
     assert end["metrics"]["skipped"] == 1
 

@@ -64,6 +64,14 @@ def test_what_would_fail_again_is_not_retried() -> None:
     assert subject.attempt_failed("a", "p", refused, 0).action == "fallback"
 
 
+def test_no_player_is_tried_for_a_fault_of_the_melody() -> None:
+    undecidable = Failure("gate-undecidable", "division by zero")
+    decision = conductor(("p", "q")).attempt_failed("a", "p", undecidable, 0)
+    assert decision.action == "fail"
+    assert "division by zero" in decision.reason
+    assert conductor(optional=True).attempt_failed("a", "p", undecidable, 0).action == "skip"
+
+
 def test_a_resumed_run_remembers_failures() -> None:
     subject = conductor(("p", "q"))
     subject.restore([("a", "p"), ("a", "p")])

@@ -54,3 +54,24 @@ def test_a_case_a_step_with_its_last_outcome() -> None:
     assert failure is not None
     assert failure.get("message") == "bad  byte"
     assert c.find("skipped") is not None
+
+
+def test_a_run_that_was_left_says_why_of_every_step_that_has_no_outcome() -> None:
+    events: list[RunEvent] = [
+        started(1, "a", 1, 0),
+        StepFinished(
+            seq=2, ts="2026-01-31T12:00:01.000Z", run="r", step="a", attempt=1, outputs={}
+        ),
+        started(3, "b", 1, 1),
+        failed(4, "b", 2),
+        started(5, "b", 2, 3),
+    ]
+    left = junit.Unfinished("disk \x00 full", ["a", "b", "c"])
+    suite = ET.fromstring(junit.report("melody", events, left)).find("testsuite")  # noqa: S314 - ours
+    assert suite is not None
+    assert [suite.get(key) for key in ("tests", "errors", "failures", "skipped")] == [*"3101"]
+    found = {case.get("name"): [(c.tag, c.get("message")) for c in case] for case in suite}
+    assert found["a"] == []
+    assert found["b"] == [("error", "disk  full")]
+    assert found["c"] == [("skipped", "disk  full")]
+    assert suite.findtext("system-err") == "disk  full"

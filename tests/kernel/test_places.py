@@ -3,12 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from symphony.kernel.errors import ExitCode, SymphonyError
-from symphony.kernel.places import HomeLock, Places, home_folder, lock_holder
+from symphony.kernel.places import HANDOVER_S, HomeLock, Places, home_folder, lock_holder
 
 
 def test_order_of_the_home() -> None:
@@ -52,9 +55,8 @@ def test_the_second_kernel_is_refused_with_the_pid_of_the_first(tmp_path: Path) 
     HomeLock(tmp_path / "lock").acquire()
 
 
-def test_a_dead_kernels_lock_is_taken_when_its_guard_has_let_go(tmp_path: Path) -> None:
-    # The "kernel" writes its pid and dies at once; its child holds the lock a moment longer.
-    code = """
+# The "kernel" writes its pid and dies at once; its child holds the lock until it is told to go.
+_DEAD_KERNEL = """
 import fcntl, os, sys, time
 fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 fcntl.flock(fd, fcntl.LOCK_EX)
@@ -64,14 +66,44 @@ if os.fork() == 0:
     os._exit(0)
 print("held", flush=True)
 """
-    path = tmp_path / "lock"
+
+
+@contextmanager
+def _dead_kernel(lock: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Not waited for yet: its number is still listed."""
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdin is not None
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        holder.wait()
+        [sys.executable, "-c", _DEAD_KERNEL, str(lock)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as kernel:
+        assert kernel.stdout is not None
+        assert kernel.stdout.readline() == b"held\n"
+        os.waitid(os.P_PID, kernel.pid, os.WEXITED | os.WNOWAIT)
+        yield kernel
+
+
+def test_a_dead_kernels_lock_is_taken_when_its_guard_has_let_go(tmp_path: Path) -> None:
+    places = Places(tmp_path, tmp_path)
+    with _dead_kernel(places.lock) as kernel, ThreadPoolExecutor() as pool:
+        assert lock_holder(places) is None
+        lock = HomeLock(places.lock)
+        taken = pool.submit(lock.acquire)
+        assert not taken.done()
+        assert kernel.stdin is not None
+        kernel.stdin.close()
+        taken.result(HANDOVER_S)
+        assert lock_holder(places) == os.getpid()
+
+
+def test_a_guard_that_does_not_let_go_is_not_called_a_running_kernel(tmp_path: Path) -> None:
+    with _dead_kernel(tmp_path / "lock") as kernel:
+        with pytest.raises(SymphonyError, match=rf"pid {kernel.pid}\) is gone") as caught:
+            HomeLock(tmp_path / "lock").acquire()
+        assert caught.value.code is ExitCode.REFUSED
+        assert "still ending" in str(caught.value)
+
+
+def test_the_number_of_a_dead_kernel_may_be_anothers(tmp_path: Path) -> None:
+    with _dead_kernel(tmp_path / "kernel.lock"):
+        (tmp_path / "kernel.lock").write_text(f"{os.getppid()}\n")
         assert lock_holder(Places(tmp_path, tmp_path)) is None
-        holder.stdin.close()
-        HomeLock(path).acquire()

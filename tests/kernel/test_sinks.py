@@ -1,5 +1,6 @@
 """Events as JSON lines, and what a killed kernel leaves of them."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -14,10 +15,14 @@ def event(seq: int, run: str = "r") -> StepSkipped:
     return StepSkipped(seq=seq, ts="2026-01-31T12:00:00.000Z", run=run, step="s", reason="why")
 
 
+def opened(path: Path) -> JsonLines:
+    return asyncio.run(JsonLines.open(str(path)))
+
+
 def test_a_line_an_event(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     for seq in (1, 2):
-        sink = JsonLines(str(path))
+        sink = opened(path)
         sink(event(seq))
         sink.close()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
@@ -27,7 +32,7 @@ def test_a_line_an_event(tmp_path: Path) -> None:
 
 def test_a_torn_last_line_is_cut_off(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
-    sink = JsonLines(str(path))
+    sink = opened(path)
     sink(event(1000))
     sink(event(2000))
     sink(event(9000, run="other"))
@@ -45,5 +50,5 @@ def test_nothing_seen(tmp_path: Path) -> None:
 
 def test_unwritable(tmp_path: Path) -> None:
     with pytest.raises(SymphonyError) as caught:
-        JsonLines(str(tmp_path / "no" / "such" / "folder"))
+        opened(tmp_path / "no" / "such" / "folder")
     assert caught.value.code is ExitCode.IO

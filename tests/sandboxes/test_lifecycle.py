@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import select
@@ -11,57 +12,29 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from watching import all_end, guard_below, marked, session, watchdogs
 
-from symphony.sandboxes import Level, LocalLauncher, SandboxPolicy, SpawnSpec
+from symphony.sandboxes import Level, LocalLauncher, SandboxPolicy, SpawnSpec, places
 
 LEVELS = [Level.STRICT, Level.NONE]
 
 
-def _until(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    """Waits for what /proc shows; there is no event for other people's processes."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
+def _lines(fd: int, count: int, seconds: float = 10) -> bool:
+    """Waits until so many lines have come through a pipe; False if it ends or time runs out."""
+    arrived = select.poll()
+    arrived.register(fd, select.POLLIN)
+    while count > 0:
+        if not arrived.poll(seconds * 1000) or not (chunk := os.read(fd, 4096)):
             return False
-        select.select([], [], [], 0.001)
+        count -= chunk.count(b"\n")
     return True
-
-
-def _marked(marker: str) -> list[int]:
-    """Living processes that have `marker` in their arguments."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                if marker.encode() in (entry / "cmdline").read_bytes():
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-    return found
-
-
-def _session(number: int) -> list[int]:
-    """Living processes of the guard's session: itself, its helpers, sandboxes not yet released."""
-    found = []
-    for pid in psutil.pids():
-        try:
-            if os.getsid(pid) == number and _alive(psutil.Process(pid)):
-                found.append(pid)
-        except (OSError, psutil.NoSuchProcess):
-            continue
-    return found
-
-
-def _guard(launcher: psutil.Process) -> tuple[psutil.Process, psutil.Process]:
-    """Watchdog and guard below a process that uses a launcher."""
-    watchdog = next(p for p in launcher.children() if "sandboxes.guard" in " ".join(p.cmdline()))
-    return watchdog, next(p for p in watchdog.children() if p.cmdline() == watchdog.cmdline())
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -119,14 +92,21 @@ def test_standard_input_that_no_pipe_holds_failed_to_spawn(sandboxes: Any) -> No
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_kill_ends_the_whole_tree_within_50_ms(sandboxes: Any, level: Level) -> None:
+def test_kill_ends_the_whole_tree_within_50_ms(
+    sandboxes: Any, level: Level, tmp_path: Path
+) -> None:
     marker = uuid.uuid4().hex
-    script = f"for i in 1 2 3 4 5; do sh -c 'sleep 60; : {marker}' & done; sleep 60; : {marker}"
+    os.mkfifo(tmp_path / "ready", 0o600)
+    ready = os.open(tmp_path / "ready", os.O_RDWR)
 
     async def once() -> tuple[float, str]:
-        spec = sandboxes.spec("/usr/bin/sh", "-c", script, policy=SandboxPolicy(level=level))
+        spec = sandboxes.spec("sh", policy=SandboxPolicy(level=level), outbox=tmp_path)
+        one = f"echo up >{places(spec).outbox}/ready; sleep 60; : {marker}"
+        script = f"for i in 1 2 3 4 5; do sh -c '{one}' & done; {one}"
+        spec = replace(spec, argv=("/usr/bin/sh", "-c", script))
         process = await sandboxes.launcher.spawn(spec)
-        assert await asyncio.to_thread(_until, lambda: len(_marked(marker)) >= 6)
+        assert await asyncio.to_thread(_lines, ready, 6)
+        assert len(marked(marker)) >= 6
         begun = time.perf_counter()
         process.kill()
         reason = await process.wait()
@@ -134,17 +114,20 @@ def test_kill_ends_the_whole_tree_within_50_ms(sandboxes: Any, level: Level) -> 
         process.kill()  # again does nothing
         return took, reason.kind
 
-    took, kind = sandboxes.runner.run(once())
+    try:
+        took, kind = sandboxes.runner.run(once())
+    finally:
+        os.close(ready)
     assert kind == "killed"
     assert took < 0.050
-    assert _marked(marker) == []
+    assert marked(marker) == []
 
 
 def test_a_daemon_ends_with_the_instance(sandboxes: Any) -> None:
     marker = uuid.uuid4().hex
     script = f"setsid sh -c 'sleep 60; : {marker}' & exit 0"
     assert sandboxes.run("/usr/bin/sh", "-c", script)[0].kind == "finished"
-    assert _marked(marker) == []
+    assert marked(marker) == []
 
 
 def test_many_at_once(sandboxes: Any) -> None:
@@ -160,7 +143,8 @@ def test_many_at_once(sandboxes: Any) -> None:
 def test_nothing_of_an_instance_stays_behind(sandboxes: Any) -> None:
     """Descriptors of launcher and guard, processes and the guard's mounts are as before."""
     here = psutil.Process()
-    _, guard = _guard(here)
+    (watchdog,) = watchdogs(here)
+    guard = guard_below(watchdog)
 
     def held() -> tuple[int, int, int, int]:
         mounts = Path(f"/proc/{guard.pid}/mountinfo").read_text().count("\n")
@@ -173,7 +157,7 @@ def test_nothing_of_an_instance_stays_behind(sandboxes: Any) -> None:
         sandboxes.run("/no/such/tool")
         sandboxes.run("/usr/bin/true", inbox=Path("/no/such/folder"))
         sandboxes.run("/usr/bin/true", policy=SandboxPolicy(level=Level.NONE))
-    assert _until(lambda: held() == before), (held(), before)
+    assert held() == before
 
 
 def test_close_ends_what_runs_and_says_so(tmp_path: Path) -> None:
@@ -198,7 +182,7 @@ def test_close_ends_what_runs_and_says_so(tmp_path: Path) -> None:
         return [(await process.wait()).kind for process in processes]
 
     assert asyncio.run(whole()) == ["killed", "killed"]
-    assert _marked(marker) == []
+    assert marked(marker) == []
 
 
 _KERNEL = """
@@ -206,7 +190,7 @@ import asyncio, sys
 from pathlib import Path
 from symphony.sandboxes import Level, LocalLauncher, SandboxPolicy, SpawnSpec
 async def main():
-    launcher = LocalLauncher()
+    launcher = LocalLauncher(keep_fds=(int(sys.argv[4]),))
     await launcher.start()
     await launcher.prove()
     print("ready", flush=True)
@@ -221,13 +205,27 @@ asyncio.run(main())
 """
 
 
-def _kernel(marker: str, log: Path, level: Level) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", _KERNEL, marker, str(log), level],
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    )
+@contextlib.contextmanager
+def _kernel(marker: str, log: Path, level: Level) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """A process that starts instances, and a pipe that ends when it and its guards are gone."""
+    gone, held = os.pipe()
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-c", _KERNEL, marker, str(log), level, str(held)],
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            pass_fds=(held,),
+        ) as kernel:
+            os.close(held)
+            try:
+                yield kernel, gone
+            finally:
+                kernel.kill()
+                assert not _lines(gone, 1)  # its end, not a line
+                assert marked(marker) == []
+    finally:
+        os.close(gone)
 
 
 def test_killing_the_kernel_at_any_moment_leaves_no_orphan(tmp_path: Path) -> None:
@@ -235,21 +233,15 @@ def test_killing_the_kernel_at_any_moment_leaves_no_orphan(tmp_path: Path) -> No
     for turn in range(40):
         marker = uuid.uuid4().hex
         level = LEVELS[0] if turn % 4 else LEVELS[1]
-        with _kernel(marker, tmp_path / "log", level) as kernel:
+        with _kernel(marker, tmp_path / "log", level) as (kernel, gone):
             assert kernel.stdout is not None
             assert kernel.stdout.readline() == "ready\n"
-            below = _guard(psutil.Process(kernel.pid))
+            (watchdog,) = watchdogs(psutil.Process(kernel.pid))
             select.select([], [], [], chance.uniform(0, 0.020))  # the moment of the fault
             kernel.kill()
-        assert _until(lambda m=marker: _marked(m) == []), f"orphans in turn {turn}"
-        assert _until(lambda b=below: not any(_alive(p) for p in b)), f"guard left in turn {turn}"
-
-
-def _alive(process: psutil.Process) -> bool:
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+            assert os.read(gone, 1) == b""
+            assert marked(marker) == [], f"orphans in turn {turn}"
+            assert all_end(lambda w=watchdog.pid: session(w)), f"guard left in turn {turn}"
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -260,23 +252,21 @@ def test_killing_the_guard_or_its_watchdog_ends_everything(
     chance = random.Random(len(victims))  # noqa: S311 - moments of faults
     for turn in range(5):
         marker = uuid.uuid4().hex
-        with _kernel(marker, tmp_path / "log", level) as kernel:
-            try:
-                assert kernel.stdout is not None
-                assert kernel.stdout.readline() == "ready\n"
-                assert kernel.stdout.readline() == "spawned\n"
-                pair = _guard(psutil.Process(kernel.pid))
-                assert len(_marked(marker)) > 1
-                select.select([], [], [], chance.uniform(0, 0.010))
-                for victim in victims:
-                    pair[victim].kill()
-                # What a new guard starts for the calls that still wait is none of theirs.
-                theirs = {*_marked(marker)} - {kernel.pid}
-                gone = _until(lambda m=marker, t=theirs: t.isdisjoint(_marked(m)))
-                assert gone, f"orphans in turn {turn}"
-                assert _until(lambda w=pair[0].pid: _session(w) == []), f"left over in turn {turn}"
-            finally:
-                kernel.kill()
+        with _kernel(marker, tmp_path / "log", level) as (kernel, _):
+            assert kernel.stdout is not None
+            assert kernel.stdout.readline() == "ready\n"
+            assert kernel.stdout.readline() == "spawned\n"
+            (watchdog,) = watchdogs(psutil.Process(kernel.pid))
+            pair = (watchdog, guard_below(watchdog))
+            assert len(marked(marker)) > 1
+            select.select([], [], [], chance.uniform(0, 0.010))  # the moment of the fault
+            for victim in victims:
+                pair[victim].kill()
+            # What a new guard starts for the calls that still wait is none of theirs.
+            theirs = {*marked(marker)} - {kernel.pid}
+            ended = all_end(lambda m=marker, t=theirs: t & {*marked(m)})
+            assert ended, f"orphans in turn {turn}"
+            assert all_end(lambda w=watchdog.pid: session(w)), f"left over in turn {turn}"
 
 
 def test_after_the_guard_was_killed_instances_are_told_and_new_ones_start(tmp_path: Path) -> None:
@@ -289,10 +279,8 @@ def test_after_the_guard_was_killed_instances_are_told_and_new_ones_start(tmp_pa
         await launcher.start()
         try:
             first = await launcher.spawn(spec())
-            known = {p.pid for p in psutil.Process().children()}
-            watchdogs = [p for p in psutil.Process().children() if p.pid in known]
-            mine = next(w for w in watchdogs if first.pid in _descendants(w))
-            mine.children()[0].kill()
+            guards = [guard_below(watchdog) for watchdog in watchdogs(psutil.Process())]
+            next(g for g in guards if first.pid in _descendants(g)).kill()
             ended = await asyncio.wait_for(first.wait(), 10)
             second = await launcher.spawn(spec())
             second.kill()

@@ -1,7 +1,6 @@
 """The player behind the real switch and codec; its /out is a temporary folder."""
 
 import errno
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,17 +11,6 @@ import pytest
 from symphony.bus.errors import BusError
 from symphony.bus.testing import FakeConductor
 
-MAIN = Path(__file__).resolve().parents[1] / "main.py"
-
-
-def load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("deliver_main", MAIN)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
@@ -30,10 +18,9 @@ def out(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def bus(out: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeConductor]:
-    module = load()
-    monkeypatch.setattr(module, "OUT", out)
-    with FakeConductor(module.ext) as conductor:
+def bus(player: ModuleType, out: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeConductor]:
+    monkeypatch.setattr(player, "OUT", out)
+    with FakeConductor(player.ext) as conductor:
         yield conductor
 
 

@@ -52,6 +52,15 @@ THINGS = (
         ("The price of a product must not be negative", ("rule", "product", ["@minimum=price>=0"])),
         ("Send a reminder for each task", ("send", "task", [])),
         ("Export tasks to PDF", ("export-other", "task", [])),
+        ("Show tasks with high priority", ("list", "task", ["priority=high"])),
+        ("List tasks, latest first", ("list", "task", ["@sort=-due_date"])),
+        ("List tasks that are not archived", ("list", "task", ["status=!archived"])),
+        ("Show tasks we haven't finished yet", ("list", "task", ["status=!finished"])),
+        ("Tasks to delete", ("delete", "task", [])),
+        ("Delete tasks older than 2 years", ("delete-other", "task", [])),
+        ("Which tasks are overdue", ("list", "task", ["due_date<today"])),
+        ("At the end of the day I want to count tasks", ("count", "task", [])),
+        ("Export the weather as CSV", ("export-other", "weather", [])),
     ],
 )
 def test_a_sentence_becomes_the_operation_it_asks_for(sentence: str, expected: object) -> None:
@@ -104,6 +113,43 @@ def test_every_example_gives_a_whole_prompt(brief: Path) -> None:
     assert len(numbers) > 10
     assert text.count("    Acceptance:\n    - ") == len(numbers)
     assert enhance(brief) == text
+
+
+@pytest.mark.parametrize(
+    ("brief", "said"),
+    [
+        ("todo app", "Operation: create\n    Noun: todo"),
+        ("My birds\n\nI want to add birds with a name.", "# My birds"),
+        ("**Features**\n\n1. Add a bird <ul><li>Fly a kite</li></ul>", "R2. Fly a kite"),
+        (
+            "# B\n1 Goal\n\nWe like birds a lot.\n\n2 Later not needed\n\nWe must not pay.\n",
+            "Out of scope: We must not pay.",
+        ),
+        ("Birds:\n- Add a bird\n```json\n[1]\n```\n", "Example (json): [1]"),
+        (
+            "The log is kept in a notebook. I want to add a bird.",
+            "- The log is kept in a notebook.",
+        ),
+        ("# B\n```sql\nCREATE TABLE birds (id INTEGER, n TEXT UNIQUE);\n```\n", "n: text, unique"),
+    ],
+)
+def test_whatever_a_brief_looks_like_it_is_read(brief: str, said: str) -> None:
+    assert said in enhance(brief)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Nobody can delete a bird.", "Admins can delete birds."),
+        ("Birds do not need a name.", "Each bird has a name and a ring."),
+        ("The ring of a bird is unique.", "The ring of a bird may occur more than once."),
+    ],
+)
+def test_statements_that_contradict_each_other_are_asked_about(one: str, other: str) -> None:
+    base = "# Birds\n- Each bird has a ring.\n- Add a bird\n"
+    questions = enhance(f"{base}- {one}\n- {other}\n").split("## Open questions")[1]
+    assert f"{one}” and “{other}" in questions or f"{other}” and “{one}" in questions
+    assert "contradict" not in enhance(f"{base}- {one}\n")
 
 
 def test_the_messy_brief_yields_both_products_and_orders() -> None:

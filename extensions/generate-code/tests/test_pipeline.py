@@ -17,7 +17,7 @@ from brief_enhance import enhance
 from code_generate import generate
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plan_model import UnreadableBacklog
+from plan_read import UnreadableBacklog
 
 BRIEFS = Path(__file__).resolve().parents[3] / "examples" / "spec-to-package" / "briefs"
 CLINIC = """# Clinic appointments
@@ -118,6 +118,35 @@ def test_the_command_line_works_by_hand(tmp_path: Path) -> None:
     assert gap.stderr.startswith("error: not generated: F15: Send me an e-mail")
 
 
+def test_figures_of_each_thing_are_told_with_its_name(tmp_path: Path) -> None:
+    brief = "# Rota\n- Nurse: name\n- Shift: date, nurse, hours\n- Add a shift\n- Add a nurse\n"
+    folder = write(
+        build(brief + "- Count shifts per nurse\n- Average hours per nurse\n")[1], tmp_path
+    )
+
+    def run(*arguments: str) -> str:
+        command = [sys.executable, "-m", "rota", "--db", str(tmp_path / "x.db"), *arguments]
+        return subprocess.run(
+            command, check=True, capture_output=True, text=True, cwd=folder / "src"
+        ).stdout
+
+    for name in ("Ann", "Bo", "Ann"):
+        run("add-nurse", "--name", name)
+    for nurse, hours in (("1", "4"), ("1", "8"), ("3", "5")):
+        run("add-shift", "--date", "2030-01-01", "--nurse-id", nurse, "--hours", hours)
+    assert run("count-shifts-by-nurse") == "Ann (1): 2\nAnn (3): 1\n"
+    assert run("average-shifts-hours-by-nurse") == "Ann (1): 6.0\nAnn (3): 5.0\n"
+
+
+def test_things_that_need_each_other_can_be_added_all_the_same() -> None:
+    backlog = (
+        "id,feature,verb,noun,fields\nF1,Add a hen,create,hen,name:text; egg:ref(egg)\n"
+        "F2,Add an egg,create,egg,size:text; hen:ref(hen)\n"
+    )
+    models = generate(backlog)["src/generated_package/models.py"]
+    assert sorted(re.findall(r"egg_id|hen_id|egg: str|hen: str", models)) == ["egg: str", "hen_id"]
+
+
 def test_broken_generated_code_fails_its_tests(tmp_path: Path) -> None:
     _, files = build(ALL["task-list"])
     store = "src/task_list/storage.py"
@@ -153,6 +182,17 @@ def rows(name: str) -> list[tuple[str, str, str]]:
         ("workshop-invoices", ("sum", "line_item", "unit_price*quantity")),
         ("recipe-box", ("status", "recipe", "favourite=true")),
         ("recipe-box", ("count", "recipe", "@group=category")),
+        ("ward-rota", ("update", "shift", "nurse")),
+        ("ward-rota", ("create", "swap_request", "shift:ref(shift)")),
+        ("ward-rota", ("status", "swap_request", "status=rejected")),
+        ("ward-rota", ("rule", "shift", "@distinct=nurse,date")),
+        ("movie-night", ("list", "movie", "watched=false")),
+        ("movie-night", ("import", "movie", "@format=json")),
+        ("movie-night", ("create", "vote", "movie:ref(movie)")),
+        ("parcel-locker", ("list", "parcel", "status=!picked-up")),
+        ("hive-log", ("create", "visit", "date:date")),
+        ("hive-log", ("list", "visit", "@sort=-date")),
+        ("hive-log", ("sum", "honey_harvest", "kilo")),
     ],
 )
 def test_what_a_brief_asks_for_is_recognised(name: str, expected: tuple[str, str, str]) -> None:

@@ -130,6 +130,7 @@ impl Link {
         }
         if alive && self.liveness.beat_due(now) {
             self.send(&Header::new(Kind::Heartbeat), Vec::new())?;
+            self.liveness.beaten(now);
         }
         Ok(())
     }

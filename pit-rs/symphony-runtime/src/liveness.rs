@@ -8,12 +8,13 @@ pub struct Liveness {
     limit: Duration,
     sent: Instant,
     heard: Instant,
+    beaten: Instant,
 }
 
 impl Liveness {
     /// Silence of `beat` calls for a heartbeat, `misses` times that of the other side means it is dead.
     pub fn new(beat: Duration, misses: u32, now: Instant) -> Self {
-        Self { beat, limit: beat.saturating_mul(misses), sent: now, heard: now }
+        Self { beat, limit: beat.saturating_mul(misses), sent: now, heard: now, beaten: now }
     }
 
     pub fn sent(&mut self, now: Instant) {
@@ -24,8 +25,18 @@ impl Liveness {
         self.heard = now;
     }
 
+    /// A heartbeat was sent.
+    pub fn beaten(&mut self, now: Instant) {
+        self.beaten = now;
+    }
+
     pub fn beat_due(&self, now: Instant) -> bool {
-        now >= self.sent + self.beat
+        now >= self.next_beat()
+    }
+
+    /// After silence in either direction: who talks all the time and hears nothing must ask too.
+    fn next_beat(&self) -> Instant {
+        self.beaten.max(self.sent.min(self.heard)) + self.beat
     }
 
     pub fn dead(&self, now: Instant) -> bool {
@@ -34,7 +45,7 @@ impl Liveness {
 
     /// How long nothing needs to be done unless a message comes.
     pub fn rest(&self, now: Instant) -> Duration {
-        let next = (self.sent + self.beat).min(self.heard + self.limit);
+        let next = self.next_beat().min(self.heard + self.limit);
         next.saturating_duration_since(now)
     }
 
@@ -57,8 +68,20 @@ mod tests {
         assert_eq!(liveness.rest(start), BEAT);
         assert!(!liveness.beat_due(start + BEAT / 2) && liveness.beat_due(start + BEAT));
         liveness.sent(start + BEAT / 2);
+        liveness.heard(start + BEAT / 2);
         assert!(!liveness.beat_due(start + BEAT));
         assert!(liveness.beat_due(start + BEAT / 2 + BEAT));
+    }
+
+    #[test]
+    fn who_talks_all_the_time_and_hears_nothing_still_beats_once_a_period() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(BEAT, 5, start);
+        liveness.sent(start + BEAT);
+        assert!(liveness.beat_due(start + BEAT), "nothing was heard for a period");
+        liveness.beaten(start + BEAT);
+        liveness.sent(start + BEAT * 3 / 2);
+        assert!(!liveness.beat_due(start + BEAT * 3 / 2) && liveness.beat_due(start + BEAT * 2));
     }
 
     #[test]
@@ -70,6 +93,7 @@ mod tests {
         liveness.heard(start + BEAT);
         assert!(!liveness.dead(start + BEAT * 5));
         liveness.sent(start + BEAT * 5);
+        liveness.beaten(start + BEAT * 5);
         assert_eq!(
             liveness.rest(start + BEAT * 5),
             BEAT,

@@ -17,6 +17,8 @@ pub const INLINE_MAX: usize = 262_144;
 pub const REQUEST_LIMIT: u64 = 1 << 53;
 /// Longest idempotency key, characters.
 pub const MAX_IDEM: usize = 128;
+/// Most frames of one message that are only dropped; a peer that sends more in one is cut off.
+pub const MAX_FRAMES: usize = 64;
 
 /// Default silence after which a peer sends a heartbeat, milliseconds.
 pub const HEARTBEAT_MS: u64 = 1_000;

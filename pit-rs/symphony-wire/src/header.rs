@@ -200,6 +200,20 @@ impl Header {
     }
 }
 
+/// Whether this is the header of a hello in another version of the protocol; only the two positions
+/// that every version keeps are looked at.
+pub fn is_foreign_hello(frame: &[u8]) -> bool {
+    read_foreign_hello(frame).unwrap_or(false)
+}
+
+fn read_foreign_hello(frame: &[u8]) -> Result<bool, HeaderError> {
+    let mut reader = Reader::new(frame);
+    let Item::Array(length @ 2..) = reader.item()? else { return Ok(false) };
+    let (version, kind) = (reader.uint("version")?, reader.uint("kind")?);
+    reader.skip(u64::from(length) - 2)?;
+    Ok(version != PROTOCOL && kind == Kind::Hello as u64 && reader.is_at_end())
+}
+
 /// `name ["/" major]`: labels `[a-z][a-z0-9-]*` joined by dots, a major version without leading zero.
 fn is_name(text: &str) -> bool {
     let (name, major) = match text.split_once('/') {

@@ -14,6 +14,6 @@ mod ticket;
 
 pub use constants::{Kind, PROTOCOL};
 pub use error::{BusError, Code, Fault};
-pub use header::{Header, HeaderError, Target};
+pub use header::{is_foreign_hello, Header, HeaderError, Target};
 pub use rmpv::Value;
 pub use ticket::{Ticket, TicketError};

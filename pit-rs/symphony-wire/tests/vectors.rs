@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::{json, Value as Json};
 use symphony_wire::body::{self, Activate, Bye, Context, Hello, Progress, Unload, Welcome};
-use symphony_wire::{BusError, Code, Header, Target, Ticket};
+use symphony_wire::{is_foreign_hello, BusError, Code, Header, Target, Ticket};
 
 struct Vector {
     name: String,
@@ -63,6 +63,8 @@ fn header_json(header: &Header) -> Json {
 #[test]
 fn headers() {
     for vector in vectors("headers.json") {
+        let foreign = vector.json["foreign_hello"].as_bool().unwrap_or(false);
+        assert_eq!(is_foreign_hello(&vector.bytes), foreign, "{}", vector.name);
         let decoded = Header::decode(&vector.bytes);
         assert_eq!(decoded.is_ok(), vector.valid, "{}: {decoded:?}", vector.name);
         let Ok(header) = decoded else { continue };

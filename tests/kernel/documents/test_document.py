@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 
 from symphony.kernel.document import MAX_BYTES, load_document, parse_document
 from symphony.kernel.errors import ExitCode, Problems
+from symphony.kernel.structure import Report
 
 TOML = Path("x.toml")
 JSON = Path("x.json")
 
 
-def refusal(path: Path, source: bytes) -> tuple[str | None, str]:
+def refusals(path: Path, source: bytes) -> list[tuple[str | None, str]]:
     with pytest.raises(Problems) as caught:
-        parse_document(path, source)
+        Report(parse_document(path, source)).raise_if_any()
     assert caught.value.code is ExitCode.BAD_REQUEST
-    return caught.value.problems[0].where, caught.value.problems[0].message
+    return [(problem.where, problem.message) for problem in caught.value.problems]
 
 
 @pytest.mark.parametrize(
@@ -53,14 +54,28 @@ def refusal(path: Path, source: bytes) -> tuple[str | None, str]:
 def test_what_is_not_plain_data_is_refused_at_its_line(
     path: Path, source: bytes, where: str, what: str
 ) -> None:
-    place, message = refusal(path, source)
+    ((place, message),) = refusals(path, source)
     assert (place, what in message) == (where, True), message
 
 
 def test_every_odd_value_is_reported_at_once() -> None:
-    with pytest.raises(Problems) as caught:
-        parse_document(TOML, b"a = nan\nb = 12:00:00\n")
-    assert {problem.where for problem in caught.value.problems} == {"x.toml:1", "x.toml:2"}
+    found = refusals(TOML, b"a = nan\nb = 12:00:00\n")
+    assert [place for place, _ in found] == ["x.toml:1", "x.toml:2"]
+    source = b'{"a": 1,\n "b": {"\\ud800": 1e999},\n "a": {"c": 1}, "a": 3}'
+    assert refusals(JSON, source) == [
+        ("x.json:2", "a key holds half a surrogate pair"),
+        ("x.json:2", "the number is not finite"),
+        ("x.json:3", 'the key "a" is given twice'),
+        ("x.json:3", 'the key "a" is given twice'),
+    ]
+
+
+def test_of_a_key_given_twice_the_last_counts_and_is_located() -> None:
+    source = b'{"a": {"x": 1},\n "a": {\n"x": 2}}'
+    document = parse_document(JSON, source)
+    assert document.data == {"a": {"x": 2}}
+    assert (document.line(("a",)), document.line(("a", "x"))) == (2, 3)
+    assert refusals(JSON, source) == [("x.json:2", 'the key "a" is given twice')]
 
 
 def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:

@@ -59,7 +59,6 @@ def rule(**fields: Any) -> GateRule:
         (None, {}, False, "type", '"score" is missing'),
         (rule(expression="outputs.score >= 0.9"), {"score": 0.95}, True, "expression", "holds"),
         (rule(expression="outputs.score >= 0.9"), {"score": 0.5}, False, "expression", "fulfilled"),
-        (rule(expression="outputs.gone > 1"), {"score": 0.5}, False, "expression", "no value"),
         (rule(expression="inputs.n == 3"), {"score": 0.5}, True, "expression", "holds"),
         (rule(min_quality=0.8), {"score": 0.8}, True, "min_quality", "reaches 0.8"),
         (rule(min_quality=0.8), {"score": 0.79}, False, "min_quality", "below 0.8"),
@@ -74,6 +73,38 @@ def test_the_rule_decides(
     assert (verdict.passed, verdict.gate) == (passed, which)
     assert reason in verdict.reason
     assert bool(verdict.problems) == (not passed)
+
+
+@pytest.mark.parametrize(
+    ("expression", "what"),
+    [
+        ("1 / (outputs.count - outputs.count) > 0", "division by zero"),
+        ("1 % (outputs.count - outputs.count) == 0", "zero"),
+        ("outputs.gone > 1", "gone has no value here"),
+        ("outputs.count", "must be true or false"),
+        ("outputs.note > 3", "No such overload"),
+        ("outputs.count + 9223372036854775807 > 0", "verflow"),
+        ("outputs.count >", "not a valid expression"),
+    ],
+)
+def test_a_gate_that_cannot_be_decided_is_the_fault_of_the_melody(
+    expression: str, what: str
+) -> None:
+    declared = {"count": ValueType("integer"), "note": ValueType("text", optional=True)}
+    outputs = {"count": 2, "note": "x"}
+    verdict = judge(declared, outputs, rule=rule(expression=expression), step="test")
+    assert (verdict.passed, verdict.gate, verdict.fault) == (False, "expression", "caller")
+    assert what in verdict.reason
+    assert expression in verdict.reason
+    (problem,) = verdict.problems
+    assert problem.message.startswith('the gate of "test" cannot be decided: ')
+    assert problem.where == "steps.test.gate.expression"
+    assert problem.help
+
+
+def test_a_result_that_is_not_good_enough_is_the_fault_of_the_player() -> None:
+    verdict = judge(DECLARED, GOOD, rule=rule(expression="outputs.out == 'y'"), step="test")
+    assert (verdict.passed, verdict.fault) == (False, "provider")
 
 
 def test_a_melody_can_require_an_optional_output() -> None:

@@ -7,6 +7,7 @@ import json
 import time
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from document_samples import ECHO, IMAGE, MELODY, found, kit_of, line_of, write
@@ -17,6 +18,7 @@ from symphony.kernel.bindings import FromInput, FromStep, Literal
 from symphony.kernel.errors import ExitCode, Problems, SymphonyError
 from symphony.kernel.kit import Kit
 from symphony.kernel.melody import Melody, from_document, load_melody
+from symphony.kernel.valuetypes import TypeName
 
 OTHER = ECHO.replace('"echo"', '"other"').replace("text =", "phrase =")
 DRAW = """
@@ -242,8 +244,11 @@ def test_media_types_must_agree(tmp_path: Path, kit: Kit) -> None:
 
 def test_what_may_be_absent_cannot_feed_what_must_be_there(tmp_path: Path, kit: Kit) -> None:
     text = MELODY.replace('media = "text/markdown"', "optional = true")
-    problems = faults(tmp_path, kit, text)
-    assert "may be absent" in problems[0][1]
+    with pytest.raises(Problems) as caught:
+        load_melody(write(tmp_path, text), kit)
+    (problem,) = caught.value.problems
+    assert problem.message.endswith('does not fit the input "text": it may be absent')
+    assert problem.help == "give it a default, or remove its optional"
     given = text.replace("optional = true", 'optional = true, default = "none"')
     assert isinstance(load_melody(write(tmp_path, given), kit), Melody)
 
@@ -268,6 +273,57 @@ def test_all_faults_are_reported_at_once_in_the_order_of_the_file(tmp_path: Path
     marks = ('"Two"', "demo.eco", 'id = "second"', "timeout_s", "gone", "owt")
     lines = [line for line, _ in faults(tmp_path, kit, text)]
     assert lines == [line_of(text, mark) for mark in marks]
+
+
+def test_a_key_given_twice_and_odd_values_hide_no_other_fault(tmp_path: Path, kit: Kit) -> None:
+    text = """\
+{"melody": {"name": "twice", "version": "one"},
+ "inputs": {"brief": {"type": "file"},
+            "brief": {"type": "fle"}},
+ "steps": [
+   {"id": "a", "capability": "demo.eco/1",
+    "timeout_s": 1e999,
+    "capability": "demo.eco/1",
+    "inputs": {"text": "$inputs.gone"}}],
+ "outputs": {"result": "$steps.b.out"}}
+"""
+    with pytest.raises(Problems) as caught:
+        load_melody(write(tmp_path, text, "twice.melody.json"), kit)
+    assert found(caught.value) == [
+        (1, '"melody.version" is not well formed: "one"'),
+        (3, 'the key "brief" is given twice'),
+        (
+            3,
+            '"inputs.brief.type" must be one of '
+            + ", ".join(f'"{name}"' for name in sorted(get_args(TypeName)))
+            + ', not "fle"',
+        ),
+        (6, "the number is not finite"),
+        (7, 'the key "capability" is given twice'),
+        (7, 'no installed extension provides "demo.eco/1"'),
+        (8, 'the Melody has no input "gone"'),
+        (9, 'there is no step "b"'),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("players", "messages"),
+    [
+        ('player = "echo"\nfallbacks = ["echo"]', ['"echo" is the player already']),
+        ('fallbacks = ["same", "same"]', ['"same" is named twice']),
+        (
+            'player = "same"\nfallbacks = ["echo", "same", "echo"]',
+            ['"same" is the player already', '"echo" is named twice'],
+        ),
+    ],
+)
+def test_a_fallback_that_would_only_repeat_is_refused(
+    tmp_path: Path, players: str, messages: list[str]
+) -> None:
+    kit = kit_of(tmp_path / "home", ECHO, ECHO.replace('"echo"', '"same"'))
+    text = MELODY.replace('id = "second"', f'id = "second"\n{players}')
+    line = line_of(text, "fallbacks")
+    assert faults(tmp_path, kit, text) == [(line, f"the fallback {what}") for what in messages]
 
 
 def test_a_melody_without_steps_or_with_too_many_is_refused(tmp_path: Path, kit: Kit) -> None:

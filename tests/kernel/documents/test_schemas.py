@@ -36,6 +36,28 @@ def test_every_schema_is_valid_and_titled(name: str) -> None:
     assert printed["title"]
 
 
+def undescribed(node: object, place: str) -> list[str]:
+    """The keys of a schema that say nothing of their meaning; `event` names the type itself."""
+    if isinstance(node, list):
+        return [found for inner in node for found in undescribed(inner, place)]
+    if not isinstance(node, dict):
+        return []
+    keys = node.get("properties", {})
+    found = [
+        f"{place}.{key}"
+        for key, inner in keys.items()
+        if "description" not in inner and key != "event"
+    ]
+    for key, inner in node.items():
+        found += undescribed(inner, f"{place}.{key}")
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_key_of_a_schema_says_what_it_means(name: str) -> None:
+    assert undescribed(schema(name), name) == []
+
+
 def test_an_unknown_schema_is_refused_with_a_suggestion() -> None:
     with pytest.raises(SymphonyError) as caught:
         schema("melodie")

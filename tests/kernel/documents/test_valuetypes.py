@@ -11,7 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from symphony.kernel.errors import Problems
-from symphony.kernel.valuetypes import ValueType, compatible, parse_inputs
+from symphony.kernel.valuetypes import (
+    ValueType,
+    compatible,
+    declaration_findings,
+    parse_inputs,
+)
 
 REF = "blake3:" + "0" * 64
 SCHEMA = {
@@ -182,3 +187,54 @@ def test_any_text_on_the_command_line_is_read_or_refused(type_: str, text: str) 
         return
     if type_ not in ("file", "folder"):
         assert kind(type_).check(values["x"]) == []
+
+
+def doubling(levels: int) -> dict[str, Any]:
+    """A schema whose check takes 2 ** levels steps."""
+    tables: dict[str, Any] = {
+        f"a{n}": {"allOf": [{"$ref": f"#/$defs/a{n + 1}"}] * 2} for n in range(levels)
+    }
+    return {"$ref": "#/$defs/a0", "$defs": {**tables, f"a{levels}": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "message"),
+    [
+        (doubling(40), "x", "takes too long to check"),
+        ({"pattern": "^(a+)+$"}, "a" * 40 + "!", "not well formed"),
+        ({"patternProperties": {"^(a+)+$": {"type": "null"}}}, {"a" * 40: 1}, "must be null"),
+        (
+            {"patternProperties": {"^(a+)+$": {}}, "additionalProperties": False},
+            {"a" * 40 + "!": 1},
+            "unknown key",
+        ),
+        ({"additionalProperties": {"type": "null"}, "properties": {"a": {}}}, {"b": 1}, "null"),
+        ({"$ref": "#"}, 1, "nested too deeply"),
+    ],
+)
+def test_a_schema_made_to_hurt_is_bounded(
+    schema: dict[str, Any], value: object, message: str
+) -> None:
+    declared = kind("json", schema=schema)
+    assert list(declaration_findings(("x",), declared)) == []
+    problems = declared.check(value, "f")
+    assert [message in problem.message for problem in problems] == [True], problems
+
+
+@pytest.mark.parametrize(
+    ("pattern", "reason"),
+    [
+        ("(?=a)b", "look-around, including look-ahead and look-behind, is not supported"),
+        (r"(a)\1", "backreferences are not supported"),
+        ("(", '"pattern" is not valid'),
+    ],
+)
+def test_a_pattern_that_cannot_be_bounded_is_refused(pattern: str, reason: str) -> None:
+    (finding,) = declaration_findings(("x",), kind("json", schema={"pattern": pattern}))
+    assert (finding.key, reason in finding.message) == (("x", "schema"), True), finding.message
+
+
+def test_a_pattern_may_match_anywhere() -> None:
+    declared = kind("json", schema={"pattern": "b+", "type": "string"})
+    assert declared.check("abbc") == []
+    assert declared.check("ac") != []

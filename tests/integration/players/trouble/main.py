@@ -29,6 +29,9 @@ def act(ctx: Context, plan: list[Any]) -> dict[str, Any]:
             raise BusError("bad-request", "told to refuse", where="plan")
         case "wrong":
             return {"answer": 7}  # not the text that the manifest promises
+        case "flood":
+            for done in range(3000):
+                ctx.progress(done + 1, 3000, "flooding")
         case "nothing":
             return {}
         case "poor":

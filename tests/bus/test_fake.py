@@ -1,0 +1,139 @@
+"""The fake for authors of extensions: what works on it works on the bus, and what fails fails."""
+
+import doctest
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from symphony.bus import testing
+from symphony.bus.context import Context
+from symphony.bus.errors import BusError
+from symphony.bus.extension import Extension
+from symphony.bus.messages import Progress
+from symphony.bus.testing import FakeConductor
+
+ext = Extension()
+
+
+@ext.provides("text.count/1")
+def count(ctx: Context, text: str, unit: str = "words") -> dict[str, Any]:
+    ctx.progress(1, 2, unit)
+    words = text.split()
+    ctx.progress(2, 2)
+    return {"count": len(words) if unit == "words" else len(text), "who": ctx.config.get("who")}
+
+
+@ext.provides("text.count/1", "report")
+def report(ctx: Context, source: Path) -> Path:
+    place = ctx.outbox / "report.txt"
+    place.write_text(source.read_text(encoding="utf-8").upper(), encoding="utf-8")
+    return place
+
+
+@ext.provides("text.ask/1")
+def ask(ctx: Context, key: str) -> list[object]:
+    return [ctx.call("test.store/1", "get", key=key), ctx.run, ctx.attempt, ctx.params]
+
+
+@ext.provides("text.fail/1")
+def fail(ctx: Context, how: str) -> object:
+    match how:
+        case "raise":
+            raise ValueError("no good")
+        case "typed":
+            raise BusError("not-found", "no such text", where="how")
+        case "outside":
+            return Path("/etc/hostname")
+        case "unsendable":
+            return object()
+    return None
+
+
+def test_the_example_of_the_documentation_works() -> None:
+    results = doctest.testmod(testing, raise_on_error=True)
+    assert results.attempted >= 4
+
+
+def test_a_function_is_called_with_arguments_configuration_and_progress() -> None:
+    with FakeConductor(ext, config={"who": "me"}) as bus:
+        assert bus.call("text.count/1", text="a b c") == {"count": 3, "who": "me"}
+        assert bus.progress == [Progress(1, 2, "words"), Progress(2, 2)]
+        assert bus.call("text.count/1", text="abc", unit="letters")["count"] == 3
+        assert bus.progress[0].message == "letters"
+
+
+def test_files_go_in_and_out_by_reference_in_the_folder_of_the_call() -> None:
+    with FakeConductor(ext) as bus:
+        folder = bus.inbox / "step-1"
+        folder.mkdir()
+        (folder / "a.txt").write_text("é", encoding="utf-8")
+        answer = bus.call(
+            "text.count/1", "report", source={"$file": "a.txt"}, context={"folder": "step-1"}
+        )
+        assert answer == {"$file": "report.txt"}
+        assert (bus.outbox / "step-1" / "report.txt").read_text(encoding="utf-8") == "É"
+        inbox = bus.inbox
+    assert not inbox.exists()
+
+
+def test_what_the_extension_calls_is_answered_by_the_functions_given() -> None:
+    def store(method: str, key: str) -> object:
+        if key == "none":
+            raise BusError("not-found", "no such key", where=key)
+        return [method, key]
+
+    with FakeConductor(ext, {"test.store/1": store}, params={"a": 1, "b": 1}) as bus:
+        context = {"run": "r", "attempt": 2, "params": {"b": 2}}
+        answer = bus.call("text.ask/1", key="k", context=context)
+        assert answer == [["get", "k"], "r", 2, {"a": 1, "b": 2}]
+        with pytest.raises(BusError) as caught:
+            bus.call("text.ask/1", key="none")
+        assert (caught.value.code, caught.value.where) == ("not-found", "none")
+
+
+def test_an_undeclared_call_of_the_extension_is_refused_as_by_the_kernel() -> None:
+    with FakeConductor(ext) as bus, pytest.raises(BusError) as caught:
+        bus.call("text.ask/1", key="k")
+    assert (caught.value.code, caught.value.where) == ("refused", "permissions.calls")
+
+
+@pytest.mark.parametrize(
+    ("capability", "args", "code", "where"),
+    [
+        ("text.count/1", {}, "bad-request", "text"),
+        ("text.count/1", {"text": 1}, "bad-request", "text"),
+        ("text.count/1", {"text": "a", "more": 1}, "bad-request", "more"),
+        ("text.count/1", {"text": {"$file": "../a"}}, "bad-request", "text"),
+        ("text.count/1", {"text": object()}, "bad-request", None),
+        ("text.fail/1", {"how": "typed"}, "not-found", "how"),
+        ("text.fail/1", {"how": "outside"}, "wrong-output", "result"),
+        ("text.fail/1", {"how": "unsendable"}, "wrong-output", None),
+        ("text.none/1", {}, "unavailable", None),
+    ],
+)
+def test_errors_are_those_of_the_bus(
+    capability: str, args: dict[str, Any], code: str, where: str | None
+) -> None:
+    with FakeConductor(ext) as bus:
+        with pytest.raises(BusError) as caught:
+            bus.call(capability, **args)
+        assert (caught.value.code, caught.value.where) == (code, where)
+        assert bus.call("text.count/1", text="still here")["count"] == 2
+
+
+def test_an_exception_of_the_function_is_failed_and_names_itself(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with FakeConductor(ext) as bus, pytest.raises(BusError) as caught:
+        bus.call("text.fail/1", how="raise")
+    error = caught.value
+    assert (error.code, error.cls, error.message) == ("failed", "ValueError", "no good")
+    assert error.where is not None
+    assert error.where.startswith("test_fake.py:")
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_an_unknown_method_is_a_bad_request() -> None:
+    with FakeConductor(ext) as bus, pytest.raises(BusError, match="no method other"):
+        bus.call("text.count/1", "other")
