@@ -19,6 +19,7 @@ from .datapath import CONNECTING, Upcall, UpcallQueue
 
 OPEN_DOMAIN: Final = b"-"  # of endpoints that let everybody in; libzmq knows no empty one
 VERDICT_S: Final = 5.0
+CLOSE_S: Final = 5.0
 MAX_PENDING: Final = 1_024
 TOKEN_BYTES: Final = 8
 
@@ -52,9 +53,11 @@ class Door:
         self._asked.set(zmq.LINGER, 0)
         self._asked.bind(_ADDRESS)
         self._told = context.socket(zmq.PULL)
+        self._told.set(zmq.RCVHWM, 0)
         self._told.bind(inside)
         self._tell: zmq.Socket[bytes] | None = context.socket(zmq.PUSH)
         self._tell.set(zmq.LINGER, 0)
+        self._tell.set(zmq.SNDHWM, 0)  # as many as connections wait, and those are bounded
         self._tell.connect(inside)
         self._thread = threading.Thread(target=self._run, name="symphony-door", daemon=True)
         self._thread.start()
@@ -66,7 +69,7 @@ class Door:
     def close(self) -> None:
         """Ends the thread; whoever still waits is cut off with the context."""
         self._send(b"")
-        self._thread.join()
+        self._thread.join(CLOSE_S)
         with self._lock:
             if self._tell is not None:
                 self._tell.close(0)
@@ -75,7 +78,7 @@ class Door:
     def _send(self, message: bytes) -> None:
         with self._lock, suppress(zmq.ZMQError):
             if self._tell is not None:
-                self._tell.send(message)
+                self._tell.send(message, zmq.DONTWAIT)  # refused if the thread has ended
 
     # -- the thread -------------------------------------------------------------------------
 
