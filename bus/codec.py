@@ -34,6 +34,11 @@ class _Options(TypedDict, total=False):
     idem: Annotated[str, Meta(max_length=wire.MAX_IDEM)]
     trace: str
     cap: Annotated[str, Meta(pattern=wire.NAME)]
+    stream: Annotated[int, Meta(ge=0)]  # more than the bound counts as the bound
+    again: bool
+    keep: bool
+    snapshot: bool
+    gap: Annotated[int, Meta(ge=0)]
 
 
 class _AnyVersion(Struct, array_like=True, frozen=True, gc=False):

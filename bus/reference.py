@@ -28,7 +28,8 @@ from .errors import BusError
 from .switch import Switch
 from .zap import OPEN_DOMAIN, Door
 
-MAX_BATCH: Final = 256  # messages received before anything else gets its turn
+MAX_BATCH: Final = 64  # messages received before anything else gets its turn
+MAX_IDLE: Final = 8  # of them that lead to nothing, if something waits to be sent
 MAX_DRAINED: Final = 4_096  # frames of an endless message thrown away before that
 MAX_SOCKETS: Final = 16_384
 HIGH_WATER: Final = 256  # messages libzmq holds per peer before it says EAGAIN
@@ -256,6 +257,7 @@ class ReferenceDatapath:
         now = self._clock()
         # Bulk comes in rows: the size of one body foretells whether the next is worth sharing.
         copy = self._copy
+        out = self._switch.out
         taken = 0
         try:
             while True:
@@ -270,7 +272,7 @@ class ReferenceDatapath:
                     self._switch.counts["unknown-identity"] += 1
                 copy = len(body) < ZERO_COPY_BYTES
                 taken += 1
-                if taken == MAX_BATCH:
+                if taken == MAX_BATCH or (out and taken - len(out) >= MAX_IDLE):
                     break
                 identity = recv(_NOW)
         except zmq.Again:

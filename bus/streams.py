@@ -11,9 +11,7 @@ from .errors import ProtocolError
 def initial_credit(options: Mapping[str, Any]) -> int | None:
     """What a call grants with its option; None if it takes no chunks."""
     credit = options.get(wire.STREAM_OPTION)
-    if type(credit) is not int or credit < 0:
-        return None
-    return min(credit, wire.MAX_CREDIT)
+    return None if credit is None else min(credit, wire.MAX_CREDIT)
 
 
 def more_credit(body: bytes, credit: int) -> int | None:

@@ -329,7 +329,8 @@ class Switch:
 
     def peers(self) -> list[PeerStats]:
         """The admitted peers' figures, by name."""
-        return sorted(peer.stats() for peer in list(self._by_identity.values()))
+        admitted = list(self._by_name.values())
+        return sorted(peer.stats() for peer in admitted if peer is not self._kernel)
 
     # -- helpers ----------------------------------------------------------------------------
 

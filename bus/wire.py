@@ -48,7 +48,6 @@ MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024  # per peer
 MAX_QUEUED_EVENTS: Final = 256  # messages in a peer's queue beyond which events are dropped
 MAX_CREDIT: Final = 1_024  # chunks a provider may be allowed to send at any time
 MAX_SMALL_ERROR: Final = 4_096  # bytes of an error's body that is queued although the queue is full
-MAX_FRAMES: Final = 64  # of one message, beyond which its sender is cut off
 RETRY_MS: Final = 50  # after `overloaded`, where no rate says better
 
 # What the hub remembers (sections 9 and 12).
