@@ -17,11 +17,11 @@ mod limits {
 const SOURCE_CRATE: &str = "zeromq-src";
 
 /// Without these libzmq falls back to socket pairs for wake-ups, the wall clock for its timers, descriptors that leak
-/// into children, and no credentials over ipc.
+/// into children, and no credentials over ipc. HAVE_FORK is left out: it asks for the process's number at each wake-up,
+/// for the sake of sockets that are used on both sides of a fork, which ours never are.
 const LINUX_HAS: &[&str] = &[
     "HAVE_ACCEPT4",
     "HAVE_CLOCK_GETTIME",
-    "HAVE_FORK",
     "HAVE_IF_NAMETOINDEX",
     "HAVE_MKDTEMP",
     "HAVE_STRNLEN",
@@ -104,7 +104,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=src/limits.rs");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let source = out.join("libzmq");
-    copy_folder(&source_crate()?.join("vendor/src"), &source)?;
+    let vendor = source_crate()?.join("vendor");
+    copy_folder(&vendor.join("src"), &source)?;
     for edit in EDITS {
         apply(edit, &source)?;
     }
@@ -112,7 +113,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut build = cc::Build::new();
     build.cpp(true).std("c++11").include(&source).warnings(false);
-    build.include(source_crate()?.join("vendor/include"));
+    build.include(vendor.join("include"));
     build.include(env::var("DEP_SODIUM_INCLUDE")?);
     for name in LINUX_HAS.iter().chain(CHOSEN) {
         build.define(name, "1");
