@@ -47,6 +47,7 @@ def test_an_endless_message_is_drained_in_slices(tmp_path: Path) -> None:
         lambda: when_told.append(count()),
         heartbeat_ms=wire.HEARTBEAT_MS,
         liveness=wire.LIVENESS,
+        grace_ms=wire.GRACE_MS,
     )
     started.set()
     context = zmq.Context()
