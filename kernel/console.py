@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from symphony.bus.control import Grants
 from symphony.bus.errors import BusError
+from symphony.bus.grants import Grants
 from symphony.bus.hub import Request
 from symphony.bus.wire import DEFAULT_METHOD
 from symphony.sandboxes.policy import Level, SandboxRefused

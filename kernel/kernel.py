@@ -11,11 +11,12 @@ import contextlib
 import logging
 import os
 import time
+from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 
-from symphony.bus.hub import Hub
+from symphony.bus.hub import DeadLetter, Hub
 from symphony.bus.messages import Hello
 from symphony.bus.reference import ReferenceDatapath
 from symphony.sandboxes.launch import LocalLauncher
@@ -37,6 +38,8 @@ from .supervisor import Child, Quarantine, Start, Stop, Supervision, Supervisor
 
 log = logging.getLogger(__name__)
 
+MAX_DEAD_LETTERS = 1_024  # the last ones
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -56,6 +59,7 @@ class Kernel:
         self.places = settings.places
         self.kit = load_kit(settings.places.home, attached=settings.extensions)
         self.stop = asyncio.Event()
+        self.dead_letters: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
         self.playing: dict[str, RunSummary] = {}
         self._lock = HomeLock(settings.places.lock)
         self._started = time.monotonic()
@@ -70,7 +74,7 @@ class Kernel:
         self._log = open_log(self.places.logs / "kernel.log")
         self._remover = Remover(self.places.trash)
         self._clear_leftovers()
-        self.hub = Hub(ReferenceDatapath(), listener=self)
+        self.hub = Hub(ReferenceDatapath, listener=self)
         self.launcher = LocalLauncher(keep_fds=(self._lock.fd,), scratch=self.places.runtime)
         self.instances = Instances(self.hub, self.launcher, self.places, self._remover)
         self.instances.on_ended.append(self._instance_ended)
@@ -153,6 +157,20 @@ class Kernel:
         """A peer said bye."""
         log.debug("left", extra={"instance": instance, "reason": reason})
         self.instances.left(instance)
+
+    def overdue(self, instance: str) -> None:
+        """A peer does not end a call that was cancelled: it is taken for hung and killed."""
+        log.warning("overdue", extra={"instance": instance})
+        self.instances.lost(instance)
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        """A call or event reached nobody."""
+        self.dead_letters.append(letter)
+
+    def bus_ended(self, reason: str) -> None:
+        """Without its hub the kernel can do nothing."""
+        log.critical("bus ended", extra={"reason": reason})
+        self.stop.set()
 
     # The Pit.
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from symphony.bus.control import Grants
+from symphony.bus.grants import Grants
 from symphony.sandboxes.policy import CODE, Bind, Level, SandboxPolicy
 
 from .kit import Installed

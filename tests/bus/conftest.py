@@ -13,8 +13,10 @@ import zmq
 
 from symphony.bus import wire
 from symphony.bus.codec import Header, decode, decode_header, encode, encode_header
-from symphony.bus.control import Control, Grants, LocalCall
+from symphony.bus.control import Control, LocalCall
 from symphony.bus.datapath import Datapath
+from symphony.bus.grants import Grants
+from symphony.bus.listener import DeadLetter
 from symphony.bus.memory import MemoryDatapath
 from symphony.bus.messages import Hello
 from symphony.bus.native import NativeDatapath, available
@@ -127,7 +129,9 @@ class Plane:
         self.notices: list[tuple[str, ...]] = []
         self.local_calls: list[LocalCall] = []
         self.local_cancels: list[tuple[int, int]] = []
-        self.control = Control(datapath, self, self, HEARTBEAT_MS, wire.LIVENESS)
+        self.letters: list[DeadLetter] = []
+        self.local_credits: list[tuple[int, int, int]] = []
+        self.control = Control(datapath, self, self, HEARTBEAT_MS, wire.LIVENESS, clock=clock)
         self._context = zmq.Context()
         self._names = count(1)
         self._sockets: list[zmq.Socket[bytes]] = []
@@ -152,11 +156,23 @@ class Plane:
     def left(self, instance: str, reason: str) -> None:
         self.notices.append(("left", instance, reason))
 
+    def overdue(self, instance: str) -> None:
+        self.notices.append(("overdue", instance))
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        self.letters.append(letter)
+
+    def bus_ended(self, reason: str) -> None:
+        self.notices.append(("bus ended", reason))
+
     def begin(self, call: LocalCall) -> None:
         self.local_calls.append(call)
 
     def cancel(self, number: int, request: int) -> None:
         self.local_cancels.append((number, request))
+
+    def credit(self, number: int, request: int, chunks: int) -> None:
+        self.local_credits.append((number, request, chunks))
 
     def pump(self) -> None:
         self._told.hush()

@@ -11,7 +11,7 @@ from symphony.bus import wire
 from symphony.bus.aio import AsyncClient
 from symphony.bus.codec import encode_header
 from symphony.bus.errors import BusError
-from symphony.bus.hub import Grants, Hub, Request
+from symphony.bus.hub import DeadLetter, Grants, Hub, Request
 from symphony.bus.memory import MemoryDatapath, MemoryPeer
 from symphony.bus.messages import Hello, Progress
 
@@ -43,6 +43,15 @@ class World:
 
     def left(self, instance: str, reason: str) -> None:
         self.notices.put_nowait((reason, instance))
+
+    def overdue(self, instance: str) -> None:
+        self.notices.put_nowait(("overdue", instance))
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        """Tested elsewhere."""
+
+    def bus_ended(self, reason: str) -> None:
+        raise AssertionError(reason)
 
     async def told(self, what: str, instance: str) -> None:
         while await self.notices.get() != (what, instance):

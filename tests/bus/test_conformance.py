@@ -9,8 +9,9 @@ import pytest
 
 from symphony.bus import wire
 from symphony.bus.codec import encode, encode_header
-from symphony.bus.control import Grants, KernelCall
 from symphony.bus.errors import BusError
+from symphony.bus.grants import Grants
+from symphony.bus.kernelcalls import KernelCall
 from symphony.bus.messages import Activate
 
 from .conftest import CAPABILITY, Connection, Plane, hello
@@ -167,13 +168,13 @@ class TestCalls:
     ) -> None:
         caller, provider = pair
         caller.send(
-            encode_header(wire.CALL, CAPABILITY, 7, 60_000, "put", {"idem": "k", "cap": "lie/1"}),
+            encode_header(wire.CALL, CAPABILITY, 7, 60_000, "put", {"trace": "t", "cap": "lie/1"}),
             encode({"a": 1}),
         )
         head, args = provider.expect(wire.CALL, 7)
         assert isinstance(head.target, int)
         assert (head.ttl, head.method, args) == (60_000, "put", {"a": 1})
-        assert head.options == {"idem": "k", "cap": CAPABILITY}
+        assert head.options == {"trace": "t", "cap": CAPABILITY}
 
     def test_later_calls_by_number_pass_as_the_very_bytes(self, pair: Pair) -> None:
         caller, provider = pair
@@ -215,9 +216,9 @@ class TestCalls:
         other = plane.join("other", PROVIDES)
         caller.say(wire.CALL, CAPABILITY, 1)
         ends = {"provider": provider, "other": other}
-        served = plane.control.flows._assigned  # whom the flow leads to
-        plane.until(lambda: bool(served))
-        (number, name), *_ = served.items()
+        plane.until(lambda: bool(plane.control.flow_rows()))
+        (row,) = plane.control.flow_rows()  # whom the flow leads to
+        number, name = row.stats.number, row.provider
         intruder = ends["other" if name == "provider" else "provider"]
         intruder.say(wire.RESULT, number, 1, body=encode("forged"))
         intruder.fence()
@@ -488,6 +489,10 @@ class TestEvents:
         mute = plane.join("mute")
         subscriber = plane.join("subscriber", Grants(subscribes=frozenset({topic})))
         deaf = plane.join("deaf")
+        subscriber.say(wire.SUBSCRIBE, topic, 1, body=encode(True))
+        subscriber.expect(wire.RESULT, 1)
+        deaf.say(wire.SUBSCRIBE, topic, 1, body=encode(True))
+        assert deaf.expect(wire.ERROR, 1)[1]["code"] == "refused"
         mute.say(wire.EVENT, topic, body=encode("forged"))
         mute.fence()
         publisher.say(wire.EVENT, topic, body=encode("true"))

@@ -13,7 +13,7 @@ import pytest
 
 from symphony.bus import datapaths, native, wire
 from symphony.bus.codec import encode
-from symphony.bus.control import Grants
+from symphony.bus.grants import Grants
 from symphony.bus.errors import BusError
 from symphony.bus.native import NativeDatapath
 from symphony.bus.reference import ReferenceDatapath

@@ -17,7 +17,7 @@ import pytest
 from symphony.bus.aio import AsyncClient
 from symphony.bus.client import Client
 from symphony.bus.errors import BusError
-from symphony.bus.hub import Grants, Hub, Request
+from symphony.bus.hub import DeadLetter, Grants, Hub, Request
 from symphony.bus.messages import Hello
 from symphony.bus.reference import ReferenceDatapath
 from symphony.bus.ticket import Ticket
@@ -74,7 +74,7 @@ class Kernel:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.notices: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
-        self.hub = Hub(ReferenceDatapath(), heartbeat_ms=200, liveness=5, listener=self)
+        self.hub = Hub(ReferenceDatapath, heartbeat_ms=200, liveness=5, listener=self)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def registered(self, instance: str, hello: Hello) -> None:
@@ -88,6 +88,15 @@ class Kernel:
 
     def left(self, instance: str, reason: str) -> None:
         self.notices.put_nowait(("left", instance, reason))
+
+    def overdue(self, instance: str) -> None:
+        self.notices.put_nowait(("overdue", instance))
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        """Tested elsewhere."""
+
+    def bus_ended(self, reason: str) -> None:
+        raise AssertionError(reason)
 
     async def told(self, *notice: str) -> None:
         while await self.notices.get() != notice:

@@ -1,0 +1,33 @@
+"""What was refused, counted and logged by who, what and which rule; never with a secret."""
+
+import logging
+from collections import Counter
+from typing import Final
+
+from .grants import ANY
+
+MAX_ROWS: Final = 1_000
+
+_log = logging.getLogger("symphony.bus")
+
+
+class Denials:
+    """Counts refusals in a bounded number of rows; logs the first of each and then ever fewer."""
+
+    def __init__(self) -> None:
+        self.rows: Counter[tuple[str, str, str]] = Counter()
+
+    def count(self, peer: str, what: str, rule: str) -> None:
+        """`peer` was refused `what` (a capability, topic, domain) by `rule`."""
+        row = (peer, what, rule)
+        if row not in self.rows and len(self.rows) >= MAX_ROWS:
+            row = (peer.partition("/")[0], ANY, rule)
+        if row not in self.rows and len(self.rows) >= 2 * MAX_ROWS:
+            row = (ANY, ANY, rule)
+        self.rows[row] += 1
+        times = self.rows[row]
+        if times & (times - 1) == 0:  # powers of two, so that a flood does not fill the log
+            _log.warning(
+                "refused",
+                extra={"peer": row[0], "what": row[1][:200], "rule": rule, "times": times},
+            )
