@@ -7,6 +7,7 @@ use std::num::{NonZeroU16, NonZeroU32};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::constants::{FIRST_EPOCH, GRACE_MS};
 use crate::Value;
 
 /// Why a body is not the map it should be.
@@ -75,6 +76,20 @@ pub struct Welcome {
     pub liveness: NonZeroU16,
     pub max_body: u64,
     pub inline_max: u64,
+    /// Another number than before: the hub has started anew.
+    #[serde(default = "first_epoch")]
+    pub epoch: u64,
+    /// How long a provider may take to answer a cancelled call.
+    #[serde(default = "default_grace")]
+    pub grace_ms: u32,
+}
+
+fn first_epoch() -> u64 {
+    FIRST_EPOCH
+}
+
+fn default_grace() -> u32 {
+    GRACE_MS
 }
 
 /// How far a call has come, in whatever unit the provider counts.

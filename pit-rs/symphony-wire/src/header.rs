@@ -8,7 +8,7 @@ use std::fmt;
 use rmp::encode::{write_array_len, write_map_len, write_str, write_uint};
 use rmp::Marker;
 
-use crate::constants::{Kind, MAX_HEADER, MAX_IDEM, PROTOCOL, REQUEST_LIMIT};
+use crate::constants::{Kind, MAX_CREDIT, MAX_HEADER, MAX_IDEM, PROTOCOL, REQUEST_LIMIT};
 use crate::reader::{Item, Reader};
 
 /// Whom a message is for or what it is about.
@@ -37,6 +37,23 @@ pub struct Header {
     pub trace: Option<String>,
     /// The capability that a flow stands for; the hub says it with the flow's first call.
     pub cap: Option<String>,
+    /// The caller takes chunks, so many before it gives more credit; never over [`MAX_CREDIT`].
+    pub stream: Option<u32>,
+    /// This request number was sent before.
+    pub again: bool,
+    /// The hub keeps this event for late subscribers.
+    pub keep: bool,
+    /// A kept event, sent because the peer has just subscribed.
+    pub snapshot: bool,
+    /// So many events of this topic were dropped just before this one.
+    pub gap: Option<u64>,
+}
+
+/// An option as it is written.
+enum Given<'a> {
+    Text(&'a str),
+    Number(u64),
+    True,
 }
 
 /// Why a frame is no header.
@@ -78,6 +95,11 @@ impl Header {
             idem: None,
             trace: None,
             cap: None,
+            stream: None,
+            again: false,
+            keep: false,
+            snapshot: false,
+            gap: None,
         }
     }
 
@@ -93,8 +115,30 @@ impl Header {
         out
     }
 
+    /// Whether the hub would take this header: it drops what it cannot read, and nobody answers.
+    pub fn check(&self) -> Result<(), HeaderError> {
+        Self::decode(&self.encode()).map(drop)
+    }
+
+    fn options(&self) -> [(&'static str, Option<Given<'_>>); 8] {
+        fn text(value: &Option<String>) -> Option<Given<'_>> {
+            value.as_deref().map(Given::Text)
+        }
+        let flag = |value: bool| value.then_some(Given::True);
+        [
+            ("idem", text(&self.idem)),
+            ("trace", text(&self.trace)),
+            ("cap", text(&self.cap)),
+            ("stream", self.stream.map(|credit| Given::Number(u64::from(credit)))),
+            ("again", flag(self.again)),
+            ("keep", flag(self.keep)),
+            ("snapshot", flag(self.snapshot)),
+            ("gap", self.gap.map(Given::Number)),
+        ]
+    }
+
     fn write(&self, out: &mut Vec<u8>) -> Result<(), rmp::encode::ValueWriteError> {
-        let options = [("idem", &self.idem), ("trace", &self.trace), ("cap", &self.cap)];
+        let options = self.options();
         let given = options.iter().map(|(_, value)| u32::from(value.is_some())).sum();
         write_array_len(out, if given == 0 { 6 } else { 7 })?;
         write_uint(out, PROTOCOL)?;
@@ -115,7 +159,11 @@ impl Header {
             for (key, value) in options {
                 if let Some(value) = value {
                     write_str(out, key)?;
-                    write_str(out, value)?;
+                    match value {
+                        Given::Text(text) => write_str(out, text)?,
+                        Given::Number(number) => write_uint(out, number).map(drop)?,
+                        Given::True => out.push(Marker::True.to_u8()),
+                    }
                 }
             }
         }
@@ -193,6 +241,14 @@ impl Header {
                     Item::Str(name) if is_name(name) => self.cap = Some(name.to_owned()),
                     _ => return Err(HeaderError::Field("cap")),
                 },
+                "stream" => {
+                    let credit = reader.uint("stream")?.min(u64::from(MAX_CREDIT));
+                    self.stream = u32::try_from(credit).ok();
+                }
+                "again" => self.again = reader.bool("again")?,
+                "keep" => self.keep = reader.bool("keep")?,
+                "snapshot" => self.snapshot = reader.bool("snapshot")?,
+                "gap" => self.gap = Some(reader.uint("gap")?),
                 _ => reader.skip(1)?,
             }
         }

@@ -52,6 +52,15 @@ impl Message {
         Ok(Self(msg))
     }
 
+    /// A second owner of the same bytes, which are copied only where they lie inside the frame.
+    pub fn share(&mut self) -> Result<Self, Error> {
+        let mut second = Self::new();
+        // SAFETY: two initialised messages. Large contents become shared and are counted atomically; neither owner can
+        // change them: a message is read as a slice only.
+        Error::check(unsafe { sys::zmq_msg_copy(&mut second.0, &mut self.0) })?;
+        Ok(second)
+    }
+
     /// Whether further frames of the same message follow.
     pub fn more(&self) -> bool {
         // SAFETY: self is an initialised message.

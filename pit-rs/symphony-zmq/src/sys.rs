@@ -42,6 +42,7 @@ extern "C" {
     pub fn zmq_msg_send(msg: *mut Msg, socket: *mut c_void, flags: c_int) -> c_int;
     pub fn zmq_msg_recv(msg: *mut Msg, socket: *mut c_void, flags: c_int) -> c_int;
     pub fn zmq_msg_close(msg: *mut Msg) -> c_int;
+    pub fn zmq_msg_copy(destination: *mut Msg, source: *mut Msg) -> c_int;
     pub fn zmq_msg_data(msg: *mut Msg) -> *mut c_void;
     pub fn zmq_msg_size(msg: *const Msg) -> usize;
     pub fn zmq_msg_more(msg: *const Msg) -> c_int;
