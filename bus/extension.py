@@ -14,18 +14,17 @@ ext.run()
 import os
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
 from typing import Any, TypeVar
 
 from . import wire
-from .codec import decode_as, encode
-from .context import CallBus, Cancelled, Context, Log
+from .codec import Buffer, decode_as, encode
+from .context import CallBus, Cancelled, Context, Interest, Log
 from .errors import BusError, ProtocolError
 from .files import is_relative
 from .function import Function
+from .heard import Called
 from .messages import Activate
 from .messages import Context as CallContext
-from .session import Called
 
 __all__ = ["BusError", "Cancelled", "Context", "Extension"]
 
@@ -44,7 +43,8 @@ class Extension:
 
         Annotations decide what arrives: for a file `str` gives its text, `bytes` its bytes and
         `Path` its place; everything else is checked by type. A returned `Path` below
-        `ctx.outbox` becomes a file; several outputs are a dict.
+        `ctx.outbox` becomes a file; several outputs are a dict. A generator streams what it
+        yields and answers with what it returns.
         """
 
         def register(target: F) -> F:
@@ -73,10 +73,10 @@ class Extension:
         raise SystemExit(work(self, os.environ))
 
     def serve(
-        self, called: Called, bus: CallBus, *, inbox: Path, outbox: Path, cancel: Event
+        self, called: Called, bus: CallBus, *, inbox: Path, outbox: Path, interest: Interest
     ) -> object:
         """Answers one call; raises BusError with whatever went wrong in it."""
-        if cancel.is_set():
+        if interest.cancelled:
             raise Cancelled
         args, call = _arguments(called.body)
         function = self._functions.get((called.capability or "", called.method))
@@ -92,7 +92,9 @@ class Extension:
             inbox=inbox / (call.folder or ""),
             outbox=outbox / (call.folder or ""),
             deadline=called.deadline,
-            cancel=cancel,
+            interest=interest,
+            streaming=called.streaming,
+            trace=called.trace,
             config=self._activation.config,
             params=self._activation.params,
         )
@@ -108,7 +110,7 @@ class Extension:
             raise _failure(error) from error
 
 
-def _arguments(body: bytes) -> tuple[dict[str, Any], CallContext]:
+def _arguments(body: Buffer) -> tuple[dict[str, Any], CallContext]:
     try:
         args = decode_as(body, dict[str, Any])
     except ProtocolError:

@@ -2,7 +2,7 @@
 
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -11,7 +11,7 @@ import msgspec
 from . import wire
 from .context import Context
 from .errors import BusError
-from .files import is_reference, refer, resolve
+from .files import is_reference, outgoing, resolve
 
 
 class Function:
@@ -20,6 +20,7 @@ class Function:
     def __init__(self, target: Callable[..., Any]) -> None:
         """Raises TypeError if the function does not take `ctx` first."""
         self.target = target
+        self._streams = inspect.isgeneratorfunction(target)
         parameters = list(inspect.signature(target).parameters.values())
         if not parameters or parameters[0].kind not in (
             inspect.Parameter.POSITIONAL_ONLY,
@@ -43,9 +44,12 @@ class Function:
 
     def __call__(self, ctx: Context, args: Mapping[str, Any]) -> Any:
         """Runs the function; raises BusError `bad-request` naming a wrong argument, and
-        `wrong-output` naming a wrong result."""
+        `wrong-output` naming a wrong result. What a generator yields are chunks."""
         converted = self._convert(ctx, args)
-        return _result(self.target(ctx, **converted), ctx.outbox_path, "result")
+        value = self.target(ctx, **converted)
+        if self._streams:
+            value = _stream(value, ctx)
+        return outgoing(value, ctx.outbox_path, "result")
 
     def _convert(self, ctx: Context, args: Mapping[str, Any]) -> dict[str, Any]:
         given = {name: value for name, value in args.items() if name != wire.CONTEXT_KEY}
@@ -94,14 +98,14 @@ def _read_text(path: Path, name: str) -> str:
         raise BusError("bad-request", f"{name} is not UTF-8 text", where=name) from None
 
 
-def _result(value: Any, outbox: Path, where: str) -> Any:
-    if isinstance(value, Path):
-        return refer(value, outbox, where)
-    if isinstance(value, dict):
-        return {key: _result(item, outbox, str(key)) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_result(item, outbox, where) for item in value]
-    return value
+def _stream(parts: Generator[object, None, object], ctx: Context) -> object:
+    try:
+        while True:
+            ctx.chunk(next(parts))
+    except StopIteration as end:
+        return end.value
+    finally:
+        parts.close()
 
 
 def _is_union(annotation: Any) -> bool:

@@ -4,6 +4,8 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Protocol
 
+from .codec import Buffer
+
 
 class Link(Protocol):
     """One connection to the hub that never waits."""
@@ -11,7 +13,7 @@ class Link(Protocol):
     def send(self, header: bytes, body: bytes) -> bool:
         """Sends one message; False if the transport is full for now."""
 
-    def receive(self) -> tuple[bytes, bytes] | None:
+    def receive(self) -> tuple[Buffer, Buffer] | None:
         """Takes the oldest message, None if there is none."""
 
     def attach(self, loop: AbstractEventLoop, pump: Callable[[], None]) -> None:

@@ -9,18 +9,26 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from . import wire
-from .calls import OpenCalls
+from .calls import Calls
 from .connection import Connection
-from .context import Log
+from .context import Cancelled, Interest, Log
 from .errors import BusError
+from .heard import (
+    Activated,
+    Called,
+    CancelAsked,
+    CreditGiven,
+    Heard,
+    Rejoined,
+    UnloadAsked,
+)
 from .messages import Progress
-from .session import Activated, Called, CancelAsked, Event, UnloadAsked
 from .ticket import Ticket
 
 if TYPE_CHECKING:
@@ -54,16 +62,16 @@ class _Worker:
         self._extension = extension
         self._inbox = Path(ticket.inbox or ".")
         self._outbox = Path(ticket.outbox or ".")
-        self._queue: SimpleQueue[Called | Activated | UnloadAsked | _Lost] = SimpleQueue()
-        self._cancels: dict[tuple[int, int], threading.Event] = {}
-        self._calls = OpenCalls()
+        self._queue: deque[Called | Activated | UnloadAsked | _Lost] = deque()
+        self._interests: dict[tuple[int, int], Interest] = {}
+        self._calls = Calls()
         self._running: Called | None = None
         self._leaving = threading.Event()
         self._reason: BusError | None = None
         self._connection = Connection(
             ticket,
             extension.capabilities,
-            on_event=self._on_event,
+            on_heard=self._on_heard,
             on_end=self._on_end,
             may_beat=self._may_beat,
         )
@@ -74,7 +82,7 @@ class _Worker:
         try:
             self._connection.join()
             while True:
-                item = self._queue.get()
+                item = self._next()
                 if isinstance(item, Called):
                     self._serve(item)
                 elif isinstance(item, Activated):
@@ -91,70 +99,85 @@ class _Worker:
         log.error("the bus is lost", reason=str(self._reason))
         return EXIT_LOST
 
+    def _next(self) -> "Called | Activated | UnloadAsked | _Lost":
+        if not self._queue:
+            self._connection.wait(lambda: self._queue)
+        return self._queue.popleft()
+
     def _leave(self, reason: str) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._leaving.set()
         try:
-            with self._connection.speaking() as session:
+            with self._connection as session:
                 session.bye(reason, time.monotonic())
         except BusError:
             return  # there is nobody to say it to
         self._connection.close()
 
     def _serve(self, called: Called) -> None:
-        cancel = self._cancels[called.flow, called.request]
+        key = called.flow, called.request
+        interest = self._interests[key]
         self._running = called
         error: BusError | None = None
         value: object = None
         try:
             value = self._extension.serve(
                 called,
-                _CallBus(self._connection, self._calls, called),
+                _CallBus(self._connection, self._calls, called, interest),
                 inbox=self._inbox,
                 outbox=self._outbox,
-                cancel=cancel,
+                interest=interest,
             )
         except BusError as raised:
             error = raised
         finally:
             self._running = None
-            self._cancels.pop((called.flow, called.request), None)
-        now = time.monotonic()
-        with self._connection.speaking() as session:
+        with self._connection as session:
+            self._interests.pop(key, None)
+            now = time.monotonic()
             if error is None:
                 try:
-                    session.answer(called.flow, called.request, value, now)
+                    session.serving.answer(called.flow, called.request, value, now)
                 except BusError as raised:
                     error = raised
             if error is not None:
-                session.fail(called.flow, called.request, error, now)
+                session.serving.fail(called.flow, called.request, error, now)
 
     def _activate(self, activated: Activated) -> None:
         self._extension.activate(activated.message)
-        with self._connection.speaking() as session:
-            session.answer(None, activated.request, None, time.monotonic())
+        with self._connection as session:
+            session.serving.answer(None, activated.request, None, time.monotonic())
 
-    # -- on the connection's thread -----------------------------------------------------------
+    # -- under the connection's lock ----------------------------------------------------------
 
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, Called):
-            self._cancels[event.flow, event.request] = threading.Event()
-            self._queue.put(event)
-        elif isinstance(event, CancelAsked):
-            cancel = self._cancels.get((event.flow, event.request))
-            if cancel is not None:
-                cancel.set()
-        elif isinstance(event, Activated | UnloadAsked):
-            self._queue.put(event)
-        else:
-            self._calls.settle(event)
+    def _on_heard(self, heard: Heard) -> None:
+        if isinstance(heard, Called):
+            self._interests[heard.flow, heard.request] = Interest()
+            self._queue.append(heard)
+        elif isinstance(heard, Activated | UnloadAsked):
+            self._queue.append(heard)
+        elif isinstance(heard, CancelAsked):
+            self._lose(heard)
+        elif not isinstance(heard, CreditGiven):
+            self._calls.settle(heard)
+            if isinstance(heard, Rejoined):
+                for lost in heard.lost:
+                    self._lose(lost)
+
+    def _lose(self, asked: CancelAsked) -> None:
+        interest = self._interests.get((asked.flow, asked.request))
+        if interest is not None:
+            interest.end()
 
     def _on_end(self, reason: BusError) -> None:
         self._reason = reason
         self._calls.fail_all(reason)
-        for cancel in list(self._cancels.values()):
-            cancel.set()
-        self._queue.put(_Lost())
+        for interest in self._interests.values():
+            interest.end()
+        self._queue.append(_Lost())
+        self._connection.later(self._force)
+
+    def _force(self) -> None:
         if not self._leaving.wait(FORCE_S):
             os._exit(EXIT_LOST)
 
@@ -168,27 +191,49 @@ class _Worker:
 class _CallBus:
     """What the running call does on the bus; see `context.CallBus`."""
 
-    def __init__(self, connection: Connection, calls: OpenCalls, called: Called) -> None:
+    def __init__(
+        self, connection: Connection, calls: Calls, called: Called, interest: Interest
+    ) -> None:
         self._connection = connection
         self._calls = calls
         self._called = called
+        self._interest = interest
 
     def progress(self, progress: Progress) -> None:
         called = self._called
-        with self._connection.speaking() as session:
-            session.progress(called.flow, called.request, progress, time.monotonic())
+        with self._connection as session:
+            session.serving.progress(called.flow, called.request, progress, time.monotonic())
+
+    def chunk(self, value: object) -> None:
+        called, interest = self._called, self._interest
+        key = called.flow, called.request
+        with self._connection as session:
+            serving = session.serving
+            sent = serving.chunk(*key, value, time.monotonic())
+        while not sent:
+            late_s = None if called.deadline is None else called.deadline - time.monotonic()
+            self._connection.wait(lambda: serving.has_credit(*key) or interest.cancelled, late_s)
+            if interest.cancelled or (late_s is not None and late_s <= 0):
+                raise Cancelled(late=not interest.cancelled)
+            with self._connection as session:
+                sent = serving.chunk(*key, value, time.monotonic())
 
     def call(
-        self, capability: str, method: str | None, args: Mapping[str, object], ttl_ms: int
+        self,
+        capability: str,
+        method: str | None,
+        args: Mapping[str, object],
+        *,
+        ttl_ms: int,
+        trace: str,
     ) -> Any:
-        with self._connection.speaking() as session:
-            _, future = self._calls.start(
-                session, capability, method, args, ttl_ms=ttl_ms, now=time.monotonic()
-            )
-        try:
-            return future.result(ttl_ms / 1000 + 1 if ttl_ms else None)
-        except TimeoutError:
-            raise BusError("deadline", "the call was not answered in time") from None
+        call = self._calls.start(
+            self._connection, capability, method, args, ttl_ms=ttl_ms, trace=trace
+        )
+        call.wait(lambda: call.done or self._interest.cancelled)
+        if not call.done:
+            call.abandon(Cancelled())
+        return call.result()
 
 
 def _terminate(*_: object) -> None:

@@ -15,7 +15,7 @@ def test_a_peer_that_only_talks_asks_for_a_sign_of_the_hub_once_a_period() -> No
     now = 0.0
     while now < 20 * BEAT_S:
         now += BEAT_S / 4
-        session.progress(1, 1, Progress(now), now)
+        session.serving.progress(1, 1, Progress(now), now)
         assert session.tick(now), "the hub answers every heartbeat and is not silent"
         for header, _ in session.out:
             if decode_header(header).kind == wire.HEARTBEAT:
@@ -29,7 +29,7 @@ def test_a_hub_that_answers_nothing_is_dead_however_much_the_peer_talks() -> Non
     session = Session(0.0, ("a.b/1",))
     now = 0.0
     while session.tick(now):
-        session.progress(1, 1, Progress(now), now)
+        session.serving.progress(1, 1, Progress(now), now)
         session.out.clear()
         now += BEAT_S / 4
     assert now <= (wire.LIVENESS + 1) * BEAT_S

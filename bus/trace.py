@@ -1,0 +1,39 @@
+"""W3C trace context, level 1: the `traceparent` of a call and of those that it makes.
+
+https://www.w3.org/TR/trace-context/#traceparent-header
+"""
+
+import os
+from typing import Final
+
+_TRACE_BYTES: Final = 16
+_SPAN_BYTES: Final = 8
+_LENGTH: Final = 55
+_SAMPLED: Final = "01"
+
+
+def new() -> str:
+    """The first span of a new trace, sampled."""
+    digits = os.urandom(_TRACE_BYTES + _SPAN_BYTES).hex()
+    return f"00-{digits[:32]}-{digits[32:]}-{_SAMPLED}"
+
+
+def child(parent: str | None) -> str:
+    """A span below `parent`; the first of a new trace if that is none or is not valid."""
+    if parent is None or not is_valid(parent):
+        return new()
+    return f"00-{parent[3:35]}-{os.urandom(_SPAN_BYTES).hex()}-{parent[53:55]}"
+
+
+def is_valid(text: str) -> bool:
+    """Whether this is a `traceparent` whose trace can be continued.
+
+    Of a later version than 00, what follows the flags is ignored, as the standard asks.
+    """
+    parts = text[:_LENGTH].split("-")
+    if [len(part) for part in parts] != [2, 32, 16, 2] or parts[0] == "ff":
+        return False
+    if any(digit not in "0123456789abcdef" for part in parts for digit in part):
+        return False
+    whole = len(text) == _LENGTH or (parts[0] != "00" and text[_LENGTH] == "-")
+    return whole and int(parts[1], 16) > 0 and int(parts[2], 16) > 0
