@@ -460,7 +460,7 @@ class TestLostMessages:
     def silence(self, bare: Bare, connection: Connection) -> None:
         """Fills what is between the hub and a peer that does not read."""
         name = "provider" if connection.endpoint.endswith("provider") else "caller"
-        while bare.peer(name).queued < 20:  # so many that the transport has come to rest
+        while bare.peer(name).queued < 200:  # so many that the transport has come to rest
             bare.datapath.send(name, encode_header(wire.HEARTBEAT), bytes(100_000))
             bare.tick()
 
