@@ -170,11 +170,13 @@ class TestLimits:
         ends.call(1)
         ends.answer(1)
         bare.datapath.expel("provider")
+        bare.tick()
         ends.caller.say(wire.CALL, FLOW, 2)
         bare.upcall("message")
         assert bare.stats().results == 1
         bare.datapath.expel("caller")
-        bare.until(lambda: bare.datapath.flows() == [])
+        bare.tick()
+        assert bare.datapath.flows() == []
 
 
 class TestRepeatedCalls:
