@@ -177,3 +177,28 @@ class Check(Struct, frozen=True, kw_only=True):
         dict[str, Any] | None,
         Meta(description="the first problem, as every failed command says it"),
     ] = None
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    """A call or event that reached nobody: answer of `deadletter show`, and one of a list."""
+
+    id: Annotated[str, Meta(description="what the other deadletter commands take")]
+    kind: Annotated[Literal["call", "event"], Meta(description="what it was")]
+    sender: Annotated[str, Meta(description="the extension that sent it, kernel or console")]
+    addressee: Annotated[
+        str, Meta(description="the instance that did not get it; empty: there was none")
+    ]
+    name: Annotated[str, Meta(description="the capability or topic")]
+    method: Annotated[str | None, Meta(description="of a call: the method, if it named one")]
+    code: Annotated[str, Meta(description="why, as the code of an error of the bus")]
+    times: Annotated[int, Meta(ge=1, description="how often")]
+    first: Annotated[Time, Meta(description="when for the first time")]
+    last: Annotated[Time, Meta(description="when for the last time")]
+    bytes: Annotated[int, Meta(ge=0, description="size of what it carried")]
+    body: Annotated[Any, Meta(description="what it carried; only in the answer of show")] = None
+
+
+class DeadLetters(Struct, frozen=True, kw_only=True):
+    """Answer of `deadletter list --json`, newest first."""
+
+    letters: Annotated[list[DeadLetter], Meta(description="what reached nobody")]

@@ -23,6 +23,11 @@ _SCHEMAS: Final[dict[str, tuple[Any, str]]] = {
     "artifacts": (model.Artifacts, "answer of: symphony-kernel artifacts list --json"),
     "artifact": (model.Artifact, "answer of: symphony-kernel artifacts show REF --json"),
     "extensions": (model.Extensions, "answer of: symphony-ext list --json"),
+    "deadletters": (
+        model.DeadLetters,
+        "answer of: symphony-kernel deadletter list --json",
+    ),
+    "deadletter": (model.DeadLetter, "answer of: symphony-kernel deadletter show ID --json"),
     "check": (model.Check, "answer of: symphony-ext check FOLDER --json"),
 }
 NAMES: Final = tuple(_SCHEMAS)

@@ -23,6 +23,7 @@ from .common import (
     print_json,
     run_async,
 )
+from .deadletter import app as deadletter_app
 
 app = command(
     "Symphony Conductor: plays workflows (Melodies) of sandboxed models and tools.",
@@ -35,6 +36,7 @@ artifacts_app = typer.Typer(
 )
 app.add_typer(runs_app, name="runs")
 app.add_typer(artifacts_app, name="artifacts")
+app.add_typer(deadletter_app, name="deadletter")
 
 
 @app.command(
