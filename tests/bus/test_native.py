@@ -13,8 +13,8 @@ import pytest
 
 from symphony.bus import datapaths, native, wire
 from symphony.bus.codec import encode
-from symphony.bus.grants import Grants
 from symphony.bus.errors import BusError
+from symphony.bus.grants import Grants
 from symphony.bus.native import NativeDatapath
 from symphony.bus.reference import ReferenceDatapath
 
