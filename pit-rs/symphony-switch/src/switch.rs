@@ -251,6 +251,8 @@ impl<F: Frame> Switch<F> {
                     self.counters.count(Reason::StrayAnswer);
                 }
             }
+            // No call of this switch takes chunks.
+            Kind::Chunk | Kind::Credit => self.counters.count(Reason::StrayAnswer),
             Kind::Heartbeat => self.emit(peer, self::header(Kind::Heartbeat, None, 0), nothing()),
             Kind::Progress => match self.call_of(head, peer) {
                 Some((caller, _)) => self.emit(caller, header, body),
@@ -267,7 +269,7 @@ impl<F: Frame> Switch<F> {
             }
             Kind::Welcome | Kind::Activate | Kind::Unload => self.counters.count(Reason::WrongSide),
             Kind::Hello => self.counters.count(Reason::RepeatedHello),
-            Kind::Event | Kind::Bye => self.upcall(peer, head, header, body),
+            Kind::Event | Kind::Subscribe | Kind::Bye => self.upcall(peer, head, header, body),
         }
     }
 
