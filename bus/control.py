@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from . import wire
-from .admission import Admission, IsBelow, Rule, Verdict
+from .admission import Admission, IsBelow, Rule
 from .codec import Header, decode_as, decode_header, encode, encode_header
 from .datapath import (
     CONNECTING,
@@ -34,9 +34,9 @@ from .kernelcalls import KernelCall, KernelCalls
 from .keyed import KeyedCalls
 from .leading import Leading
 from .listener import DeadLetter, HubListener
-from .messages import Activate, Bye, Hello, Unload, Welcome
+from .membership import Membership
+from .messages import Activate, Unload
 from .processes import is_below
-from .roster import Consoles, Member
 from .state import State
 
 
@@ -95,9 +95,6 @@ class Control:
         clock: Callable[[], float] = time.monotonic,
         below: IsBelow = is_below,
     ) -> None:
-        self.heartbeat_ms = heartbeat_ms
-        self.liveness = liveness
-        self.epoch = 1
         self._listener = listener
         self._local = local
         self._state = State(datapath, clock)
@@ -107,7 +104,20 @@ class Control:
         self._calls = KernelCalls(self._state, self._leading)
         self._keyed = KeyedCalls(self._state, self._calls, self._leading)
         self._events = Events(self._state)
-        self._admission = Admission(self._state.denials, below)
+        self._membership = Membership(
+            self._state,
+            listener,
+            Admission(self._state.denials, below),
+            heartbeat_ms,
+            liveness,
+            leaving=self._leaving,
+            gone=self._calls.gone,
+        )
+
+    @property
+    def epoch(self) -> int:
+        """How often the hub has started, this time included."""
+        return self._membership.epoch
 
     @property
     def datapath(self) -> Datapath:
@@ -123,44 +133,26 @@ class Control:
 
     def add(self, instance: str, identity: bytes, grants: Grants, rule: Rule | None = None) -> None:
         """Lets the holder of the routing id join as `instance`, if it may connect at all."""
-        owner = grants.owner or instance
-        self._roster.members[instance] = Member(grants, owner, identity)
-        if rule is not None:
-            self._admission.guard(instance, rule)
-        self.datapath.admit(instance, identity)
+        self._membership.add(instance, identity, grants, rule)
 
     def add_consoles(
         self, name: str, secret: bytes, grants: Grants, rule: Rule | None = None
     ) -> None:
         """Lets any number of consoles join whose routing ids begin with `secret`."""
-        self._roster.consoles[name] = Consoles(secret, grants)
-        if rule is not None:
-            self._admission.guard(name, rule)
-        self.datapath.admit(name, secret, console=True)
+        self._membership.add_consoles(name, secret, grants, rule)
 
     def expect(self, instance: str, pid: int) -> None:
         """Names the process that may connect as `instance`, itself or by one below it."""
-        self._decide(self._admission.expect(instance, pid))
+        self._membership.expect(instance, pid)
 
     def remove(self, name: str) -> None:
         """Forgets an instance, or consoles; open calls to it end as `crashed`."""
-        self._decide(self._admission.forget(name))
-        if self._roster.consoles.pop(name, None) is not None:
-            for console in [one for one in self._roster.members if one.startswith(name + "/")]:
-                self._forget(console)
-            self.datapath.expel(name)
-        member = self._forget(name)
-        if member is None:
-            return
-        self.datapath.expel(name)
-        if member.provides:
-            self._bump()
-        self._calls.gone(name)
+        self._membership.remove(name)
 
     def serve(self, capability: str) -> None:
         """Makes the kernel itself the provider of a capability."""
         self._roster.local.add(capability)
-        self._bump()
+        self._state.bump()
 
     def providers(self, capability: str) -> list[str]:
         """The registered instances that provide it, by name."""
@@ -173,18 +165,9 @@ class Control:
         for again, only its streams end. Nothing is bound yet.
         """
         self._state.datapath = datapath
-        self.epoch += 1
-        self._admission.restart()
         self._flows.settle()
         self._flows.next_generation()
-        for name in [name for name, member in self._roster.members.items() if member.console]:
-            self._forget(name)
-        for name, consoles in self._roster.consoles.items():
-            datapath.admit(name, consoles.secret, console=True)
-        for name, member in self._roster.members.items():
-            datapath.admit(name, member.identity)
-            if member.registered:
-                self._welcome(name)
+        self._membership.rejoin()
         self._calls.repeat_all()
 
     def give_up(self, error: BusError) -> None:
@@ -266,18 +249,18 @@ class Control:
         """Decides one upcall."""
         event, peer = upcall.event, upcall.peer
         if event == SILENT:
-            self._silent(peer)
+            self._membership.silent(peer)
         elif event == OVERDUE:
             if peer in self._roster.members and not self._roster.is_console(peer):
                 self._listener.overdue(peer)
         elif event == CONNECTING:
-            self._decide(self._admission.connecting(peer, upcall.header, upcall.body))
+            self._membership.connecting(peer, upcall.header, upcall.body)
         elif event == UNDELIVERED:
             self._undelivered(peer, decode_header(upcall.header), upcall.body)
         elif event == DELIVERY:
             self._delivered(decode_header(upcall.header), upcall.body)
         elif event == VIOLATION:
-            self._turn_away(peer, "message", "violation")
+            self._membership.turn_away(peer, "message", "violation")
         elif event == MESSAGE:
             self._message(peer, upcall.header, upcall.body)
 
@@ -285,12 +268,12 @@ class Control:
         try:
             head = decode_header(header)
         except ProtocolError:  # the datapath lets this pass for one reason: another version
-            self._turn_away(peer, "hello", "protocol")
+            self._membership.turn_away(peer, "hello", "protocol")
             return
         if peer == KERNEL:
             self._calls.unrouted(head)
         elif head.kind == wire.HELLO:
-            self._hello(peer, body)
+            self._membership.hello(peer, body)
         elif peer not in self._roster.members:
             return  # it was removed while this waited
         elif head.kind == wire.CALL:
@@ -303,85 +286,9 @@ class Control:
         elif head.kind == wire.SUBSCRIBE:
             self._events.subscribed(peer, head, body)
         elif head.kind == wire.BYE:
-            self._bye(peer, body)
+            self._membership.bye(peer, body)
         else:  # result or error without a flow: the answer to activate
             self._calls.activated(peer, head, body)
-
-    # -- joining and leaving ----------------------------------------------------------------
-
-    def _hello(self, peer: str, body: bytes) -> None:
-        member = self._roster.known(peer)
-        if member is None:
-            return
-        try:
-            hello = decode_as(body, Hello)
-        except ProtocolError:
-            self._reject(peer, member, "hello", "protocol")
-            return
-        if hello.protocol != wire.VERSION:
-            self._reject(peer, member, "hello", "protocol")
-        elif not member.grants.provides.issuperset(hello.provides):
-            self._reject(peer, member, "hello", "manifest")
-        else:
-            member.registered = True
-            member.provides = frozenset(hello.provides)
-            self._welcome(peer)
-            if member.provides:
-                self._bump()
-            if not member.console:
-                self._listener.registered(peer, hello)
-
-    def _welcome(self, peer: str) -> None:
-        welcome = Welcome(
-            peer,
-            self.heartbeat_ms,
-            self.liveness,
-            wire.MAX_BODY,
-            wire.INLINE_MAX,
-            self.epoch,
-            wire.GRACE_MS,
-        )
-        self.datapath.open(peer)
-        self.datapath.send(peer, encode_header(wire.WELCOME), encode(welcome))
-
-    def _turn_away(self, peer: str, what: str, reason: str) -> None:
-        member = self._roster.known(peer)
-        if member is not None:
-            self._reject(peer, member, what, reason)
-
-    def _reject(self, peer: str, member: Member, what: str, reason: str) -> None:
-        self._state.denials.count(peer, what, reason)
-        self.datapath.send(peer, encode_header(wire.BYE), encode(Bye(reason)))
-        self.remove(peer)
-        if not member.console:
-            self._listener.rejected(peer, reason)
-
-    def _bye(self, peer: str, body: bytes) -> None:
-        try:
-            reason = decode_as(body, Bye).reason
-        except ProtocolError:
-            reason = ""
-        self.remove(peer)
-        if not self._roster.is_console(peer):
-            self._listener.left(peer, reason)
-
-    def _silent(self, peer: str) -> None:
-        if self._roster.is_console(peer):
-            self.remove(peer)
-        elif peer in self._roster.members:
-            self._listener.silent(peer)
-
-    def _forget(self, peer: str) -> Member | None:
-        member = self._roster.remove(peer)
-        if member is not None:
-            self._keyed.mediator.forget(peer)
-            self._events.forget(peer)
-            self._flows.forget(peer)
-        return member
-
-    def _decide(self, verdicts: list[Verdict]) -> None:
-        for token, allowed in verdicts:
-            self.datapath.verdict(token, allowed)
 
     # -- calls of peers ---------------------------------------------------------------------
 
@@ -486,5 +393,6 @@ class Control:
             )
         )
 
-    def _bump(self) -> None:
-        self.datapath.revoke(self._flows.next_generation())
+    def _leaving(self, peer: str) -> None:
+        self._keyed.mediator.forget(peer)
+        self._events.forget(peer)

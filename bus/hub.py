@@ -87,6 +87,8 @@ class Hub:
     ) -> None:
         self._make = datapath if callable(datapath) else None
         self._datapath = datapath() if callable(datapath) else datapath
+        self._heartbeat_ms = heartbeat_ms
+        self._liveness = liveness
         self._listener = listener
         self._local = LocalCalls(self._answer)
         self._control = Control(self._datapath, listener, self._local, heartbeat_ms, liveness)
@@ -354,8 +356,8 @@ class Hub:
     def _start_datapath(self) -> None:
         self._datapath.start(
             self._wake,
-            heartbeat_ms=self._control.heartbeat_ms,
-            liveness=self._control.liveness,
+            heartbeat_ms=self._heartbeat_ms,
+            liveness=self._liveness,
             grace_ms=wire.GRACE_MS,
         )
 

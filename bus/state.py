@@ -21,3 +21,7 @@ class State:
 
     def __post_init__(self) -> None:
         self.roster = Roster(self.flows.load)
+
+    def bump(self) -> None:
+        """Who serves has changed: every flow is looked up again when it is used."""
+        self.datapath.revoke(self.flows.next_generation())
