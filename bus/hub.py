@@ -164,17 +164,19 @@ class Hub:
         endpoint: str,
         grants: Grants,
         *,
+        name: str = "console",
+        secret: bytes | None = None,
         uid: int | None = None,
         curve: Curve | None = None,
     ) -> Ticket:
         """Listens at `endpoint` for consoles, several at once, and returns their ticket.
 
-        With `uid`, only that user's processes may connect; `curve` as for `add_peer`.
+        `secret` is what their routing ids begin with, 16 bytes; a new one if not given. With `uid`,
+        only that user's processes and root's may connect; `curve` as for `add_peer`.
         """
-        name = "console"
         self._refuse_known(name)
         endpoint_ = _endpoint(endpoint, uid, curve)
-        secret = os.urandom(wire.IDENTITY_BYTES)
+        secret = secret or os.urandom(wire.IDENTITY_BYTES)
         rule = Rule(uid, process=False, key=curve.allows if curve else None)
         self._control.add_consoles(name, secret, grants, rule if endpoint_.guarded else None)
         self._listen(name, endpoint_)
@@ -336,6 +338,10 @@ class Hub:
             counts["refused " + " ".join(row)] = times
         counts["restarts"] = self._control.epoch - 1
         return counts
+
+    def refusals(self) -> dict[tuple[str, str, str], int]:
+        """How often who was refused what by which rule."""
+        return dict(self._control.refusals)
 
     def flows(self) -> list[FlowRow]:
         """Every flow with what it has carried since the datapath was started."""
