@@ -4,10 +4,8 @@ import asyncio
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from . import wire
@@ -19,6 +17,7 @@ from .errors import BusError
 from .grants import Grants, Limit
 from .kernelcalls import KernelCall
 from .kernelstream import Stream
+from .line import Curve, Endpoint, Line
 from .listener import DeadLetter, HubListener
 from .localcalls import LocalCalls, LocalHandler, Request
 from .messages import Activate, Progress
@@ -43,30 +42,7 @@ _log = logging.getLogger("symphony.bus")
 INBOX = "/inbox"
 OUTBOX = "/outbox"
 
-MAX_RESTARTS: Final = 5  # of the datapath, within RESTARTS_S
-RESTARTS_S: Final = 10.0
 DEFAULT_CREDIT: Final = 16  # chunks
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Encryption of an endpoint: the hub's secret key, and whether a peer's public key (both 32
-    bytes) is let in."""
-
-    secret: bytes
-    allows: Callable[[bytes], bool]
-
-    def __repr__(self) -> str:
-        return "Curve(...)"
-
-
-@dataclass(frozen=True)
-class _Endpoint:
-    """Where a peer is listened for."""
-
-    address: str
-    guarded: bool
-    curve: Curve | None
 
 
 class Hub:
@@ -85,25 +61,18 @@ class Hub:
         liveness: int = wire.LIVENESS,
         listener: HubListener,
     ) -> None:
-        self._make = datapath if callable(datapath) else None
-        self._datapath = datapath() if callable(datapath) else datapath
-        self._heartbeat_ms = heartbeat_ms
-        self._liveness = liveness
+        self._line = Line(datapath, self._wake, heartbeat_ms, liveness)
         self._listener = listener
         self._local = LocalCalls(self._answer)
-        self._control = Control(self._datapath, listener, self._local, heartbeat_ms, liveness)
-        self._endpoints: dict[str, _Endpoint] = {}
-        self._restarts: deque[float] = deque(maxlen=MAX_RESTARTS)
-        self._earlier: dict[str, int] = {}  # what the datapaths before this one have counted
+        self._control = Control(self._line.datapath, listener, self._local, heartbeat_ms, liveness)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
-        self._ended = False  # for good
 
     async def start(self) -> None:
         """Starts the datapath; peers and providers may be added from now on."""
         self._loop = asyncio.get_running_loop()
-        self._start_datapath()
+        self._line.start()
 
     async def close(self) -> None:
         """Ends all calls that the kernel serves, then the datapath; idempotent."""
@@ -113,7 +82,7 @@ class Hub:
         if self._timer is not None:
             self._timer.cancel()
         await self._local.close()
-        await asyncio.to_thread(self._datapath.close)
+        await asyncio.to_thread(self._line.datapath.close)
 
     # -- peers ------------------------------------------------------------------------------
 
@@ -157,7 +126,7 @@ class Hub:
     def remove_peer(self, instance: str) -> None:
         """Cuts an instance off: open calls to it end as `crashed`, its own are cancelled."""
         self._control.remove(instance)
-        self._unlisten(instance)
+        self._line.unlisten(instance)
 
     def add_console(
         self,
@@ -183,37 +152,26 @@ class Hub:
         return Ticket(v=wire.VERSION, endpoint=endpoint, identity=secret.hex(), instance=name)
 
     def _refuse_known(self, name: str) -> None:
-        if name in self._endpoints:
+        if name in self._line:
             raise BusError("conflict", "an instance of this name is on the bus", where=name)
 
-    def _listen(self, name: str, endpoint: _Endpoint) -> None:
+    def _listen(self, name: str, endpoint: Endpoint) -> None:
         # After admission, so that not even the first message can come from somebody unknown.
         try:
-            self._bind(name, endpoint)
+            self._line.listen(name, endpoint)
         except BusError as error:
             if error.code != "unavailable" or not self._revived():
                 self._control.remove(name)
                 raise
-            self._bind(name, endpoint)
-        self._endpoints[name] = endpoint
-
-    def _unlisten(self, name: str) -> None:
-        endpoint = self._endpoints.pop(name, None)
-        if endpoint is not None:
-            self._datapath.unbind(endpoint.address)
+            self._line.listen(name, endpoint)
 
     def _revived(self) -> bool:
         """Whether there is a new datapath for the one that was found to have ended."""
-        ended = self._datapath
+        ended = self._line.datapath
         self._drain()  # its own report may be waiting
-        if self._datapath is ended:
+        if self._line.datapath is ended:
             self._restart("it has ended")
-        return self._datapath is not ended
-
-    def _bind(self, name: str, endpoint: _Endpoint) -> None:
-        domain = name if endpoint.guarded else ""
-        curve = endpoint.curve.secret if endpoint.curve else b""
-        self._datapath.bind(endpoint.address, domain=domain, curve=curve)
+        return self._line.datapath is not ended
 
     def providers(self, capability: str) -> list[str]:
         """The registered instances that provide a capability."""
@@ -333,7 +291,7 @@ class Hub:
     def counters(self) -> dict[str, int]:
         """Messages forwarded and dropped by reason, refusals as `refused CALLER WHAT RULE`, and
         how often the datapath was started anew."""
-        counts = self._counted()
+        counts = self._line.counters()
         for row, times in self._control.refusals.items():
             counts["refused " + " ".join(row)] = times
         counts["restarts"] = self._control.epoch - 1
@@ -349,23 +307,9 @@ class Hub:
 
     def peers(self) -> list[PeerStats]:
         """Every peer with what waits for it."""
-        return self._datapath.peers()
-
-    def _counted(self) -> dict[str, int]:
-        counts = dict(self._earlier)
-        for name, times in self._datapath.counters().items():
-            counts[name] = counts.get(name, 0) + times
-        return counts
+        return self._line.datapath.peers()
 
     # -- the datapath -----------------------------------------------------------------------
-
-    def _start_datapath(self) -> None:
-        self._datapath.start(
-            self._wake,
-            heartbeat_ms=self._heartbeat_ms,
-            liveness=self._liveness,
-            grace_ms=wire.GRACE_MS,
-        )
 
     def _wake(self) -> None:
         if self._loop is not None:
@@ -376,7 +320,7 @@ class Hub:
         if self._closed:
             return
         failed = None
-        for upcall in self._datapath.poll():
+        for upcall in self._line.datapath.poll():
             if upcall.event == FAILED:
                 failed = upcall.header.decode(errors="replace")
                 continue
@@ -385,7 +329,7 @@ class Hub:
             except Exception:
                 _log.exception("an upcall of %r failed", upcall.peer)
             if upcall.event == VIOLATION:  # what else it sends is not even to be read
-                self._unlisten(upcall.peer)
+                self._line.unlisten(upcall.peer)
         if failed is not None:
             self._restart(failed)
         self._set_timer()
@@ -404,29 +348,17 @@ class Hub:
 
     def _restart(self, why: str) -> None:
         """Puts a new datapath in the place of one that ended; every peer is joined again."""
-        now = time.monotonic()
-        often = len(self._restarts) == MAX_RESTARTS and now - self._restarts[0] < RESTARTS_S
-        if self._ended:
+        if self._line.ended:
             return
-        if self._make is None or often:
-            self._ended = True
+        if not self._line.replace():
             _log.critical("the bus ended for good", extra={"reason": why})
             self._control.give_up(BusError("unavailable", "the bus has ended"))
             self._listener.bus_ended(why)
             return
-        self._restarts.append(now)
         _log.error("the bus ended and is started anew", extra={"reason": why})
-        self._earlier = self._counted()
-        self._datapath.close()
-        self._datapath = self._make()
-        self._start_datapath()
-        self._control.rejoin(self._datapath)
-        for name, endpoint in list(self._endpoints.items()):
-            try:
-                self._bind(name, endpoint)
-            except BusError as error:
-                _log.exception("cannot listen again", extra={"peer": name, "where": error.where})
-                self._listener.silent(name)
+        self._control.rejoin(self._line.datapath)
+        for name in self._line.listen_again():
+            self._listener.silent(name)
 
     # -- the kernel as provider -------------------------------------------------------------
 
@@ -434,7 +366,7 @@ class Hub:
         self._control.answer(call, kind, body)
 
 
-def _endpoint(address: str, uid: int | None, curve: Curve | None) -> _Endpoint:
+def _endpoint(address: str, uid: int | None, curve: Curve | None) -> Endpoint:
     if address.startswith("tcp://") and curve is None:
         raise BusError(
             "bad-request",
@@ -442,7 +374,7 @@ def _endpoint(address: str, uid: int | None, curve: Curve | None) -> _Endpoint:
             where=address,
             help="make keys with `symphony-kernel keys` or listen on ipc",
         )
-    return _Endpoint(address, uid is not None or curve is not None, curve)
+    return Endpoint(address, uid is not None or curve is not None, curve)
 
 
 def _kernel_call(instance: str) -> tuple["asyncio.Future[Any]", KernelCall]:
