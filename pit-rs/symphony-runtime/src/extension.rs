@@ -103,8 +103,8 @@ impl Extension {
     /// Serves until the hub or `stop` ends it. Calls run one at a time on a thread of their own.
     pub fn serve(self, ticket: &Ticket, stop: &Stop) -> Result<Ended, RuntimeError> {
         let Self { functions, capabilities } = self;
-        session::run(ticket, &capabilities, stop, |link| {
-            Worker::start(functions, ticket, stop, link.max_body())
+        session::run(ticket, &capabilities, stop, |numbers, max_body| {
+            Worker::start(functions, ticket, stop, numbers, max_body)
         })
     }
 }

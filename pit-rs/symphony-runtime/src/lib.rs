@@ -2,29 +2,47 @@
 //!
 //! - [`serve`] runs a [`Service`](symphony_wire::service::Service): every call that waits is handed over,
 //!   then one flush, then the answers (group commit).
-//! - [`Extension`] makes a player of plain functions, with progress, cancellation and deadlines.
-//! - [`Client`] calls capabilities.
+//! - [`Extension`] makes a player of plain functions, with progress, chunks, cancellation, deadlines and calls of their own.
+//! - [`Client`] calls capabilities, publishes events and listens to them.
+//!
+//! An [`Ask`] says how something is called, a [`Stream`] gives an answer that comes in chunks. A hub that starts anew is
+//! asked again for whatever was open.
 //!
 //! In each, one thread owns the socket and everything that goes through it; [`Stop`] ends them from outside.
 
+mod answers;
+mod ask;
+mod asking;
+mod bytes;
+mod calls;
 mod client;
 mod context;
 mod error;
 mod extension;
 mod link;
 mod liveness;
+mod mailbox;
+mod outgoing;
+mod retry;
 mod serve;
+mod serving;
 mod session;
 mod stop;
+mod trace;
 mod worker;
 
-pub use client::{Client, Event};
+pub use ask::Ask;
+pub use bytes::Body;
+pub use calls::Stream;
+pub use client::{Client, Event, Published};
 pub use context::{Context, File, Folder};
 pub use error::RuntimeError;
 pub use extension::Extension;
+pub use retry::Retry;
 pub use serve::serve;
 pub use session::Ended;
 pub use stop::Stop;
+pub use symphony_wire::body::Progress;
 pub use symphony_wire::{BusError, Code, Fault, Ticket};
 
 /// What this runtime calls itself in *hello*.

@@ -8,7 +8,8 @@ use symphony_wire::{Header, Kind, Ticket, PROTOCOL};
 use symphony_zmq::{self as zmq, opt, poll, Context, Interest, Message, Socket, DONTWAIT};
 
 use crate::liveness::Liveness;
-use crate::{RuntimeError, Stop, SDK};
+use crate::outgoing::Outgoing;
+use crate::{Body, RuntimeError, Stop, SDK};
 
 /// How long the hub may take to welcome a peer.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
@@ -20,6 +21,7 @@ pub struct Link {
     liveness: Liveness,
     instance: String,
     max_body: usize,
+    epoch: u64,
 }
 
 impl Link {
@@ -35,10 +37,11 @@ impl Link {
             liveness: Liveness::new(Duration::from_millis(HEARTBEAT_MS), LIVENESS as u32, now),
             instance: ticket.instance.clone(),
             max_body: MAX_BODY,
+            epoch: 0,
         };
         let (sdk, pid) = (SDK.to_owned(), std::process::id());
         let hello = body::write(&Hello { protocol: PROTOCOL, sdk, pid, provides });
-        link.send(&Header::new(Kind::Hello), hello)?;
+        link.send(Outgoing { header: Header::new(Kind::Hello), body: hello.into() })?;
         while !stop.is_raised() {
             let Some((header, frame)) = link.receive()? else {
                 let left = (now + JOIN_PATIENCE).saturating_duration_since(Instant::now());
@@ -51,6 +54,7 @@ impl Link {
             match header.kind {
                 Kind::Welcome => {
                     link.welcomed(&frame)?;
+                    tracing::info!(instance = link.instance, "joined");
                     return Ok(Some(link));
                 }
                 Kind::Bye => return Err(dismissal(&frame)),
@@ -60,7 +64,8 @@ impl Link {
         link.bye("stop").map(|()| None)
     }
 
-    fn welcomed(&mut self, frame: &[u8]) -> Result<(), RuntimeError> {
+    /// Takes over what the hub says of itself; true if it is another one than before.
+    pub fn welcomed(&mut self, frame: &[u8]) -> Result<bool, RuntimeError> {
         let welcome: Welcome = body::read(frame).map_err(|error| {
             tracing::error!(%error, "the welcome is malformed");
             RuntimeError::Incompatible
@@ -72,12 +77,7 @@ impl Link {
         let limit = i32::try_from(self.liveness.limit().as_millis()).unwrap_or(i32::MAX);
         self.socket.set(opt::SNDTIMEO, limit).map_err(RuntimeError::zmq("set a socket option"))?;
         self.instance = welcome.instance;
-        Ok(())
-    }
-
-    /// The name the hub knows us by.
-    pub fn instance(&self) -> &str {
-        &self.instance
+        Ok(std::mem::replace(&mut self.epoch, welcome.epoch) != welcome.epoch)
     }
 
     /// Bytes that a body may have.
@@ -85,12 +85,11 @@ impl Link {
         self.max_body
     }
 
-    pub fn send(&mut self, header: &Header, body: Vec<u8>) -> Result<(), RuntimeError> {
+    pub fn send(&mut self, outgoing: Outgoing) -> Result<(), RuntimeError> {
         let failed = RuntimeError::zmq("send to the hub");
-        let mut frames = [
-            Message::copy_from(&header.encode()).map_err(&failed)?,
-            Message::from_vec(body).map_err(&failed)?,
-        ];
+        let Outgoing { header, body } = outgoing;
+        let header = Message::copy_from(&header.encode()).map_err(&failed)?;
+        let mut frames = [header, body.into_message()];
         match self.socket.send_all(&mut frames, 0) {
             Ok(()) => {
                 self.liveness.sent(Instant::now());
@@ -102,7 +101,7 @@ impl Link {
     }
 
     /// The next message that is there; what breaks the protocol is dropped.
-    pub fn receive(&mut self) -> Result<Option<(Header, Message)>, RuntimeError> {
+    pub fn receive(&mut self) -> Result<Option<(Header, Body)>, RuntimeError> {
         loop {
             let frames = match self.socket.recv_all(DONTWAIT) {
                 Ok(frames) => frames,
@@ -116,7 +115,7 @@ impl Link {
                 continue;
             };
             match Header::decode(&header) {
-                Ok(header) => return Ok(Some((header, body))),
+                Ok(header) => return Ok(Some((header, body.into()))),
                 Err(error) => tracing::warn!(%error, "dropped a message"),
             }
         }
@@ -129,7 +128,7 @@ impl Link {
             return Err(RuntimeError::HubLost);
         }
         if alive && self.liveness.beat_due(now) {
-            self.send(&Header::new(Kind::Heartbeat), Vec::new())?;
+            self.send(Outgoing::bare(Header::new(Kind::Heartbeat)))?;
             self.liveness.beaten(now);
         }
         Ok(())
@@ -151,7 +150,7 @@ impl Link {
     /// Says farewell. What was sent before still leaves, in bounded time.
     pub fn bye(mut self, reason: &str) -> Result<(), RuntimeError> {
         let bye = body::write(&Bye { reason: reason.to_owned() });
-        self.send(&Header::new(Kind::Bye), bye)
+        self.send(Outgoing { header: Header::new(Kind::Bye), body: bye.into() })
     }
 }
 
@@ -171,6 +170,11 @@ fn connect(ticket: &Ticket) -> Result<Socket, RuntimeError> {
         socket.set_bytes(opt::ROUTING_ID, &id)?;
         socket.set(opt::LINGER, LINGER_MS)?;
         socket.set_i64(opt::MAXMSGSIZE, MAX_BODY as i64)?;
+        if let Some(curve) = &ticket.curve {
+            socket.set_bytes(opt::CURVE_SERVERKEY, curve.server.as_bytes())?;
+            socket.set_bytes(opt::CURVE_PUBLICKEY, curve.public.as_bytes())?;
+            socket.set_bytes(opt::CURVE_SECRETKEY, curve.secret.as_bytes())?;
+        }
         socket.connect(&ticket.endpoint)?;
         Ok(socket)
     };

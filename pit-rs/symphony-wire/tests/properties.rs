@@ -27,21 +27,23 @@ fn header() -> impl Strategy<Value = Header> {
         (proptest::option::of(0..=1_024u32), proptest::option::of(any::<u64>())),
         any::<[bool; 3]>(),
     )
-        .prop_map(|(kind, target, request, ttl, method, idem, trace, cap, (stream, gap), flags)| Header {
-            kind: Kind::from_number(kind).unwrap(),
-            target,
-            request,
-            ttl,
-            method,
-            idem,
-            trace,
-            cap,
-            stream,
-            again: flags[0],
-            keep: flags[1],
-            snapshot: flags[2],
-            gap,
-        })
+        .prop_map(
+            |(kind, target, request, ttl, method, idem, trace, cap, (stream, gap), flags)| Header {
+                kind: Kind::from_number(kind).unwrap(),
+                target,
+                request,
+                ttl,
+                method,
+                idem,
+                trace,
+                cap,
+                stream,
+                again: flags[0],
+                keep: flags[1],
+                snapshot: flags[2],
+                gap,
+            },
+        )
 }
 
 proptest! {
