@@ -2,20 +2,24 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import zmq
+from zmq.utils import z85
 
 from symphony.bus import wire
+from symphony.bus.client import Client
 from symphony.bus.codec import Header, decode, decode_header, encode, encode_header
 from symphony.bus.datapath import Datapath
 from symphony.bus.errors import BusError
@@ -116,22 +120,22 @@ class Peer(threading.Thread):
 
     def run(self) -> None:
         context = zmq.Context()
-        self.socket = socket = context.socket(zmq.DEALER)
-        socket.set(zmq.ROUTING_ID, self._ticket.routing_id())
-        socket.set(zmq.LINGER, 1_000)
-        socket.set(zmq.RECONNECT_IVL, 5)
-        socket.connect(self._ticket.endpoint)
+        self.socket = dealer = context.socket(zmq.DEALER)
+        dealer.set(zmq.ROUTING_ID, self._ticket.routing_id())
+        dealer.set(zmq.LINGER, 1_000)
+        dealer.set(zmq.RECONNECT_IVL, 5)
+        dealer.connect(self._ticket.endpoint)
         hello = {"protocol": 1, "sdk": "", "pid": 1, "provides": list(self._provides)}
         self.say(encode_header(wire.HELLO), encode(hello))
         try:
             while not self.done():
-                assert socket.poll(LIMIT_S * 1_000), "nothing came"
-                header, body = socket.recv_multipart()
+                assert dealer.poll(LIMIT_S * 1_000), "nothing came"
+                header, body = dealer.recv_multipart()
                 self.handle(decode_header(header), body)
         except BaseException as error:
             self.failure = error
         finally:
-            socket.close()
+            dealer.close()
             context.term()
 
     def say(self, header: bytes, body: bytes) -> None:
@@ -431,11 +435,103 @@ class TestWhoMayConnect:
         asyncio.run(main())
 
     def test_over_tcp_keys_are_required_and_checked(self) -> None:
+        server, known, strange = (zmq.curve_keypair() for _ in range(3))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            endpoint = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+        curve = Curve(z85.decode(server[1]), lambda key: key == z85.decode(known[0]))
+        assert repr(curve) == "Curve(...)"
+
+        def answers(ticket: Ticket, keys: tuple[bytes, bytes], limit_ms: int) -> bool:
+            context = zmq.Context()
+            peer = context.socket(zmq.DEALER)
+            try:
+                peer.set(zmq.CURVE_SERVERKEY, server[0])
+                peer.set(zmq.CURVE_PUBLICKEY, keys[0])
+                peer.set(zmq.CURVE_SECRETKEY, keys[1])
+                peer.set(zmq.ROUTING_ID, ticket.routing_id())
+                peer.connect(ticket.endpoint)
+                header, body = hello().split("/")
+                peer.send_multipart([bytes.fromhex(header), bytes.fromhex(body)])
+                return bool(peer.poll(limit_ms))
+            finally:
+                context.destroy(0)
+
         async def main() -> None:
             async with world() as made:
                 with pytest.raises(BusError, match="only CURVE"):
-                    made.hub.add_peer("p", "tcp://127.0.0.1:*", Grants())
+                    made.hub.add_peer("p", endpoint, Grants())
+                ticket = made.hub.add_peer("p", endpoint, Grants(), curve=curve)
+                assert not await asyncio.to_thread(answers, ticket, strange, 300)
+                assert made.hub.counters()["refused p connect key"] >= 1
+                assert await asyncio.to_thread(answers, ticket, known, 20_000)
 
         asyncio.run(main())
-        public, secret = zmq.curve_keypair()
-        assert repr(Curve(secret, lambda key: key == public)) == "Curve(...)"
+
+
+EXTENSION = """
+from pathlib import Path
+from symphony.bus.extension import Extension
+
+ext = Extension()
+
+@ext.provides("test.echo/1")
+def echo(ctx, id: str) -> str:
+    with open(LEDGER, "a") as ledger:
+        ledger.write(id + "\\n")
+    return id
+
+ext.run()
+"""
+
+
+def test_the_clients_and_the_extension_outlive_the_bus(tmp_path: Path) -> None:
+    """The same with our own peers: the client of threads, and an extension in a process."""
+    total, crashes = 1_500, (200, 700, 1_100)
+    ledger = tmp_path / "ledger"
+    code = EXTENSION.replace("LEDGER", repr(str(ledger)))
+
+    async def main() -> None:
+        async with world() as made:
+            provides = made.hub.add_peer(
+                "p", f"ipc://{tmp_path}/p", Grants(provides=frozenset({ECHO}))
+            )
+            folders = {"inbox": str(tmp_path), "outbox": str(tmp_path)}
+            ticket = msgspec.structs.replace(provides, **folders).to_json()
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-c",
+                code,
+                stdin=subprocess.PIPE,
+                env=os.environ | {"SYMPHONY_TICKET": "fd:0"},
+            )
+            assert process.stdin is not None
+            process.stdin.write(ticket)
+            process.stdin.close()
+            await made.told("registered", "p")
+            grants = Grants(calls=frozenset({ECHO}))
+            calls = made.hub.add_peer("c", f"ipc://{tmp_path}/c", grants)
+            answered: Counter[str] = Counter()
+
+            def work() -> None:
+                with Client(calls) as client:
+                    open_calls = deque[Any]()
+                    for number in range(total):
+                        open_calls.append(client.start_call(ECHO, None, {"id": str(number)}))
+                        if number in crashes:
+                            made.made[-1]._crash()
+                        while len(open_calls) >= 50:
+                            answered[open_calls.popleft().result()] += 1
+                    for call in open_calls:
+                        answered[call.result()] += 1
+
+            async with asyncio.timeout(LIMIT_S):
+                await asyncio.to_thread(work)
+            made.hub.unload("p", 1_000)
+            assert await process.wait() == 0
+            done = Counter(ledger.read_text().split())
+            assert answered == Counter(str(number) for number in range(total))
+            assert done == answered
+            assert made.hub.counters()["restarts"] == len(crashes)
+
+    asyncio.run(main())
