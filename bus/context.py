@@ -123,7 +123,7 @@ class Context:
         self.deadline = deadline
         self.inbox = inbox
         self.streaming = streaming
-        self.log = Log(run=call.run, step=call.step, attempt=call.attempt)
+        self.log = Log(run=call.run, step=call.step, attempt=call.attempt, trace=trace)
         self._outbox = outbox
         self._bus = bus
         self._interest = interest

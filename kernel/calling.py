@@ -58,6 +58,7 @@ class CallContext:
     step: str
     attempt: int
     ttl_ms: int
+    trace: str | None = None  # W3C traceparent
 
     @property
     def folder(self) -> str:
@@ -101,6 +102,7 @@ class Caller:
                 instance=instance.name,
                 ttl_ms=context.ttl_ms,
                 on_progress=on_progress,
+                trace=context.trace,
             )
             return await self._take(instance, types, result, context, made)
         finally:

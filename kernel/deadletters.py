@@ -68,7 +68,7 @@ class DeadLetterBox:
 
         Raises SymphonyError `io` if the file cannot be written.
         """
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        now = _now()
         kind = _KINDS[letter.kind]
         sender = _extension(letter.sender)
         # The addressee is left out: an instance that took another's place is no other reason.
@@ -93,6 +93,12 @@ class DeadLetterBox:
         """One letter and what it carried, as plain values."""
         row = self._row(letter)
         return _answer(row, with_body=False), decode(row[-1])
+
+    def again(self, letter: str) -> None:
+        """Counts another attempt that failed; nothing if the letter was dropped meanwhile."""
+        with self._open(write=True) as store:
+            again = "UPDATE letters SET times = times + 1, last = ? WHERE id = ?"
+            store.execute(again, (_now(), letter))
 
     def drop(self, letter: str) -> None:
         """Forgets a letter; raises SymphonyError `not found`."""
@@ -147,6 +153,10 @@ class DeadLetterBox:
         finally:
             if store is not None:
                 store.close()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _extension(instance: str) -> str:

@@ -11,34 +11,34 @@ import contextlib
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from symphony.bus import datapaths, native
 from symphony.bus.hub import DeadLetter, Hub
 from symphony.bus.messages import Hello
-from symphony.bus.reference import ReferenceDatapath
 from symphony.sandboxes.launch import LocalLauncher
 from symphony.sandboxes.policy import Level
 
 from . import VERSION
 from .artifacts import Artifacts
 from .calling import Caller
+from .deadletters import DeadLetterBox
 from .errors import ExitCode, SymphonyError
 from .instances import Instance, Instances, SpawnError
 from .kit import Installed, load_kit
 from .launchplan import LaunchOptions, program
+from .letterwriter import LetterWriter
 from .logs import close_log, open_log
 from .members import ARTIFACT_STORE, DAG_TRACKER, PIT, Member, MemberKind
-from .model import Degraded, InstanceInfo, RunSummary, Status
+from .model import DatapathName, Degraded, InstanceInfo, RunSummary, Status
 from .places import HomeLock, Places
 from .removal import Remover
 from .supervisor import Child, Quarantine, Start, Stop, Supervision, Supervisor
 
 log = logging.getLogger(__name__)
-
-MAX_DEAD_LETTERS = 1_024  # the last ones
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,8 @@ class Settings:
     level: Level | None = None  # asked for by the user for all players; None: as granted
     extensions: tuple[Path, ...] = ()
     slots: int = len(os.sched_getaffinity(0))
+    datapath: DatapathName | None = None  # its name; None: the best that is installed
+    listen: str | None = None  # tcp endpoint for consoles elsewhere
 
 
 class Kernel:
@@ -59,7 +61,10 @@ class Kernel:
         self.places = settings.places
         self.kit = load_kit(settings.places.home, attached=settings.extensions)
         self.stop = asyncio.Event()
-        self.dead_letters: deque[DeadLetter] = deque(maxlen=MAX_DEAD_LETTERS)
+        self.failure: SymphonyError | None = None  # why it stops, if by no one's wish
+        self.datapath = settings.datapath or _best_datapath()
+        self.letters = DeadLetterBox(settings.places.home)
+        self.letter_writer = LetterWriter(self.letters)
         self.playing: dict[str, RunSummary] = {}
         self._lock = HomeLock(settings.places.lock)
         self._started = time.monotonic()
@@ -69,12 +74,13 @@ class Kernel:
 
     async def start(self) -> None:
         """Locks the home and brings everything up; members register in the background."""
+        _require_datapath(self.datapath)
         self.places.create()
         self._lock.acquire()
         self._log = open_log(self.places.logs / "kernel.log")
         self._remover = Remover(self.places.trash)
         self._clear_leftovers()
-        self.hub = Hub(ReferenceDatapath, listener=self)
+        self.hub = Hub(partial(datapaths.choose, self.datapath), listener=self)
         self.launcher = LocalLauncher(keep_fds=(self._lock.fd,), scratch=self.places.runtime)
         self.instances = Instances(self.hub, self.launcher, self.places, self._remover)
         self.instances.on_ended.append(self._instance_ended)
@@ -102,6 +108,7 @@ class Kernel:
         await self.instances.close()
         await self.launcher.close()
         await self.hub.close()
+        await asyncio.to_thread(self.letter_writer.close)
         await self._remover.close()
         self.places.clear_runtime()
         with contextlib.suppress(OSError):
@@ -124,6 +131,9 @@ class Kernel:
             runs=list(self.playing.values()),
             extensions=[self._info(instance) for instance in self.instances.all.values()],
             degraded=degraded,
+            datapath=self.datapath,
+            restarts=self.hub.counters()["restarts"],
+            refusals=sum(self.hub.refusals().values()),
         )
 
     def absent(self) -> list[MemberKind]:
@@ -151,7 +161,7 @@ class Kernel:
     def silent(self, instance: str) -> None:
         """A peer has not been heard of for too long."""
         log.warning("silent", extra={"instance": instance})
-        self.instances.lost(instance)
+        self.instances.end(instance, "silent on the bus for too long: taken for hung")
 
     def left(self, instance: str, reason: str) -> None:
         """A peer said bye."""
@@ -161,15 +171,22 @@ class Kernel:
     def overdue(self, instance: str) -> None:
         """A peer does not end a call that was cancelled: it is taken for hung and killed."""
         log.warning("overdue", extra={"instance": instance})
-        self.instances.lost(instance)
+        self.instances.end(instance, "did not end a cancelled call in time: taken for hung")
 
     def undelivered(self, letter: DeadLetter) -> None:
         """A call or event reached nobody."""
-        self.dead_letters.append(letter)
+        self.letter_writer.put(letter)
 
     def bus_ended(self, reason: str) -> None:
         """Without its hub the kernel can do nothing."""
         log.critical("bus ended", extra={"reason": reason})
+        self.failure = SymphonyError(
+            ExitCode.INTERNAL,
+            f"the bus ended and could not be started anew: {reason}",
+            where=f"datapath {self.datapath}",
+            help=f"start again; if it comes back, take another --datapath and report the log "
+            f"{self.places.logs / 'kernel.log'}",
+        )
         self.stop.set()
 
     # The Pit.
@@ -259,6 +276,16 @@ class Kernel:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _best_datapath() -> DatapathName:
+    return "native" if native.available() else "reference"
+
+
+def _require_datapath(name: DatapathName) -> None:
+    """Raises `BusError` if it cannot be had, before anything is locked or started."""
+    if name == "native":
+        native.load()
 
 
 def _member_missing(kind: MemberKind, where: str) -> SymphonyError:

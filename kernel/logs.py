@@ -31,9 +31,14 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class _LogFile(logging.FileHandler):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base's name
+        """A line that cannot be written is lost: a full disk is no reason to end anything."""
+
+
 def open_log(path: Path) -> logging.Handler:
     """Sends everything logged in this process to ``path``; close it with :func:`close_log`."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.addHandler(handler)

@@ -32,6 +32,7 @@ OWN = frozenset(  # what a home holds
         "grants.json",
         "instances",
         "kernel.lock",
+        "keys",
         "logs",
         "reports",
     }

@@ -28,6 +28,8 @@ _SCHEMAS: Final[dict[str, tuple[Any, str]]] = {
         "answer of: symphony-kernel deadletter list --json",
     ),
     "deadletter": (model.DeadLetter, "answer of: symphony-kernel deadletter show ID --json"),
+    "bus": (model.Bus, "answer of: symphony-kernel bus --json"),
+    "keys": (model.Keys, "answer of: symphony-kernel keys list --json"),
     "check": (model.Check, "answer of: symphony-ext check FOLDER --json"),
 }
 NAMES: Final = tuple(_SCHEMAS)

@@ -23,6 +23,7 @@ from symphony.sandboxes.policy import Level, SandboxRefused
 
 from .. import VERSION
 from ..errors import ExitCode, Problem, Problems, SymphonyError, from_bus, from_refusal
+from ..model import DatapathName
 from ..places import Places
 from . import streams
 
@@ -31,6 +32,16 @@ HomeOption = Annotated[
     typer.Option(
         "--home",
         help="Where everything durable lies [default: SYMPHONY_HOME, or the XDG data folder].",
+        show_default=False,
+    ),
+]
+TicketOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ticket",
+        metavar="FILE",
+        help="A kernel elsewhere, by a ticket of `keys export` "
+        "[default: SYMPHONY_TICKET, file:FILE].",
         show_default=False,
     ),
 ]
@@ -49,6 +60,15 @@ SandboxOption = Annotated[
     typer.Option(
         "--sandbox",
         help="Sandbox level of every player; `none` gives a player all your rights.",
+        show_default=False,
+    ),
+]
+
+DatapathOption = Annotated[
+    DatapathName | None,
+    typer.Option(
+        "--datapath",
+        help="What moves the messages of the bus [default: native where it is installed].",
         show_default=False,
     ),
 ]

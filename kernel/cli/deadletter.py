@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import Problem, Problems
-from .common import HomeOption, JsonFlag, find_places, print_json
+from .common import HomeOption, JsonFlag, TicketOption, find_places, print_json
 
 app = typer.Typer(
     help="Calls and events that reached nobody.", no_args_is_help=True, rich_markup_mode=None
@@ -67,12 +67,18 @@ def show(letter: LetterArgument, home: HomeOption = None, as_json: JsonFlag = Fa
 
 
 @app.command("redrive", epilog="Example: symphony-kernel deadletter redrive 1f2e3d4c5b6a")
-def redrive(letter: LetterArgument, home: HomeOption = None, as_json: JsonFlag = False) -> None:
+def redrive(
+    letter: LetterArgument,
+    home: HomeOption = None,
+    ticket: TicketOption = None,
+    as_json: JsonFlag = False,
+) -> None:
     """Send a letter again, through the running kernel; one that arrives is forgotten."""
     from ..console import CALL_TIMEOUT_S
-    from .session import ask_kernel
+    from .session import ask_kernel, find_kernel
 
-    answer = ask_kernel(find_places(home), "redrive", {"letter": letter}, CALL_TIMEOUT_S)
+    kernel = find_kernel(home, ticket)
+    answer = ask_kernel(kernel, "redrive", {"letter": letter}, CALL_TIMEOUT_S)
     print_json(answer) if as_json else print(f"{letter} has arrived")
 
 

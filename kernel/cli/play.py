@@ -114,7 +114,7 @@ async def play(settings: Settings, request: RunRequest) -> int:
     async with _watching(request, kernel.absent()) as watcher:
         await kernel.start()
         try:
-            Console(kernel).open()
+            await Console(kernel).open()
             player = Play(kernel, run, watcher)
             if melody is not None:
                 work = player.open(melody, inputs, request.options)
@@ -169,21 +169,15 @@ async def _until_end(
         if stopper.code is None:
             raise
         watcher.progress.close()
+        if kernel.failure is not None:
+            raise _resumable(kernel.failure, run, watcher) from None
         _say_how_to_resume(run, watcher)
         return None, stopper.code
     except Exception as error:
         watcher.progress.close()
         if not watcher.events:
             raise
-        found = as_symphony_error(error)
-        raise SymphonyError(
-            found.code,
-            found.message,
-            where=found.where,
-            help=f"{found.help or 'mend the cause'}; then {watcher.request.how_to_resume(run)}",
-            fault=found.fault,
-            name=found.name,
-        ) from error
+        raise _resumable(kernel.failure or as_symphony_error(error), run, watcher) from error
     finally:
         stopper.code = stopper.code or 0
         asked.cancel()
@@ -191,6 +185,18 @@ async def _until_end(
         loop.remove_signal_handler(signal.SIGINT)
         loop.remove_signal_handler(signal.SIGTERM)
     return result, ExitCode.DONE if result.outcome == "succeeded" else ExitCode.FAILED
+
+
+def _resumable(found: SymphonyError, run: str, watcher: Watcher) -> SymphonyError:
+    """The error, which also says how to go on with the run."""
+    return SymphonyError(
+        found.code,
+        found.message,
+        where=found.where,
+        help=f"{found.help or 'mend the cause'}; then {watcher.request.how_to_resume(run)}",
+        fault=found.fault,
+        name=found.name,
+    )
 
 
 @contextlib.asynccontextmanager

@@ -174,6 +174,10 @@ def status(found: Status) -> None:
     """The answer of `status`."""
     out = console()
     out.print(f"kernel {found.version}, pid {found.pid}, {found.state}, up {found.uptime_s:.0f} s")
+    told = f"bus: {found.datapath} datapath"
+    told += f", started anew {found.restarts} times" if found.restarts else ""
+    told += f", {found.refusals} refusals (see `symphony-kernel bus`)" if found.refusals else ""
+    out.print(told)
     for item in found.degraded:
         out.print(f"degraded: no {item.member}: {item.effect}")
     table(
@@ -214,7 +218,8 @@ def runs(found: Iterable[RunSummary]) -> None:
 def run(found: Run) -> None:
     """The answer of `runs show`."""
     console().print(
-        f"{found.run}: {found.melody} {found.version}, {found.state}, opened {found.opened}"
+        f"{found.run}: {found.melody} {found.version}, {found.state}, opened {found.opened}, "
+        f"trace {found.trace}"
     )
     table(
         ("step", "state", "player", "attempts", "quality", "outputs or reason"),

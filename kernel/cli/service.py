@@ -22,7 +22,7 @@ async def serve(settings: Settings, as_json: bool) -> int:
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, kernel.stop.set)
-        Console(kernel).open()
+        await Console(kernel).open()
         render.degraded(kernel.absent())
         if as_json:
             print_json({"ready": True, "pid": os.getpid(), "home": str(kernel.places.home)})
@@ -31,4 +31,6 @@ async def serve(settings: Settings, as_json: bool) -> int:
         await kernel.stop.wait()
     finally:
         await kernel.close()
+    if kernel.failure is not None:
+        raise kernel.failure
     return code

@@ -1,0 +1,58 @@
+"""Sends a dead letter again: a call as the kernel's own, an event to whoever subscribes now."""
+
+from __future__ import annotations
+
+import asyncio
+
+from symphony.bus.errors import BusError
+from symphony.bus.hub import Hub
+
+from .deadletters import DeadLetterBox
+
+
+class Redriver:
+    """Sends letters of one box over one hub, each at most once at a time."""
+
+    def __init__(self, hub: Hub, box: DeadLetterBox) -> None:
+        self._hub = hub
+        self._box = box
+        self._busy: set[str] = set()
+
+    async def redrive(self, letter: str, ttl_ms: int) -> None:
+        """Sends a letter and forgets it. Raises BusError, and counts it, if it does not arrive;
+        SymphonyError `not-found` if there is none."""
+        if letter in self._busy:
+            raise BusError(
+                "conflict",
+                "this letter is being sent already",
+                where=letter,
+                help="wait for the other `deadletter redrive`",
+            )
+        self._busy.add(letter)
+        try:
+            await self._send(letter, ttl_ms)
+            await asyncio.to_thread(self._box.drop, letter)
+        except BusError:
+            await asyncio.to_thread(self._box.again, letter)
+            raise
+        finally:
+            self._busy.discard(letter)
+
+    async def _send(self, letter: str, ttl_ms: int) -> None:
+        found, body = await asyncio.to_thread(self._box.body, letter)
+        if found.kind == "event":
+            self._hub.publish(found.name, body)
+            return
+        if not isinstance(body, dict):
+            raise BusError(
+                "bad-request",
+                "the letter does not hold arguments by name",
+                where=letter,
+                help=f"symphony-kernel deadletter drop {letter}",
+            )
+        try:
+            await self._hub.call(found.name, found.method, body, ttl_ms=ttl_ms)
+        except BusError as error:
+            if error.code == "unavailable" and error.help is None:
+                error.help = f"attach an extension that provides {found.name}, then redrive it"
+            raise
