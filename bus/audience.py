@@ -33,10 +33,13 @@ class Audience:
         args: Mapping[str, object],
         ttl_ms: int,
         options: Mapping[str, object],
+        type: Any = Any,  # noqa: A002 - as in `FakeConductor.call`
     ) -> int:
         """Makes a call; returns its request number."""
         now = time.monotonic()
-        request = self._session.asking.call(capability, method, args, ttl_ms, now, options=options)
+        request = self._session.asking.call(
+            capability, method, args, ttl_ms, now, options=options, type=type
+        )
         self._chunks[request] = deque()
         self._pump()
         return request
@@ -72,7 +75,15 @@ class Audience:
     def subscribe(self, topic: str, handler: Callable[[Event], None]) -> None:
         """Has a topic's events handled."""
         self._handlers[topic] = handler
-        request = self._session.asking.subscribe(topic, time.monotonic())
+        self._subscription(topic, begin=True)
+
+    def unsubscribe(self, topic: str) -> None:
+        """Ends that."""
+        self._subscription(topic, begin=False)
+        self._handlers.pop(topic, None)
+
+    def _subscription(self, topic: str, *, begin: bool) -> None:
+        request = self._session.asking.subscribe(topic, time.monotonic(), begin=begin)
         self._pump()
         self.answer(request)
 

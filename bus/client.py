@@ -7,8 +7,10 @@ from typing import Any, TypeVar, overload
 
 from .calls import Call, Calls, OnProgress, Stream
 from .connection import Connection
+from .dealer import Dealer
 from .errors import BusError
 from .heard import Event, Heard
+from .link import SocketLink
 from .retry import Attempts, Retry
 from .ticket import Ticket
 
@@ -23,10 +25,20 @@ class Client:
 
     def __init__(self, ticket: Ticket) -> None:
         """Joins the bus; raises BusError `unavailable` or `refused` if it cannot."""
+        self._join(Dealer(ticket))
+
+    @classmethod
+    def over(cls, link: SocketLink) -> "Client":
+        """Joins the bus over any transport; raises as above, and closes it then."""
+        client = cls.__new__(cls)
+        client._join(link)
+        return client
+
+    def _join(self, link: SocketLink) -> None:
         self._calls = Calls()
         self._handlers: dict[str, OnEvent] = {}
         self._connection = Connection(
-            ticket, (), on_heard=self._on_heard, on_end=self._calls.fail_all
+            link, (), on_heard=self._on_heard, on_end=self._calls.fail_all
         )
         self._connection.join()
 

@@ -18,11 +18,10 @@ from collections.abc import Callable
 from typing import Final
 
 from . import wire
-from .dealer import Dealer, readable
 from .errors import BusError
 from .heard import Dismissed, Heard, Welcomed
+from .link import SocketLink, readable
 from .session import Session
-from .ticket import Ticket
 
 JOIN_S = wire.HEARTBEAT_MS * wire.LIVENESS / 1000
 _FULL_RETRY_S: Final = 0.005
@@ -31,7 +30,7 @@ _BATCH: Final = 256  # messages read before others get the lock
 
 
 class Connection:
-    """Joins the bus with a ticket and stays on it until closed, dismissed or cut off.
+    """Joins the bus over a link and stays on it until closed, dismissed or cut off.
 
     `on_heard` and `on_end` (told once why the connection ended) run on any thread, under the lock:
     they must be quick and leave all else to `later`. `may_beat` is asked before each heartbeat.
@@ -39,7 +38,7 @@ class Connection:
 
     def __init__(
         self,
-        ticket: Ticket,
+        link: SocketLink,
         provides: tuple[str, ...],
         *,
         on_heard: Callable[[Heard], None],
@@ -62,12 +61,12 @@ class Connection:
         self._wanted = False  # it again
         self._reader = False  # some other thread waits at the descriptor
         self._waiting: dict[threading.Event, Callable[[], object]] = {}  # until when
-        self._dealer = Dealer(ticket)
+        self._link = link
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._nudge = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._readable = readable(self._dealer.fileno, self._wakeup)
+        self._readable = readable(self._link.fileno, self._wakeup)
         self._called = readable(self._wakeup)
-        self._quickly = readable(self._dealer.fileno, self._nudge)
+        self._quickly = readable(self._link.fileno, self._nudge)
         self._thread = threading.Thread(target=self._run, name="symphony-io", daemon=True)
 
     def join(self, timeout_s: float = JOIN_S) -> None:
@@ -176,21 +175,21 @@ class Connection:
         unsent, out = self._unsent, self._session.out
         if unsent:
             unsent.extend(out)
-            while unsent and self._dealer.send(*unsent[0]):
+            while unsent and self._link.send(*unsent[0]):
                 unsent.popleft()
         else:
             for number, message in enumerate(out):
-                if not self._dealer.send(*message):
+                if not self._link.send(*message):
                     unsent.extend(out[number:])
                     break
         out.clear()
 
     def _read(self) -> bool:
         """Hears what has come; whether there may be more."""
-        session, dealer = self._session, self._dealer
+        session, link = self._session, self._link
         heard = 0
         now = time.monotonic()
-        while heard < _BATCH and (message := dealer.receive()) is not None:
+        while heard < _BATCH and (message := link.receive()) is not None:
             heard += 1
             said = session.receive(*message, now)
             if said is None:
@@ -243,7 +242,7 @@ class Connection:
                 self._tell()
                 os.eventfd_write(self._nudge, 1)
             self._call_back()
-            self._dealer.close()
+            self._link.close()
 
     def __del__(self) -> None:
         os.close(self._wakeup)

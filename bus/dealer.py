@@ -1,6 +1,5 @@
 """A DEALER socket moving single frames, without waiting: the transport of the clients."""
 
-import select
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -100,11 +99,3 @@ def _encrypt(socket: "zmq.Socket[bytes]", curve: Curve) -> None:
         socket.set(zmq.CURVE_SECRETKEY, curve.secret.encode())
     except (zmq.ZMQError, UnicodeEncodeError):
         raise BusError("bad-request", "a key is not Z85 of 32 bytes", where="curve") from None
-
-
-def readable(*descriptors: int) -> Callable[[float], object]:
-    """A function that waits so many seconds for one of these; true if there is one."""
-    poller = select.poll()
-    for descriptor in descriptors:
-        poller.register(descriptor, select.POLLIN)
-    return lambda limit_s: poller.poll(limit_s * 1000)

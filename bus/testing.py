@@ -110,6 +110,7 @@ class FakeConductor:
         *,
         ttl_ms: int = 0,
         context: Mapping[str, object] | None = None,
+        type: Any = Any,  # noqa: A002 - as the clients name it
         idem: str | None = None,
         trace: str | None = None,
         **args: object,
@@ -122,7 +123,9 @@ class FakeConductor:
         options = {wire.TRACE_OPTION: trace or traces.new()}
         if idem is not None:
             options[wire.IDEM_OPTION] = idem
-        return self._audience.answer(self._call(capability, method, args, context, ttl_ms, options))
+        return self._audience.answer(
+            self._call(capability, method, args, context, ttl_ms, options, type)
+        )
 
     def stream(
         self,
@@ -149,6 +152,10 @@ class FakeConductor:
         """Calls `handler(event)` for every event of a topic."""
         self._audience.subscribe(topic, handler)
 
+    def unsubscribe(self, topic: str) -> None:
+        """Ends a subscription."""
+        self._audience.unsubscribe(topic)
+
     def _call(
         self,
         capability: str,
@@ -157,10 +164,11 @@ class FakeConductor:
         context: Mapping[str, object] | None,
         ttl_ms: int,
         options: Mapping[str, object],
+        type: Any = Any,  # noqa: A002 - as in `call`
     ) -> int:
         self.progress.clear()
         whole = {**args, **({wire.CONTEXT_KEY: dict(context)} if context else {})}
-        return self._audience.call(capability, method, whole, ttl_ms, options)
+        return self._audience.call(capability, method, whole, ttl_ms, options, type)
 
     def _link(self, name: str, endpoint: str, grants: Grants) -> MemoryPeer:
         identity = os.urandom(wire.IDENTITY_BYTES)

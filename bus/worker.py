@@ -18,6 +18,7 @@ from . import wire
 from .calls import Calls
 from .connection import Connection
 from .context import Cancelled, Interest, Log
+from .dealer import Dealer
 from .errors import BusError
 from .heard import (
     Activated,
@@ -69,7 +70,7 @@ class _Worker:
         self._leaving = threading.Event()
         self._reason: BusError | None = None
         self._connection = Connection(
-            ticket,
+            Dealer(ticket),
             extension.capabilities,
             on_heard=self._on_heard,
             on_end=self._on_end,

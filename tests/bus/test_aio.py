@@ -100,7 +100,7 @@ def test_a_call_brings_progress_and_its_result() -> None:
             seen: list[Progress] = []
             for n in range(2):  # by name, then by flow
                 answer = await client.call(
-                    SERVED, "echo", {"n": n}, on_progress=seen.append, idem="k"
+                    SERVED, "echo", {"n": n}, on_progress=seen.append, idem=f"k{n}"
                 )
                 assert answer == {"n": n}
             assert seen == [Progress(1, 2, "half")] * 2
@@ -172,7 +172,7 @@ def test_events_reach_their_subscribers() -> None:
         publisher = await AsyncClient.join(world.link("publisher"))
         subscriber = await AsyncClient.join(world.link("subscriber"))
         heard: asyncio.Queue[object] = asyncio.Queue()
-        subscriber.subscribe(TOPIC, heard.put_nowait)
+        await subscriber.subscribe(TOPIC, lambda event: heard.put_nowait(event.value))
         publisher.publish("other.topic", 0)
         publisher.publish(TOPIC, {"n": 1})
         assert await heard.get() == {"n": 1}

@@ -284,7 +284,7 @@ def test_clients_call_publish_and_listen(tmp_path: Path) -> None:
 
         def blocking() -> None:
             with Client(ticket) as client:
-                client.subscribe("t.opic", heard.put)
+                client.subscribe("t.opic", lambda event: heard.put(event.value))
                 progress: list[float] = []
                 for _ in range(2):
                     answer = client.call(
@@ -309,7 +309,7 @@ def test_clients_call_publish_and_listen(tmp_path: Path) -> None:
 
         async with await AsyncClient.connect(ticket) as client:
             events: asyncio.Queue[object] = asyncio.Queue()
-            client.subscribe("t.opic", events.put_nowait)
+            await client.subscribe("t.opic", lambda event: events.put_nowait(event.value))
             await asyncio.to_thread(blocking)
             assert await events.get() == {"from": "blocking"}
             answers = await asyncio.gather(
