@@ -16,6 +16,7 @@ from .admission import Admission, IsBelow, Rule
 from .codec import Header, decode_as, decode_header, encode, encode_header
 from .datapath import (
     CONNECTING,
+    CONSOLE,
     DELIVERY,
     KERNEL,
     MESSAGE,
@@ -161,8 +162,8 @@ class Control:
     def rejoin(self, datapath: Datapath) -> None:
         """Goes on with a new datapath after the old one ended (`PROTOCOL.md` section 11).
 
-        Everybody is let in again and told; consoles join anew. What the kernel waits for is asked
-        for again, only its streams end. Nothing is bound yet.
+        Everybody is let in again and told. What the kernel waits for is asked for again, only its
+        streams end. Nothing is bound yet.
         """
         self._state.datapath = datapath
         self._flows.settle()
@@ -253,6 +254,8 @@ class Control:
         elif event == OVERDUE:
             if peer in self._roster.members and not self._roster.is_console(peer):
                 self._listener.overdue(peer)
+        elif event == CONSOLE:
+            self._membership.console(peer, upcall.body)
         elif event == CONNECTING:
             self._membership.connecting(peer, upcall.header, upcall.body)
         elif event == UNDELIVERED:

@@ -17,6 +17,7 @@ KERNEL: Final = ""  # the name of the kernel, a peer of its own that has no conn
 # What an upcall reports.
 MESSAGE: Final = "message"  # from a peer, for the control plane to decide; see `Upcall`
 DELIVERY: Final = "delivery"  # addressed to the kernel: a call to it or an answer for it
+CONSOLE: Final = "console"  # a console was heard for the first time; `body` is its routing id
 SILENT: Final = "silent"  # nothing was heard of this peer for the whole window
 OVERDUE: Final = "overdue"  # it owes the answer to a cancelled call for longer than the grace
 UNDELIVERED: Final = "undelivered"  # a call or event to this peer that had to be given up
@@ -108,12 +109,13 @@ class Datapath(Protocol):
     def close(self) -> None:
         """Stops and releases every endpoint; idempotent, bounded in time."""
 
-    def bind(self, endpoint: str, *, domain: str = "", curve: bytes = b"") -> None:
+    def bind(self, endpoint: str, *, domain: str = "", curve: bytes = b"", fd: int = -1) -> None:
         """Listens at `endpoint` on return, and every command given before is in effect; raises
         BusError `io` if it cannot.
 
         With a `domain`, whoever connects waits for a verdict; with `curve`, the hub's secret key
-        (32 bytes), only CURVE is spoken there.
+        (32 bytes), only CURVE is spoken there. `fd` is a socket that listens there already: it is
+        duplicated, and its owner's to close and to unlink.
         """
 
     def unbind(self, endpoint: str) -> None:
@@ -125,7 +127,8 @@ class Datapath(Protocol):
 
     def admit(self, peer: str, identity: bytes, *, console: bool = False) -> None:
         """Lets the holder of the routing id in as `peer`; for a console, every 32-byte routing
-        id that begins with `identity`, each as a peer of its own named `peer/N`."""
+        id that begins with `identity`, each as a peer of its own named `peer/N`, where no other
+        has this name."""
 
     def open(self, peer: str) -> None:
         """Lets an admitted peer send more than hello."""

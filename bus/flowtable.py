@@ -7,13 +7,11 @@ is remembered: it alone can know a call that is repeated after the hub started a
 """
 
 from collections import Counter
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from . import wire
-from .datapath import KERNEL, Flow
+from .datapath import Flow
 from .grants import UNLIMITED, Limit
-
-_FOR_GOOD: Final = 2**62  # a generation that nothing revokes
 
 
 class Key(NamedTuple):
@@ -84,7 +82,7 @@ class FlowTable:
             number,
             key.caller,
             provider,
-            _FOR_GOOD if key.caller == KERNEL else self.generation,  # it names the provider itself
+            self.generation,
             safe,
             limit.credit,
             limit.rate,

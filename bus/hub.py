@@ -82,7 +82,7 @@ class Hub:
         if self._timer is not None:
             self._timer.cancel()
         await self._local.close()
-        await asyncio.to_thread(self._line.datapath.close)
+        await asyncio.to_thread(self._line.close)
 
     # -- peers ------------------------------------------------------------------------------
 

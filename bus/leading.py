@@ -25,22 +25,20 @@ class Leading:
         flows = self._state.flows
         number = flows.find(Key(caller, capability))
         if again:
-            console = self._state.roster.is_console(caller)
-            provider = self._same_provider(number, capability, console=console)
+            provider = self._same_provider(number, capability)
         else:
             provider = self._sticky_provider(number, capability)
         number = flows.number(Key(caller, capability))
         self.install(number, provider, self.limit(caller, capability))
         return number
 
-    def _same_provider(self, number: int | None, capability: str, *, console: bool) -> str:
+    def _same_provider(self, number: int | None, capability: str) -> str:
         """Who may have got this call before; only that one can tell whether it was answered."""
         flows, roster = self._state.flows, self._state.roster
         former = flows.provider(number) if number is not None else None
         if former is not None and roster.serves(former, capability):
             return former
-        known = former is not None or (number is not None and flows.is_orphan(number))
-        if known or console:  # consoles join anew, so nothing is known of their earlier calls
+        if former is not None or (number is not None and flows.is_orphan(number)):
             raise BusError("crashed", "the call was lost before it was answered")
         return roster.best(capability)
 

@@ -10,6 +10,7 @@ from typing import Final
 from . import wire
 from .datapath import Datapath
 from .errors import BusError
+from .listening import ListeningSocket, is_local
 
 MAX_RESTARTS: Final = 5  # within RESTARTS_S
 RESTARTS_S: Final = 10.0
@@ -59,6 +60,7 @@ class Line:
         self._heartbeat_ms = heartbeat_ms
         self._liveness = liveness
         self._endpoints: dict[str, Endpoint] = {}
+        self._sockets: dict[str, ListeningSocket] = {}
         self._restarts: deque[float] = deque(maxlen=MAX_RESTARTS)
         self._earlier: dict[str, int] = {}  # what the datapaths before this one have counted
 
@@ -76,16 +78,39 @@ class Line:
 
     def listen(self, name: str, endpoint: Endpoint) -> None:
         """Binds an endpoint; raises BusError `io`, or `unavailable` if the datapath has ended."""
-        domain = name if endpoint.guarded else ""
-        curve = endpoint.curve.secret if endpoint.curve else b""
-        self.datapath.bind(endpoint.address, domain=domain, curve=curve)
+        listening = ListeningSocket(endpoint.address) if is_local(endpoint.address) else None
+        try:
+            self._bind(name, endpoint, listening)
+        except BaseException:
+            if listening is not None:
+                listening.close()
+            raise
         self._endpoints[name] = endpoint
+        if listening is not None:
+            self._sockets[name] = listening
+
+    def _bind(self, name: str, endpoint: Endpoint, listening: ListeningSocket | None) -> None:
+        self.datapath.bind(
+            endpoint.address,
+            domain=name if endpoint.guarded else "",
+            curve=endpoint.curve.secret if endpoint.curve else b"",
+            fd=listening.fd if listening is not None else -1,
+        )
 
     def unlisten(self, name: str) -> None:
         """Unbinds it and cuts who came in through it."""
         endpoint = self._endpoints.pop(name, None)
+        listening = self._sockets.pop(name, None)
+        if listening is not None:
+            listening.close()
         if endpoint is not None:
             self.datapath.unbind(endpoint.address)
+
+    def close(self) -> None:
+        """Ends the datapath and listens nowhere any more."""
+        self.datapath.close()
+        for listening in self._sockets.values():
+            listening.close()
 
     def replace(self) -> bool:
         """Starts a new datapath for one that has ended, still without its endpoints; False if that
@@ -107,7 +132,7 @@ class Line:
         lost = []
         for name, endpoint in list(self._endpoints.items()):
             try:
-                self.listen(name, endpoint)
+                self._bind(name, endpoint, self._sockets.get(name))
             except BusError:
                 _log.exception("cannot listen again", extra={"peer": name})
                 lost.append(name)

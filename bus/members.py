@@ -62,8 +62,14 @@ class Members:
             return None
         if len(self._consoles_of(name)) >= MAX_CONSOLES:
             raise TooManyConsolesError
-        self._consoles_seen += 1
-        return self.add(f"{name}/{self._consoles_seen}", identity, now)
+        return self.add(self._unused(name), identity, now)
+
+    def _unused(self, name: str) -> str:
+        while True:
+            self._consoles_seen += 1
+            unused = f"{name}/{self._consoles_seen}"
+            if unused not in self.by_name:
+                return unused
 
     def _consoles_of(self, name: str) -> list[str]:
         return [known for known in self.by_name if known.startswith(name + "/")]

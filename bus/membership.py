@@ -78,11 +78,9 @@ class Membership:
         self._gone(name)
 
     def rejoin(self) -> None:
-        """Lets everybody in again, in a new epoch; consoles join anew."""
+        """Lets everybody in again, in a new epoch."""
         self.epoch += 1
         self._admission.restart()
-        for name in [name for name, member in self._roster.members.items() if member.console]:
-            self._forget(name)
         datapath = self._state.datapath
         for name, consoles in self._roster.consoles.items():
             datapath.admit(name, consoles.secret, console=True)
@@ -91,9 +89,13 @@ class Membership:
             if member.registered:
                 self._welcome(name)
 
+    def console(self, peer: str, identity: bytes) -> None:
+        """A console was heard of; it may say hello."""
+        self._roster.add_console(peer, identity)
+
     def hello(self, peer: str, body: bytes) -> None:
-        """A peer, or a console that is not known yet, says who it is."""
-        member = self._roster.known(peer)
+        """A peer says who it is."""
+        member = self._roster.members.get(peer)
         if member is None:
             return
         try:
@@ -129,7 +131,7 @@ class Membership:
 
     def turn_away(self, peer: str, what: str, reason: str) -> None:
         """Cuts a peer off for what it sent."""
-        member = self._roster.known(peer)
+        member = self._roster.members.get(peer)
         if member is not None:
             self._reject(peer, member, what, reason)
 

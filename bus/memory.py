@@ -87,7 +87,8 @@ class MemoryDatapath:
         self._connections.clear()
         self._asked.clear()
 
-    def bind(self, endpoint: str, *, domain: str = "", curve: bytes = b"") -> None:  # noqa: ARG002 - there is no transport to encrypt
+    def bind(self, endpoint: str, *, domain: str = "", curve: bytes = b"", fd: int = -1) -> None:
+        del curve, fd  # there is no transport
         if self._failed:
             raise BusError("unavailable", "the bus has ended")
         if endpoint in self._endpoints:

@@ -6,9 +6,8 @@ peer sends raises in it, and no send waits for a peer. Commands come through a d
 sleeps in `recv` is woken by an empty message of an in-process DEALER.
 """
 
-import errno
 import logging
-import socket
+import os
 import threading
 import time
 from collections import deque
@@ -16,7 +15,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from typing import Any, Final
 
 import zmq
@@ -115,10 +113,10 @@ class ReferenceDatapath:
                 self._waker = None
         self._context.destroy(linger=0)
 
-    def bind(self, endpoint: str, *, domain: str = "", curve: bytes = b"") -> None:
+    def bind(self, endpoint: str, *, domain: str = "", curve: bytes = b"", fd: int = -1) -> None:
         done: Future[None] = Future()
         self._binding.add(done)
-        self._command(lambda: self._bind(endpoint, domain.encode(), curve, done))
+        self._command(lambda: self._bind(endpoint, domain.encode(), curve, fd, done))
         if self._ended:
             self._fail_bindings()
         try:
@@ -348,24 +346,23 @@ class ReferenceDatapath:
             self._absent_at = now + ABSENT_MS / 1000
             self._egress.retry_absent()
 
-    def _bind(self, endpoint: str, domain: bytes, curve: bytes, done: "Future[None]") -> None:
+    def _bind(
+        self, endpoint: str, domain: bytes, curve: bytes, fd: int, done: "Future[None]"
+    ) -> None:
         router = self._router
-        path = _socket_path(endpoint)
         try:
-            if path is not None:
-                _refuse_served(path)
             # A listener takes over the options that are in force when it is bound.
             router.set(zmq.ZAP_DOMAIN, domain or OPEN_DOMAIN)
+            router.set(zmq.USE_FD, os.dup(fd) if fd >= 0 else -1)  # libzmq will close it
             if curve:
                 router.set(zmq.CURVE_SECRETKEY, curve)
                 router.set(zmq.CURVE_SERVER, 1)
             try:
                 router.bind(endpoint)
             finally:
+                router.set(zmq.USE_FD, -1)
                 router.set(zmq.CURVE_SERVER, 0)
-            if path is not None:
-                path.chmod(0o600)
-        except OSError as error:  # ZMQError is one
+        except (OSError, zmq.ZMQError) as error:
             done.set_exception(
                 BusError(
                     "io",
@@ -380,21 +377,3 @@ class ReferenceDatapath:
     def _unbind(self, endpoint: str) -> None:
         with suppress(zmq.ZMQError):  # it was not bound
             self._router.unbind(endpoint)
-        path = _socket_path(endpoint)
-        if path is not None:
-            path.unlink(missing_ok=True)
-
-
-def _socket_path(endpoint: str) -> Path | None:
-    scheme, _, place = endpoint.partition("://")
-    return Path(place) if scheme == "ipc" else None
-
-
-def _refuse_served(path: Path) -> None:
-    """Raises OSError if a process listens there: binding would silently take the path from it."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return
-    raise OSError(errno.EADDRINUSE, "another process listens there")

@@ -8,7 +8,6 @@ from itertools import count
 from .datapath import KERNEL
 from .errors import BusError
 from .grants import Grants
-from .wire import IDENTITY_BYTES
 
 
 @dataclass
@@ -17,7 +16,7 @@ class Member:
 
     grants: Grants
     owner: str  # of its idempotency keys
-    identity: bytes = bytes(IDENTITY_BYTES)  # a console's is known to the datapath alone
+    identity: bytes
     console: bool = False
     provides: frozenset[str] = frozenset()
     registered: bool = False
@@ -47,14 +46,11 @@ class Roster:
         """Whether this is the name of a console."""
         return peer.partition("/")[0] in self.consoles
 
-    def known(self, peer: str) -> Member | None:
-        """The member of this name; a console becomes one when it is first heard of."""
-        member = self.members.get(peer)
+    def add_console(self, peer: str, identity: bytes) -> None:
+        """A console was heard of; nothing happens if its secret is no longer valid."""
         name = peer.partition("/")[0]
-        if member is None and name in self.consoles:
-            member = Member(self.consoles[name].grants, name, console=True)
-            self.members[peer] = member
-        return member
+        if name in self.consoles:
+            self.members[peer] = Member(self.consoles[name].grants, name, identity, console=True)
 
     def remove(self, peer: str) -> Member | None:
         """Takes a member out."""

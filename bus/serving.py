@@ -1,11 +1,11 @@
 """A peer's side of the protocol as a provider: calls to it, their credit, its past answers."""
 
-from collections import OrderedDict
 from typing import Any
 
 from msgspec import Struct
 
 from . import wire
+from .answers import Answers, CallId
 from .asking import Say
 from .bodies import encode_body
 from .codec import Buffer, Header, decode_as, encode, encode_header
@@ -13,40 +13,11 @@ from .errors import BusError, ProtocolError
 from .heard import Called, CancelAsked, CreditGiven
 from .messages import Progress
 
-Key = tuple[int | None, int]  # flow, request
-
 
 class Running(Struct):
     """A call to us that is not answered yet; `credit` is None if its caller takes no chunks."""
 
     credit: int | None
-
-
-class Answers:
-    """The last answers, for callers that ask again because the hub has lost them."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[Key, tuple[bytes, bytes]] = OrderedDict()
-        self._bytes = 0
-
-    def keep(self, key: Key, header: bytes, body: bytes) -> None:
-        """Remembers one, and forgets the oldest beyond the bounds."""
-        self.forget(key)
-        self._kept[key] = (header, body)
-        self._bytes += len(body)
-        while len(self._kept) > wire.MAX_ANSWERS or self._bytes > wire.MAX_ANSWER_BYTES:
-            _, (_, oldest) = self._kept.popitem(last=False)
-            self._bytes -= len(oldest)
-
-    def forget(self, key: Key) -> None:
-        """Forgets one, if it is remembered."""
-        kept = self._kept.pop(key, None)
-        if kept is not None:
-            self._bytes -= len(kept[1])
-
-    def find(self, key: Key) -> tuple[bytes, bytes] | None:
-        """Header and body of the answer to this call."""
-        return self._kept.get(key)
 
 
 class Serving:
@@ -56,7 +27,7 @@ class Serving:
         self._say = say
         self._provides = provides
         self._meanings: dict[int, str] = {}
-        self._running: dict[Key, Running] = {}
+        self._running: dict[CallId, Running] = {}
         self._answers = Answers()
 
     # -- what we say ------------------------------------------------------------------------
@@ -67,12 +38,12 @@ class Serving:
         Raises BusError `wrong-output` for what cannot be sent; the call is then still open.
         """
         body = encode_body(value, "wrong-output")
-        self._end(flow, request, encode_header(wire.RESULT, flow, request), body, now)
+        self._end(flow, request, wire.RESULT, body, now)
 
     def fail(self, flow: int | None, request: int, error: BusError, now: float) -> None:
         """Ends a call to us (or, without a flow, an activation) with an error."""
         body = encode(error.to_body())
-        self._end(flow, request, encode_header(wire.ERROR, flow, request), body, now)
+        self._end(flow, request, wire.ERROR, body, now)
 
     def progress(self, flow: int, request: int, progress: Progress, now: float) -> None:
         """Reports how far a call to us is."""
@@ -99,11 +70,11 @@ class Serving:
         running = self._running.get((flow, request))
         return running is None or running.credit != 0
 
-    def _end(self, flow: int | None, request: int, header: bytes, body: bytes, now: float) -> None:
+    def _end(self, flow: int | None, request: int, kind: int, body: bytes, now: float) -> None:
         if flow is not None:
             self._running.pop((flow, request), None)
-            self._answers.keep((flow, request), header, body)
-        self._say(header, body, now)
+            self._answers.remember((flow, request), kind, body)
+        self._say(encode_header(kind, flow, request), body, now)
 
     # -- what we hear -----------------------------------------------------------------------
 
@@ -117,9 +88,10 @@ class Serving:
         if options.get(wire.AGAIN_OPTION) is True:
             if key in self._running:
                 return None
-            answer = self._answers.find(key)
+            answer = self._answers.recall(key)
             if answer is not None:
-                self._say(*answer, now)
+                kind, past = answer
+                self._say(encode_header(kind, *key), past, now)
                 return None
         credit = _credit(options.get(wire.STREAM_OPTION))
         self._answers.forget(key)

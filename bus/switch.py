@@ -14,6 +14,7 @@ from typing import Final
 from . import refusals, wire
 from .codec import Header, decode_header, encode_header, is_foreign_hello
 from .datapath import (
+    CONSOLE,
     DELIVERY,
     MESSAGE,
     OVERDUE,
@@ -35,6 +36,8 @@ from .table import OpenCall, Peer, Route, Routes, find_call
 
 HEARTBEAT_HEADER: Final = encode_header(wire.HEARTBEAT)
 
+# Providers trust the first, so it must come from the control plane, which also keeps the keys.
+_KERNEL_DECIDES: Final = frozenset({wire.CAPABILITY_OPTION, wire.IDEM_OPTION})
 _FROM_HUB_ONLY: Final = frozenset({wire.WELCOME, wire.ACTIVATE, wire.UNLOAD})
 # What else goes to the kernel is bounded by the open calls and the credit that it belongs to.
 _DROPPED_BY_A_BUSY_KERNEL: Final = frozenset({wire.PROGRESS, wire.EVENT})
@@ -87,9 +90,9 @@ class Switch:
             for route in list(self._routes.values()):
                 if route.provider is gone:
                     route.provider = None
-                # The kernel has a flow of its own for each provider.
-                unled = route.provider is None and route.caller is self._kernel
-                if route.caller is gone or unled:
+                # The kernel has a flow of its own for each provider; an answer may still come.
+                idle = route.provider is None and not route.open
+                if route.caller is gone or (idle and route.caller is self._kernel):
                     del self._routes[route.number]
 
     def install(self, flow: Flow) -> None:
@@ -104,7 +107,8 @@ class Switch:
 
     def revoke(self, generation: int) -> None:
         for route in self._routes.values():
-            if route.generation < generation:
+            # The kernel's own flows name their provider, so nothing can change for them.
+            if route.generation < generation and route.caller is not self._kernel:
                 route.provider = None
 
     def send(self, name: str, header: bytes, body: bytes) -> None:
@@ -230,11 +234,10 @@ class Switch:
     ) -> None:
         request, options, open_calls = head.request, head.options, peer.open_calls
         route = self._routes.get(head.target)
-        # Providers trust this option, so it must come from the control plane.
-        forged = options is not None and wire.CAPABILITY_OPTION in options and not injected
+        decided = injected or options is None or _KERNEL_DECIDES.isdisjoint(options)
         if request in open_calls:
             call = open_calls[request]
-            if not forged and _says_again(head) and _leads_as_before(route, call):
+            if decided and _says_again(head) and _leads_as_before(route, call):
                 self.counts["repeated"] += 1
                 self._emit(call.provider, header, body)
             else:
@@ -243,7 +246,7 @@ class Switch:
             self.counts["bad-request-number"] += 1
         elif len(open_calls) >= wire.MAX_OPEN_CALLS:
             self._ledger.refuse(peer, head, refusals.overloaded("open calls of this caller"))
-        elif route is None or route.caller is not peer or route.provider is None or forged:
+        elif route is None or route.caller is not peer or route.provider is None or not decided:
             self._upcall(peer, head, header, body)
         elif route.limited and (refused := _over_limit(route, now)) is not None:
             route.shed += 1
@@ -336,10 +339,13 @@ class Switch:
 
     def _admit_console(self, identity: bytes, now: float) -> Peer | None:
         try:
-            return self._members.find_console(identity, now)
+            peer = self._members.find_console(identity, now)
         except TooManyConsolesError:
             self.counts["too-many-consoles"] += 1
             return None
+        if peer is not None:
+            self._upcalls.offer(Upcall(CONSOLE, peer.name, b"", identity), bounded=False)
+        return peer
 
     def _emit(self, peer: Peer, header: bytes, body: bytes) -> None:
         if peer is not self._kernel:

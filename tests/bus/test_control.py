@@ -439,7 +439,7 @@ class TestStartingAnew:
         memory.control.publish(TOPIC, encode(1))
         assert reader.expect(wire.EVENT)[0].request == 1
 
-    def test_consoles_join_anew_and_their_calls_are_not_done_again(self, memory: Plane) -> None:
+    def test_consoles_are_known_and_their_calls_go_on(self, memory: Plane) -> None:
         provider = memory.join("provider", PROVIDES)
         secret, own = bytes(range(16)), bytes(16)
         memory.control.add_consoles("console", secret, CALLS)
@@ -447,14 +447,18 @@ class TestStartingAnew:
         console.say(wire.HELLO, body=encode({"protocol": 1, "sdk": "", "pid": 1, "provides": []}))
         console.expect(wire.WELCOME)
         console.say(wire.CALL, CAPABILITY, 1)
-        provider.expect(wire.CALL, 1)
+        head, _ = provider.expect(wire.CALL, 1)
         self.rejoin(memory, provider)
         console = Connection(memory, secret + own, provider.endpoint)
-        console.say(wire.HELLO, body=encode({"protocol": 1, "sdk": "", "pid": 1, "provides": []}))
-        assert console.expect(wire.WELCOME)[1]["epoch"] == 2
+        welcome = console.expect(wire.WELCOME)[1]
+        assert (welcome["instance"], welcome["epoch"]) == ("console/1", 2)
+        other = Connection(memory, secret + bytes([1] * 16), provider.endpoint)
+        other.say(wire.HELLO, body=encode({"protocol": 1, "sdk": "", "pid": 1, "provides": []}))
+        assert other.expect(wire.WELCOME)[1]["instance"] == "console/2"
         self.again(console, 1)
-        assert console.expect(wire.ERROR, 1)[1]["code"] == "crashed"
-        assert provider.fence() == []
+        assert provider.expect(wire.CALL, 1)[0].target == head.target
+        provider.say(wire.RESULT, head.target, 1, body=encode("once"))
+        assert console.expect(wire.RESULT, 1)[1] == "once"
 
 
 def test_answers_of_the_kernel_outlive_the_departure_of_others(memory: Plane) -> None:

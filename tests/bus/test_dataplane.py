@@ -14,8 +14,10 @@ import pytest
 from symphony.bus import wire
 from symphony.bus.codec import Header, decode, decode_header, encode, encode_header
 from symphony.bus.datapath import (
+    CONSOLE,
     DELIVERY,
     KERNEL,
+    MESSAGE,
     OVERDUE,
     UNDELIVERED,
     Flow,
@@ -200,6 +202,15 @@ class TestRepeatedCalls:
         ends.caller.say(wire.CALL, FLOW, 1, options=options)
         ends.settle()
         bare.counted("bad-request-number")
+
+    def test_one_with_a_key_is_decided_by_the_control_plane(self, bare: Bare, ends: Ends) -> None:
+        options = {"idem": "key"}
+        ends.caller.say(wire.CALL, FLOW, 1, options=options)
+        upcall = bare.upcall(MESSAGE)
+        assert upcall.header == encode_header(wire.CALL, FLOW, 1, options=options)
+        bare.datapath.inject("caller", upcall.header, upcall.body)
+        ends.provider.expect(wire.CALL, 1)
+        ends.answer(1)
 
     def test_it_goes_to_no_other_provider(self, bare: Bare, ends: Ends) -> None:
         ends.call(1)
@@ -456,6 +467,44 @@ class TestRepeatable:
             errors[head.request] = decode(body)
         assert {error["code"] for error in errors.values()} == {"crashed"}
         assert errors[sent]["repeatable"] is True
+
+
+class TestKernelsFlows:
+    def test_its_calls_are_answered_whatever_becomes_of_others(self, bare: Bare) -> None:
+        provider, _ = bare.add("provider"), bare.add("other")
+        bare.datapath.install(Flow(FLOW, KERNEL, "provider", 1))
+        bare.inject(wire.CALL, 1)
+        provider.expect(wire.CALL, 1)
+        bare.datapath.revoke(2)
+        bare.datapath.expel("other")
+        bare.inject(wire.CALL, 2)
+        provider.expect(wire.CALL, 2)
+        for request in (1, 2):
+            provider.say(wire.RESULT, FLOW, request)
+            assert decode_header(bare.upcall(DELIVERY).header).request == request
+        assert bare.stats()[:3] == (FLOW, 2, 2)
+
+    def test_they_go_with_their_provider(self, bare: Bare) -> None:
+        bare.add("provider")
+        bare.datapath.install(Flow(FLOW, KERNEL, "provider", 1))
+        bare.datapath.expel("provider")
+        bare.tick()
+        assert bare.datapath.flows() == []
+
+
+class TestConsoles:
+    def test_a_new_one_is_named_as_nobody_else_and_told_with_its_routing_id(
+        self, bare: Bare
+    ) -> None:
+        peer = bare.add("peer")
+        bare.datapath.admit("console/1", os.urandom(wire.IDENTITY_BYTES))
+        bare.datapath.admit("console", bytes(wire.IDENTITY_BYTES), console=True)
+        identity = bytes(range(wire.CONSOLE_IDENTITY_BYTES - wire.IDENTITY_BYTES))
+        console = Connection(bare, bytes(wire.IDENTITY_BYTES) + identity, peer.endpoint)
+        console.say(wire.HELLO)
+        upcall = bare.upcall(CONSOLE)
+        assert upcall == (CONSOLE, "console/2", b"", console.identity)
+        assert bare.upcall(MESSAGE).peer == "console/2"
 
 
 class TestLostMessages:

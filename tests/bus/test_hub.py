@@ -270,6 +270,58 @@ def test_nothing_is_lost_or_done_twice_when_the_bus_ends_under_load(tmp_path: Pa
     asyncio.run(main())
 
 
+def test_the_file_of_an_endpoint_lasts_as_long_as_its_peer(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with world() as made:
+            path = tmp_path / "p"
+            made.hub.add_peer("p", f"ipc://{path}", Grants())
+            inode = path.stat().st_ino
+            with pytest.raises(BusError, match="another process listens"):
+                made.hub.add_peer("q", f"ipc://{path}", Grants())
+            made.made[-1]._crash()
+            made.hub.add_peer("q", f"ipc://{tmp_path}/q", Grants())  # finds that it has ended
+            assert len(made.made) == 2
+            assert path.stat().st_ino == inode
+            made.hub.remove_peer("p")
+            assert not path.exists()
+
+    asyncio.run(main())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_console_is_the_same_one_when_the_bus_has_started_anew(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with world() as made:
+            begun, go_on = asyncio.Event(), asyncio.Event()
+            callers = []
+
+            async def serve(request: Request) -> object:
+                callers.append(request.caller)
+                begun.set()
+                await go_on.wait()
+                return "once"
+
+            made.hub.serve(LOCAL, serve)
+            ticket = made.hub.add_console(
+                f"ipc://{tmp_path}/console", Grants(calls=frozenset({LOCAL}))
+            )
+
+            def ask() -> Any:
+                with Client(ticket) as client:
+                    return client.call(LOCAL)
+
+            asked = asyncio.create_task(asyncio.to_thread(ask))
+            await begun.wait()
+            made.made[-1]._crash()
+            made.hub.add_peer("q", f"ipc://{tmp_path}/q", Grants())  # finds that it has ended
+            assert len(made.made) == 2
+            go_on.set()
+            assert await asked == "once"
+            assert callers == ["console/1"]
+
+    asyncio.run(main())
+
+
 def test_a_bus_that_keeps_ending_is_given_up(tmp_path: Path) -> None:
     async def main() -> None:
         async with world(MemoryDatapath) as made:
