@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from symphony.bus.errors import BusError
+from symphony.bus.errors import BusError, ProtocolError
 from symphony.bus.hub import Hub
 
 from .deadletters import DeadLetterBox
@@ -39,20 +39,28 @@ class Redriver:
             self._busy.discard(letter)
 
     async def _send(self, letter: str, ttl_ms: int) -> None:
-        found, body = await asyncio.to_thread(self._box.body, letter)
+        try:
+            found, body = await asyncio.to_thread(self._box.body, letter)
+        except ProtocolError as error:
+            raise _senseless(letter) from error
         if found.kind == "event":
             self._hub.publish(found.name, body)
             return
         if not isinstance(body, dict):
-            raise BusError(
-                "bad-request",
-                "the letter does not hold arguments by name",
-                where=letter,
-                help=f"symphony-kernel deadletter drop {letter}",
-            )
+            raise _senseless(letter)
         try:
             await self._hub.call(found.name, found.method, body, ttl_ms=ttl_ms)
         except BusError as error:
-            if error.code == "unavailable" and error.help is None:
+            error.where = error.where or found.name
+            if error.code == "unavailable":
                 error.help = f"attach an extension that provides {found.name}, then redrive it"
             raise
+
+
+def _senseless(letter: str) -> BusError:
+    return BusError(
+        "bad-request",
+        "the letter does not hold what a call or event can carry",
+        where=letter,
+        help=f"symphony-kernel deadletter drop {letter}",
+    )
