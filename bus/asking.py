@@ -180,8 +180,8 @@ class Asking:
                 header = encode_header(wire.SUBSCRIBE, open_call.capability, request)
                 self._say(header, open_call.body, now)
             elif open_call.cancelled or open_call.streaming:
-                self.abandon(request, now)
                 ended.append(Answered(request, error=_broken_off(open_call)))
+                self.abandon(request, now)
             else:
                 self._call_again(request, open_call, now)
         asked = {entry.capability for entry in self._open.values() if entry.subscribing}
