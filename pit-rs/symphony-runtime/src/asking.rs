@@ -40,6 +40,8 @@ struct Open {
     body: Body,
     deadline: Option<Instant>,
     cancelled: bool,
+    /// A subscription that was made anew by itself: nobody waits for its answer.
+    renewal: bool,
 }
 
 pub struct Asking {
@@ -95,7 +97,10 @@ impl Asking {
             header: Header { target: self.target(&header), ..header.clone() },
             body: body.share(),
         };
-        self.open.insert(header.request, Open { header, body, deadline, cancelled: false });
+        self.open.insert(
+            header.request,
+            Open { header, body, deadline, cancelled: false, renewal: false },
+        );
         Ok(outgoing)
     }
 
@@ -172,12 +177,15 @@ impl Asking {
             }
         }
         if let Reply::Answer(outcome) = &reply {
-            if let Some(Open { header: asked, .. }) = self.open.remove(&header.request) {
-                if let (Err(_), Kind::Subscribe, Target::Name(topic)) =
-                    (outcome, asked.kind, &asked.target)
-                {
-                    self.topics.remove(topic);
-                }
+            let asked = self.open.remove(&header.request)?;
+            if let (Err(error), Kind::Subscribe, Target::Name(topic)) =
+                (outcome, asked.header.kind, &asked.header.target)
+            {
+                tracing::warn!(%error, topic, "not subscribed");
+                self.topics.remove(topic);
+            }
+            if asked.renewal {
+                return None;
             }
         }
         Some((header.request, reply))
@@ -212,7 +220,10 @@ impl Asking {
         for topic in self.topics.difference(&asked).cloned().collect::<Vec<_>>() {
             // With as many open calls as there may be, the subscription is lost and the log says so.
             match self.subscribe(&topic, true) {
-                Ok((_, outgoing)) => out.push(outgoing),
+                Ok((request, outgoing)) => {
+                    self.open.entry(request).and_modify(|open| open.renewal = true);
+                    out.push(outgoing);
+                }
                 Err(error) => tracing::error!(%error, topic, "failed to subscribe again"),
             }
         }
