@@ -148,6 +148,7 @@ class Membership:
             reason = decode_as(body, Bye).reason
         except ProtocolError:
             reason = ""
+        self._state.datapath.send(peer, encode_header(wire.BYE), encode(Bye("bye")))
         self.remove(peer)
         if not self._roster.is_console(peer):
             self._listener.left(peer, reason)
