@@ -27,6 +27,7 @@ from .switch import Switch
 from .zap import OPEN_DOMAIN, Door
 
 MAX_BATCH: Final = 64  # messages received before anything else gets its turn
+MAX_COMMANDS: Final = 16  # the same for these
 MAX_IDLE: Final = 8  # of them that lead to nothing, if something waits to be sent
 MAX_DRAINED: Final = 4_096  # frames of an endless message thrown away before that
 MAX_SOCKETS: Final = 16_384
@@ -216,13 +217,11 @@ class ReferenceDatapath:
                 done.set_exception(BusError("unavailable", "the bus has ended"))
 
     def _turn(self) -> None:
-        """Commands and what is due, then up to MAX_BATCH messages, then all that is to be sent."""
+        """Some commands and what is due, then some messages; after each all that is to be sent."""
         commands = self._commands
         switch = self._switch
-        while commands:
+        for _ in range(min(len(commands), MAX_COMMANDS)):
             commands.popleft()()
-            if len(switch.out) > MAX_BATCH:
-                self._egress.flush()
         now = self._clock()
         if now >= switch.next_tick():
             switch.tick(now)
