@@ -63,13 +63,17 @@ struct Edit {
     replace: &'static str,
 }
 
-/// A session counts frames and bytes of the message that is coming in. One that grows past the limits is refused with
-/// EMSGSIZE, which its engine takes for a protocol error: the connection is dropped and the frames so far with it.
+/// A session counts frames and bytes of the message that is coming in. One of too many bytes is refused with EMSGSIZE,
+/// which its engine takes for a protocol error: the connection is dropped and the frames so far with it. One of too many
+/// frames is ended by an empty one and handed on: by one frame more than any other message can have, the socket's owner
+/// knows who sent it, and can still say farewell. Its rest is thrown away; when that is too much as well (a frame counts
+/// with what it costs), the connection is dropped.
 const EDITS: &[Edit] = &[
     Edit {
         file: "session_base.hpp",
         find: "    bool _incomplete_in;\n",
-        replace: "    bool _incomplete_in;\n    size_t _message_frames = 0;\n    size_t _message_bytes = 0;\n",
+        replace: "    bool _incomplete_in;\n    size_t _message_frames = 0;\n    size_t _message_bytes = 0;\n\
+                  \x20   bool _muted = false;\n",
     },
     Edit {
         file: "session_base.cpp",
@@ -82,11 +86,31 @@ const EDITS: &[Edit] = &[
         find: "    if (_pipe && _pipe->write (msg_)) {\n",
         replace: "    const bool more = (msg_->flags () & msg_t::more) != 0;\n\
                   \x20   const size_t size = msg_->size ();\n\
-                  \x20   if (_message_frames == SYMPHONY_MAX_FRAMES\n\
-                  \x20       || size > SYMPHONY_MAX_MESSAGE - _message_bytes) {\n\
+                  \x20   if (!_muted && _message_frames == SYMPHONY_MAX_FRAMES) {\n\
                   \x20       __atomic_add_fetch (&symphony_zmq_cut, 1, __ATOMIC_RELAXED);\n\
+                  \x20       msg_t last;\n\
+                  \x20       last.init ();\n\
+                  \x20       if (_pipe)\n\
+                  \x20           _pipe->write (&last);\n\
+                  \x20       _muted = true;\n\
+                  \x20       _message_bytes = 0;\n\
+                  \x20   }\n\
+                  \x20   const size_t cost = _muted ? size + sizeof (msg_t) : size;\n\
+                  \x20   if (cost > SYMPHONY_MAX_MESSAGE - _message_bytes) {\n\
+                  \x20       if (!_muted)\n\
+                  \x20           __atomic_add_fetch (&symphony_zmq_cut, 1, __ATOMIC_RELAXED);\n\
                   \x20       errno = EMSGSIZE;\n\
                   \x20       return -1;\n\
+                  \x20   }\n\
+                  \x20   if (_muted) {\n\
+                  \x20       _muted = more;\n\
+                  \x20       _message_frames = 0;\n\
+                  \x20       _message_bytes = more ? _message_bytes + cost : 0;\n\
+                  \x20       const int closed = msg_->close ();\n\
+                  \x20       errno_assert (closed == 0);\n\
+                  \x20       const int made = msg_->init ();\n\
+                  \x20       errno_assert (made == 0);\n\
+                  \x20       return 0;\n\
                   \x20   }\n\
                   \x20   if (_pipe && _pipe->write (msg_)) {\n\
                   \x20       _message_frames = more ? _message_frames + 1 : 0;\n\
@@ -95,7 +119,7 @@ const EDITS: &[Edit] = &[
     Edit {
         file: "session_base.cpp",
         find: "    _pipe->rollback ();\n    _pipe->flush ();\n",
-        replace: "    _pipe->rollback ();\n    _pipe->flush ();\n    _message_frames = _message_bytes = 0;\n",
+        replace: "    _pipe->rollback ();\n    _pipe->flush ();\n    _message_frames = _message_bytes = 0;\n    _muted = false;\n",
     },
 ];
 

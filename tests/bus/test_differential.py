@@ -36,11 +36,16 @@ class Python:
     def __init__(self) -> None:
         self.upcalls = UpcallQueue(lambda: None)
         self.switch = Switch(
-            self.upcalls, heartbeat_ms=HEARTBEAT_MS, liveness=wire.LIVENESS, now=0.0
+            self.upcalls,
+            heartbeat_ms=HEARTBEAT_MS,
+            liveness=wire.LIVENESS,
+            grace_ms=wire.GRACE_MS,
+            now=0.0,
         )
-        self.egress = Egress(self.switch, self._try_send)
+        self.now = 0.0
+        self.egress = Egress(self.switch, self._try_send, lambda: self.now)
         self.busy: Collection[bytes] = ()
-        self.gone: Collection[bytes] = ()
+        self.lost: Collection[bytes] = ()
         self.sent: list[Message] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -49,11 +54,12 @@ class Python:
     def admit(self, name: str, identity: bytes, now: float, console: bool) -> None:
         self.switch.admit(name, identity, now, console=console)
 
-    def install(self, *flow: Any) -> None:
-        self.switch.install(Flow(*flow))
-
-    def flush(self, busy: Collection[bytes], gone: Collection[bytes]) -> list[Message]:
-        self.busy, self.gone, self.sent = busy, gone, []
+    def flush(
+        self, busy: Collection[bytes], gone: Collection[bytes], absent: bool, now: float
+    ) -> list[Message]:
+        self.busy, self.lost, self.sent, self.now = busy, gone, [], now
+        if absent:
+            self.egress.retry_absent()
         self.egress.flush()
         return self.sent
 
@@ -64,7 +70,7 @@ class Python:
         return {**self.switch.counts, "forwarded": self.egress.taken}
 
     def _try_send(self, identity: bytes, header: bytes, body: bytes) -> Refusal | None:
-        if identity in self.gone:
+        if identity in self.lost:
             return Refusal.GONE
         if identity in self.busy:
             return Refusal.BUSY
@@ -82,8 +88,12 @@ def by_receiver(messages: list[Message]) -> dict[bytes, list[tuple[bytes, bytes]
 
 def seen(switch: Any) -> Seen:
     """What can be seen without changing anything."""
-    counts = {name: count for name, count in dict(switch.counters()).items() if count}
-    return {"next tick": switch.next_tick(), "counters": counts}
+    return {
+        "next tick": switch.next_tick(),
+        "counters": {name: count for name, count in dict(switch.counters()).items() if count},
+        "flows": [(*row[:-1], tuple(row[-1])) for row in switch.flows()],
+        "peers": [tuple(row) for row in switch.peers()],
+    }
 
 
 NAMES = ("a", "b", "c")
@@ -93,7 +103,9 @@ SENDERS = [*NAMES, *CONSOLES, SECRET, b"x" * 16, b"x" * 32, b""]  # a name: who 
 
 names = st.sampled_from([*NAMES, KERNEL])
 bodies = st.sampled_from([b"", b"\x80", b"body", bytes(wire.MAX_BODY), bytes(wire.MAX_BODY + 1)])
-small_bodies = st.sampled_from([b"", b"\x80", b"body"])
+small_bodies = st.sampled_from(
+    [b"", b"\x80", b"body", b"\x01", b"\xcd\x03\xff", b"\xcd\x04\x00", b"\xd0\x05", bytes(5_000)]
+)
 scalars = st.one_of(
     st.none(),
     st.booleans(),
@@ -112,14 +124,56 @@ targets = st.integers(1, 4) | st.sampled_from([None, "t.a/1"])
 requests = st.integers(0, 4) | st.sampled_from([wire.MAX_REQUEST])
 ttls = st.sampled_from([0, 0, 1, 700, 3_000, wire.MAX_TTL])
 methods = st.sampled_from([None, "put"])
-options = st.none() | st.dictionaries(
-    st.sampled_from([wire.CAPABILITY_OPTION, wire.TRACE_OPTION, "other"]), scalars, max_size=2
+known: dict[str, st.SearchStrategy[Any]] = {
+    wire.IDEM_OPTION: st.sampled_from(["", "k", "é" * wire.MAX_IDEM]),
+    wire.TRACE_OPTION: st.just("00-1-1-01"),
+    wire.CAPABILITY_OPTION: st.sampled_from(["t.a/1", "a-1", "t/10"]),
+    wire.STREAM_OPTION: st.sampled_from([0, 1, 2, 1_024, 1_025, 2**64 - 1]),
+    wire.AGAIN_OPTION: st.booleans(),
+    wire.KEEP_OPTION: st.booleans(),
+    wire.SNAPSHOT_OPTION: st.booleans(),
+    wire.GAP_OPTION: st.integers(0, 300),
+}
+right_options = st.none() | st.fixed_dictionaries({}, optional={**known, "other": values})
+any_options = st.none() | st.dictionaries(
+    st.sampled_from([*known, "other"]),
+    scalars
+    | st.sampled_from(["é" * (wire.MAX_IDEM + 1), "t.a/0", "T", "t.a/1\n", "t..a", 2**64 - 1]),
+    max_size=3,
 )
-sound = st.one_of(
-    st.tuples(st.just(wire.VERSION), kinds, targets, requests, ttls, methods),
-    st.tuples(st.just(wire.VERSION), kinds, targets, requests, ttls, methods, options),
-    st.tuples(st.just(wire.VERSION), kinds, targets, requests, ttls, methods, options, values),
+
+
+def head(options: st.SearchStrategy[Any]) -> st.SearchStrategy[bytes]:
+    plain = (st.just(wire.VERSION), kinds, targets, requests, ttls, methods)
+    return st.one_of(
+        st.tuples(*plain), st.tuples(*plain, options), st.tuples(*plain, options, values)
+    ).map(encode)
+
+
+valid = head(right_options)
+sound = valid | head(any_options)
+# The hub writes no more than seven elements, each in its shortest form.
+own_events = st.tuples(
+    st.just(wire.VERSION),
+    st.just(wire.EVENT),
+    st.sampled_from(["t.a", "t.b"]),
+    requests,
+    st.just(0),
+    st.none(),
+    st.fixed_dictionaries({}, optional={name: known[name] for name in ("keep", "snapshot", "gap")}),
 ).map(encode)
+twice = st.lists(
+    st.tuples(st.sampled_from([*known, "other"]), st.one_of(*known.values(), scalars)), max_size=4
+).map(
+    lambda pairs: (
+        b"\x97\x01\x04\x01\x01\x00\xc0"
+        + bytes([0x80 | len(pairs)])
+        + b"".join(encode(item) for pair in pairs for item in pair)
+    )
+)
+foreign = st.tuples(
+    st.integers(-1, 3), st.integers(0, 2), st.binary(max_size=2) | st.none() | values
+).map(encode) | st.sampled_from([b"\x92\x02\x01", b"\x91\x02", b"\x92\x02\x01\xc0"])
 
 
 @st.composite
@@ -137,6 +191,8 @@ headers = st.one_of(
     sound,
     sound,
     damaged(),
+    twice,
+    foreign,
     st.binary(max_size=40),
     st.lists(values, min_size=5, max_size=9).map(encode),
     st.just(bytes(wire.MAX_HEADER + 1)),
@@ -144,7 +200,9 @@ headers = st.one_of(
 received = st.tuples(st.just("receive"), st.sampled_from(SENDERS), headers, bodies)
 
 
-def plain(sender: str, *kinds: int) -> st.SearchStrategy[tuple[Any, ...]]:
+def plain(
+    sender: str, *kinds: int, options: st.SearchStrategy[Any] | None = None
+) -> st.SearchStrategy[tuple[Any, ...]]:
     """What well-behaved peers say: about few flows and requests, so that one leads to another."""
     header = st.tuples(
         st.just(wire.VERSION),
@@ -153,30 +211,64 @@ def plain(sender: str, *kinds: int) -> st.SearchStrategy[tuple[Any, ...]]:
         st.integers(1, 3),
         ttls,
         st.none(),
+        st.none() if options is None else options,
     ).map(encode)
     return st.tuples(st.just("receive"), st.just(sender), header, small_bodies)
 
 
+streaming = st.fixed_dictionaries(
+    {}, optional={name: known[name] for name in (wire.STREAM_OPTION, wire.AGAIN_OPTION)}
+)
+limits = st.fixed_dictionaries(
+    {},
+    optional={
+        "safe": st.booleans(),
+        "credit": st.integers(0, 2),
+        "rate": st.sampled_from([0.0, 0.3, 1.0, 7.0, 1e-4]),
+        "burst": st.integers(1, 3),
+    },
+)
+flows = st.builds(
+    lambda number, caller, provider, generation, limit: Flow(
+        number, caller, provider, generation, **limit
+    ),
+    st.integers(1, 4),
+    names,
+    names,
+    st.integers(1, 3),
+    limits,
+)
+provided = st.sampled_from([wire.CHUNK, wire.CHUNK, wire.RESULT, wire.ERROR, wire.PROGRESS])
 steps = st.one_of(
-    plain("a", wire.CALL),
-    plain("a", wire.CALL, wire.CALL, wire.CANCEL),
-    plain("b", wire.RESULT, wire.ERROR, wire.PROGRESS),
+    plain("a", wire.CALL, options=streaming),
+    plain("a", wire.CALL, wire.CALL, wire.CANCEL, wire.CREDIT, options=streaming),
+    provided.flatmap(lambda kind: plain("b", kind)),
+    provided.flatmap(lambda kind: plain("b", kind)),
     received,
     received,
-    st.tuples(st.just("inject"), names, sound, small_bodies),
-    st.tuples(st.just("send"), names, sound, small_bodies),
-    st.tuples(st.just("install"), st.integers(1, 4), names, names, st.integers(1, 3)),
+    st.tuples(st.just("inject"), names, valid, small_bodies),
+    st.tuples(st.just("send"), names, valid, small_bodies),
+    st.tuples(
+        st.just("event"), st.lists(names | st.just("nobody"), max_size=4), own_events, small_bodies
+    ),
+    st.tuples(st.just("crowd"), st.sampled_from(NAMES), st.sampled_from([250, 1_000, 2_100])),
+    st.tuples(st.just("install"), flows),
     st.tuples(st.just("revoke"), st.integers(0, 4)),
     st.tuples(st.just("admit"), st.sampled_from(NAMES)),
     st.tuples(st.just("consoles")),
     st.tuples(st.just("open"), st.sampled_from([*NAMES, "con/1", "con/2", "con/3"])),
     st.tuples(st.just("expel"), st.sampled_from([*NAMES, "con", "con/1", "con/2"])),
-    st.tuples(st.just("tick"), st.sampled_from([0.0, 0.3, 2.0, 2.0, 2.6, 20.0])),
+    st.tuples(st.just("violated"), st.sampled_from(SENDERS)),
+    st.tuples(st.just("tick"), st.sampled_from([0.0, 0.3, 0.9, 2.0, 2.6, 20.0])),
     st.tuples(
-        st.just("flush"), st.sets(st.sampled_from(SENDERS)), st.sampled_from([None, *SENDERS])
+        st.just("flush"),
+        st.sets(st.sampled_from(SENDERS)),
+        st.sets(st.sampled_from(SENDERS), max_size=2),
+        st.booleans(),
     ),
     st.tuples(st.just("take")),
 )
+BEAT = encode([wire.VERSION, wire.HEARTBEAT, None, 0, 0, None])
 
 
 class Run:
@@ -205,15 +297,20 @@ class Run:
                 switch.admit(name, self.identities[name], now, False)
             case ("consoles",):
                 switch.admit("con", SECRET, now, True)
-            case ("open", name):
-                switch.open(name, now)
+            case ("open" | "expel" as command, name):
+                getattr(switch, command)(name, now)
+            case ("violated", sender):
+                switch.violated(self.resolve(sender), now)
+            case ("crowd", name, number):
+                for _ in range(number):
+                    switch.send(name, BEAT, b"")
             case ("tick", seconds):
                 self.now += seconds
                 switch.tick(self.now)
-            case ("flush", busy, gone):
+            case ("flush", busy, gone, absent):
                 refused = {self.resolve(sender) for sender in busy}
-                lost = set() if gone is None else {self.resolve(gone)}
-                return by_receiver(switch.flush(refused, lost))
+                lost = {self.resolve(sender) for sender in gone}
+                return by_receiver(switch.flush(refused, lost, absent, now))
             case ("take",):
                 return [tuple(upcall) for upcall in switch.take()]
             case (command, *arguments):
@@ -223,11 +320,11 @@ class Run:
 
 def compare(script: list[tuple[Any, ...]]) -> None:
     ours = Run(Python())
-    theirs = Run(load().SwitchProbe(HEARTBEAT_MS, wire.LIVENESS, 0.0))
+    theirs = Run(load().SwitchProbe(HEARTBEAT_MS, wire.LIVENESS, wire.GRACE_MS, 0.0))
     start: list[tuple[Any, ...]] = [("admit", name) for name in NAMES[:2]]
     start += [("consoles",), *(("open", name) for name in NAMES)]
-    start += [("install", 1, "a", "b", 2), ("install", 2, "a", KERNEL, 2)]
-    end: list[tuple[Any, ...]] = [("tick", 5.0), ("flush", set(), None), ("take",)]
+    start += [("install", Flow(1, "a", "b", 2)), ("install", Flow(2, "a", KERNEL, 2))]
+    end: list[tuple[Any, ...]] = [("tick", 5.0), ("flush", set(), set(), True), ("take",)]
     for step in [*start, *script, *end]:
         assert ours.do(step) == theirs.do(step), step
         assert seen(ours.switch) == seen(theirs.switch), step
@@ -246,23 +343,48 @@ def test_both_read_the_same_headers(header: bytes) -> None:
 
 
 def test_bounds_are_the_same() -> None:
-    """More calls, upcalls, queued messages and consoles than there may be."""
+    """More calls, upcalls, queued messages, events, errors and consoles than there may be."""
+
+    def say(kind: int, target: object, request: int, size: int = 40_000) -> tuple[Any, ...]:
+        header = encode([wire.VERSION, kind, target, request, 0, None])
+        return "receive", "b" if kind in (wire.RESULT, wire.ERROR) else "a", header, b"x" * size
 
     def call(target: object, request: int) -> tuple[Any, ...]:
-        header = encode([wire.VERSION, wire.CALL, target, request, 0, None])
-        return "receive", "a", header, b"x" * 40_000
+        return say(wire.CALL, target, request)
 
     many = range(1, 1_100)
     compare([call(1, request) for request in many])
     compare([call("t.a/1", request) for request in many])
     compare([call(1, 1), *(("inject", KERNEL, b"\x96\x01\x08\x01\x01\x00\xc0", b""),) * 2])
-    heartbeat = encode([wire.VERSION, wire.HEARTBEAT, None, 0, 0, None])
-    busy = set(NAMES)
-    send = ("send", "b", heartbeat, b"x" * 40_000)
-    full: list[tuple[Any, ...]] = [*(send,) * 2_100, ("flush", busy, None), call(1, 7)]
-    compare([*full, ("flush", busy, None), ("flush", set(), "b")])
+    nobody: set[str] = set()
+    flush = ("flush", set(NAMES), nobody, False)
+    send = ("send", "b", BEAT, b"x" * 40_000)
+    full: list[tuple[Any, ...]] = [*(send,) * 2_100, flush, call(1, 7)]
+    compare([*full, flush, ("flush", nobody, {"b"}, False), flush, ("expel", "b"), ("take",)])
+    # Answers to a caller that reads nothing: large ones become small errors, those come to an end.
+    crowd = ("crowd", "a", 2_100)
+    calls = [call(1, request) for request in range(1, 1_000)]
+    answers = [
+        say(wire.ERROR if request % 3 else wire.RESULT, 1, request, 5_000 * (request % 2))
+        for request in range(1, 1_000)
+    ]
+    refused = [call(1, request) for request in (*many, *many)]
+    compare([*calls, crowd, flush, *answers, flush, *refused, flush, ("take",)])
+    event = encode([wire.VERSION, wire.EVENT, "t.a", 1, 0, None])
+    events = [("event", ["a", "b", KERNEL], event, b"v"), flush] * 300
+    compare([*events, ("take",), ("flush", nobody, nobody, True), *events[:2], ("expel", "a")])
     consoles = [SECRET + n.to_bytes(16, "big") for n in range(300)]
-    compare([("receive", identity, heartbeat, b"") for identity in consoles])
-    beat = ("receive", "a", heartbeat, b"")
+    compare([("receive", identity, BEAT, b"") for identity in consoles])
+    beat = ("receive", "a", BEAT, b"")
     second = [("tick", 1.0)] * 6
     compare([*second, ("take",), beat, *second[:2], *second, ("take",)])
+
+
+def test_a_flow_that_changes_its_caller_keeps_the_calls_of_the_former() -> None:
+    call = ("receive", "a", encode([wire.VERSION, wire.CALL, 1, 1, 900, None]), b"")
+    result = ("receive", "b", encode([wire.VERSION, wire.RESULT, 1, 1, 0, None]), b"")
+    taken = ("install", Flow(1, "b", KERNEL, 3))
+    flush = ("flush", set(), set(), True)
+    compare([call, taken, result, flush, ("tick", 1.0), flush, ("tick", 3.0), ("take",)])
+    compare([call, taken, ("expel", "b"), flush, ("tick", 1.0), flush])
+    compare([call, taken, ("expel", "a"), flush, result, flush])

@@ -13,6 +13,7 @@ import pytest
 
 from symphony.bus import datapaths, native, wire
 from symphony.bus.codec import encode
+from symphony.bus.datapath import FAILED, KERNEL
 from symphony.bus.errors import BusError
 from symphony.bus.grants import Grants
 from symphony.bus.native import NativeDatapath
@@ -24,7 +25,7 @@ MEBIBYTE = 1 << 20
 
 
 def begin(datapath: NativeDatapath, wake: Callable[[], None] = lambda: None) -> None:
-    datapath.start(wake, heartbeat_ms=HEARTBEAT_MS, liveness=wire.LIVENESS)
+    datapath.start(wake, heartbeat_ms=HEARTBEAT_MS, liveness=wire.LIVENESS, grace_ms=wire.GRACE_MS)
 
 
 @pytest.fixture
@@ -83,15 +84,19 @@ class TestFailure:
 
         datapath = NativeDatapath(clock=clock)
         begin(datapath, woken.set)
-        assert datapath.failed() is None
+        assert datapath.poll() == []
         broken.set()
         with pytest.raises(BusError, match="the bus has ended") as caught:
             datapath.bind("inproc://any")
-        assert caught.value.code == "internal"
+        assert caught.value.code == "unavailable"
         assert woken.wait(LIMIT_S)
-        assert "no time left" in (datapath.failed() or "")
+        (upcall,) = datapath.poll()
+        assert (upcall.event, upcall.peer) == (FAILED, KERNEL)
+        assert b"no time left" in upcall.header
         datapath.send("p", b"", b"")
+        datapath.verdict(bytes(8), True)
         assert datapath.poll() == []
+        assert (datapath.flows(), datapath.peers()) == ([], [])
         datapath.close()
 
     def test_closing_is_no_failure(self) -> None:
@@ -99,8 +104,8 @@ class TestFailure:
         begin(datapath)
         datapath.close()
         datapath.close()
-        assert datapath.failed() is None
-        with pytest.raises(BusError, match="closed"):
+        assert datapath.poll() == []
+        with pytest.raises(BusError, match="the bus has ended"):
             datapath.bind("inproc://any")
 
     def test_one_that_is_forgotten_ends_its_threads(self) -> None:

@@ -1,86 +1,73 @@
-//! What the thread is told to do: a queue, and a bell that is rung only while it sleeps.
+//! What the hub's thread is told to do; see `bus/datapath.py`.
 
-use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use rustix::io::Errno;
+use symphony_switch::{FlowStats, PeerStats};
+use symphony_zmq::Error;
 
-use crate::bell::Bell;
-use crate::endpoint::BindError;
+use crate::endpoint::Place;
 use crate::frame::Wire;
 
-/// See `bus/datapath.py`.
+/// `done` and `reply` are dropped if the thread ends before it comes to them.
 pub enum Command {
-    Bind { endpoint: String, done: SyncSender<Result<(), BindError>> },
-    Unbind { endpoint: String },
-    Admit { peer: String, identity: Vec<u8>, console: bool },
-    Open { peer: String },
-    Expel { peer: String },
-    Install { number: u32, caller: String, provider: String, generation: u64 },
-    Revoke { generation: u64 },
-    Send { peer: String, header: Wire, body: Wire },
-    Inject { peer: String, header: Wire, body: Wire },
+    Bind {
+        place: Place,
+        done: SyncSender<Result<(), Error>>,
+    },
+    Unbind {
+        endpoint: String,
+    },
+    Admit {
+        peer: String,
+        identity: Vec<u8>,
+        console: bool,
+    },
+    Open {
+        peer: String,
+    },
+    Expel {
+        peer: String,
+    },
+    Install(OwnedFlow),
+    Revoke {
+        generation: u64,
+    },
+    Send {
+        peer: String,
+        header: Wire,
+        body: Wire,
+    },
+    Event {
+        peers: Vec<String>,
+        header: Wire,
+        body: Wire,
+    },
+    Inject {
+        peer: String,
+        header: Wire,
+        body: Wire,
+    },
+    Flows {
+        reply: SyncSender<Vec<FlowStats>>,
+    },
+    Peers {
+        reply: SyncSender<Vec<PeerStats>>,
+    },
+    /// Panic, for this reason: what the thread cannot do without has failed.
+    Fail {
+        reason: String,
+    },
     Stop,
 }
 
-#[derive(Default)]
-struct Queue {
-    waiting: Vec<Command>,
-    /// Nobody takes commands any more.
-    closed: bool,
-}
-
-pub struct Commands {
-    queue: Mutex<Queue>,
-    sleeping: AtomicBool,
-    bell: Bell,
-}
-
-impl Commands {
-    pub fn new() -> Result<Self, Errno> {
-        Ok(Self { queue: Mutex::default(), sleeping: AtomicBool::new(false), bell: Bell::new()? })
-    }
-
-    /// Leaves a command, in order; once the thread has ended it is dropped.
-    pub fn give(&self, command: Command) {
-        let mut queue = self.lock();
-        if queue.closed {
-            return;
-        }
-        queue.waiting.push(command);
-        drop(queue);
-        // The thread says that it sleeps before it looks into the queue for the last time, and we ask after we filled
-        // it: one of us sees the other.
-        if self.sleeping.load(Ordering::SeqCst) {
-            self.bell.ring();
-        }
-    }
-
-    pub fn take(&self) -> Vec<Command> {
-        std::mem::take(&mut self.lock().waiting)
-    }
-
-    /// Waits for a command, for `descriptor` to become readable or for the time to pass.
-    pub fn sleep(&self, descriptor: BorrowedFd<'_>, at_most: Duration) -> Result<(), Errno> {
-        self.sleeping.store(true, Ordering::SeqCst);
-        let idle = self.lock().waiting.is_empty();
-        let slept = if idle { self.bell.sleep(descriptor, at_most) } else { Ok(()) };
-        self.sleeping.store(false, Ordering::SeqCst);
-        slept
-    }
-
-    /// The thread has ended: whoever waits for a command to be done is told so, by its dropped sender.
-    pub fn close(&self) {
-        let mut queue = self.lock();
-        queue.closed = true;
-        queue.waiting.clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        // Nothing panics while it is locked.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// A `symphony_switch::Flow` that waits in a queue.
+pub struct OwnedFlow {
+    pub number: u32,
+    pub caller: String,
+    pub provider: String,
+    pub generation: u64,
+    pub safe: bool,
+    pub credit: u64,
+    pub rate: f64,
+    pub burst: u64,
 }

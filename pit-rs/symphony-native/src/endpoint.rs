@@ -1,53 +1,39 @@
-//! Where the hub listens. The socket file of an ipc endpoint is its owner's alone.
+//! Where the hub listens.
 
-use std::fs::{self, Permissions};
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::os::fd::{IntoRawFd, OwnedFd};
 
-use symphony_zmq::{Error, Socket};
+use symphony_zmq::{opt, Error, Socket};
 
-/// Why an endpoint cannot be had: an errno with its text.
-pub struct BindError {
-    pub errno: i32,
-    pub text: String,
+use crate::door::OPEN_DOMAIN;
+
+/// An endpoint to listen at.
+pub struct Place {
+    pub endpoint: String,
+    /// Whoever connects waits for a verdict, unless it is empty.
+    pub domain: String,
+    /// The secret key that CURVE is spoken with; empty: no CURVE.
+    pub curve: Vec<u8>,
+    /// A socket that listens there already.
+    pub listening: Option<OwnedFd>,
 }
 
-impl From<Error> for BindError {
-    fn from(error: Error) -> Self {
-        Self { errno: error.errno(), text: error.to_string() }
+pub fn bind(router: &mut Socket, place: Place) -> Result<(), Error> {
+    // A listener takes over the options that are in force when it is bound.
+    let domain = if place.domain.is_empty() { OPEN_DOMAIN } else { place.domain.as_bytes() };
+    router.set_bytes(opt::ZAP_DOMAIN, domain)?;
+    if !place.curve.is_empty() {
+        router.set_bytes(opt::CURVE_SECRETKEY, &place.curve)?;
+        router.set(opt::CURVE_SERVER, 1)?;
     }
-}
-
-impl From<io::Error> for BindError {
-    fn from(error: io::Error) -> Self {
-        Self { errno: error.raw_os_error().unwrap_or_default(), text: error.to_string() }
-    }
-}
-
-pub fn bind(router: &mut Socket, endpoint: &str) -> Result<(), BindError> {
-    let path = socket_path(endpoint);
-    // Binding would silently take the path from a process that listens there.
-    if path.is_some_and(|path| UnixStream::connect(path).is_ok()) {
-        let text = "another process listens there".to_owned();
-        return Err(BindError { errno: Error::IN_USE.errno(), text });
-    }
-    router.bind(endpoint)?;
-    if let Some(path) = path {
-        fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    }
-    Ok(())
+    // From here on it is libzmq's to close.
+    router.set(opt::USE_FD, place.listening.map_or(-1, IntoRawFd::into_raw_fd))?;
+    let bound = router.bind(&place.endpoint);
+    router.set(opt::USE_FD, -1)?;
+    router.set(opt::CURVE_SERVER, 0)?;
+    bound
 }
 
 pub fn unbind(router: &mut Socket, endpoint: &str) {
-    // What fails was not bound, or is gone already: either way it is as it should be.
+    // What fails was not bound: it is as it should be.
     let _ = router.unbind(endpoint);
-    if let Some(path) = socket_path(endpoint) {
-        let _ = fs::remove_file(path);
-    }
-}
-
-fn socket_path(endpoint: &str) -> Option<&Path> {
-    endpoint.strip_prefix("ipc://").map(Path::new)
 }

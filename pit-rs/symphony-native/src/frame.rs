@@ -18,10 +18,14 @@ impl Deref for Wire {
 
 impl Frame for Wire {
     fn copy_from(bytes: &[u8]) -> Self {
-        match Message::copy_from(bytes) {
-            Ok(message) => Self(message),
-            // Memory is all that libzmq can lack here: end as Rust's own allocations do.
-            Err(_) => handle_alloc_error(Layout::for_value(bytes)),
-        }
+        // Memory is all that libzmq can lack here: end as Rust's own allocations do.
+        Self(
+            Message::copy_from(bytes)
+                .unwrap_or_else(|_| handle_alloc_error(Layout::for_value(bytes))),
+        )
+    }
+
+    fn share(&mut self) -> Self {
+        Self(self.0.share().unwrap_or_else(|_| handle_alloc_error(Layout::for_value(&**self))))
     }
 }

@@ -1,22 +1,25 @@
 //! The thread: a ROUTER and the switch that it drives.
 //!
 //! Each turn obeys commands, does what is due, then receives up to `MAX_BATCH` messages and sends at once what each
-//! leads to. The socket takes from its peers in turn, so a flood of one costs the others no more than its share.
+//! leads to: nothing that is to be sent waits for messages that lead nowhere. The socket takes from its peers in turn, so
+//! a flood of one costs the others no more than its share.
 
-use std::any::Any;
 use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use symphony_switch::{Counters, Egress, Flow, Reason, Refusal, Switch, Transport, UpcallQueue};
-use symphony_wire::constants::MAX_BODY;
+use symphony_switch::{
+    Egress, Event, Flow, Frame, Reason, Refusal, Switch, Times, Transport, Upcall, KERNEL,
+};
+use symphony_wire::constants::{MAX_BODY, MAX_FRAMES};
 use symphony_zmq::{opt, Context, Error, Kind, Message, Socket, DONTWAIT, SNDMORE};
 
 use crate::clock::Clock;
-use crate::commands::{Command, Commands};
+use crate::commands::Command;
 use crate::endpoint;
 use crate::frame::Wire;
 use crate::notifier::Notifier;
+use crate::shared::{panic_text, Shared};
 
 /// Messages received before anything else gets its turn.
 const MAX_BATCH: usize = 64;
@@ -24,34 +27,8 @@ const MAX_BATCH: usize = 64;
 const HIGH_WATER: i32 = 256;
 /// How soon a slow peer is tried again.
 const BLOCKED: Duration = Duration::from_millis(2);
-
-/// What the thread shares with the interpreter's side.
-pub struct Shared {
-    pub commands: Commands,
-    pub counters: Arc<Counters>,
-    pub upcalls: Arc<UpcallQueue<Wire>>,
-    failure: Mutex<Option<String>>,
-}
-
-impl Shared {
-    pub fn new() -> Result<Self, rustix::io::Errno> {
-        Ok(Self {
-            commands: Commands::new()?,
-            counters: Arc::default(),
-            upcalls: Arc::default(),
-            failure: Mutex::default(),
-        })
-    }
-
-    /// Why the thread ended without having been told to.
-    pub fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn fail(&self, reason: String) {
-        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(reason);
-    }
-}
+/// How soon one that is not connected.
+const ABSENT: Duration = Duration::from_millis(16);
 
 /// The socket as the switch's transport.
 struct Router(Socket);
@@ -72,64 +49,59 @@ impl Transport<Wire> for Router {
 
 pub struct Hub {
     shared: Arc<Shared>,
-    notifier: Notifier,
+    notifier: Arc<Notifier>,
     clock: Clock,
     router: Router,
     switch: Switch<Wire>,
     egress: Egress<Wire>,
+    /// When those that are not connected are tried again.
+    absent_at: Instant,
     stopping: bool,
 }
 
 impl Hub {
     /// Opens the socket; nothing is bound yet.
     pub fn new(
+        context: &Context,
         shared: Arc<Shared>,
-        notifier: Notifier,
+        notifier: Arc<Notifier>,
         clock: Clock,
-        heartbeat_ms: u32,
-        liveness: u32,
+        times: Times,
     ) -> Result<Self, Error> {
-        let mut socket = Context::new()?.socket(Kind::Router)?;
+        let mut socket = context.socket(Kind::Router)?;
         socket.set(opt::ROUTER_MANDATORY, 1)?;
         socket.set_i64(opt::MAXMSGSIZE, i64::try_from(MAX_BODY).unwrap_or(i64::MAX))?;
         socket.set(opt::SNDHWM, HIGH_WATER)?;
         socket.set(opt::RCVHWM, HIGH_WATER)?;
         let (upcalls, counters) = (Arc::clone(&shared.upcalls), Arc::clone(&shared.counters));
-        let now = clock.now();
-        let switch = Switch::new(upcalls, counters, heartbeat_ms, liveness, now);
-        let router = Router(socket);
-        Ok(Self {
-            shared,
-            notifier,
-            clock,
-            router,
-            switch,
-            egress: Egress::default(),
-            stopping: false,
-        })
+        let switch = Switch::new(upcalls, counters, times, clock.now());
+        let (router, egress, absent_at) = (Router(socket), Egress::default(), Instant::now());
+        Ok(Self { shared, notifier, clock, router, switch, egress, absent_at, stopping: false })
     }
 
-    /// Serves until told to stop. A failure, a panic included, is left in `Shared` and the control plane is woken.
+    /// Serves until told to stop. A failure, a panic included, is the last upcall.
     pub fn run(mut self) {
-        let shared = Arc::clone(&self.shared);
         let ended = catch_unwind(AssertUnwindSafe(|| self.serve()));
         let failure = match ended {
             Ok(Ok(())) => None,
             Ok(Err(reason)) => Some(reason),
-            Err(panic) => Some(panic_text(&*panic)),
+            Err(panic) => Some(format!("a bug in it: {}", panic_text(&*panic))),
         };
-        let Self { notifier, router, .. } = self;
+        let Self { shared, notifier, router, .. } = self;
         drop(router);
         shared.commands.close();
         if let Some(reason) = failure {
-            shared.fail(reason);
+            let (header, body) = (Wire::copy_from(reason.as_bytes()), Wire::copy_from(&[]));
+            let failed = Upcall { event: Event::Failed, peer: KERNEL.into(), header, body };
+            // It is not bounded, so it is taken.
+            let _ = shared.upcalls.offer(failed, false);
             notifier.tell();
         }
     }
 
     fn serve(&mut self) -> Result<(), String> {
         while !self.stopping {
-            let drained = self.turn().map_err(|error| format!("the bus socket failed: {error}"))?;
+            let drained = self.turn().map_err(|error| format!("its socket failed: {error}"))?;
             if drained && !self.stopping {
                 self.sleep()?;
             }
@@ -146,8 +118,12 @@ impl Hub {
         if now >= self.switch.next_tick() {
             self.switch.tick(now);
         }
-        self.egress.retry(&mut self.switch, &mut self.router);
-        self.egress.flush(&mut self.switch, &mut self.router);
+        self.egress.retry_blocked(&mut self.switch, &mut self.router, now);
+        if self.egress.absent() && Instant::now() >= self.absent_at {
+            self.absent_at = Instant::now() + ABSENT;
+            self.egress.retry_absent(&mut self.switch, &mut self.router, now);
+        }
+        self.flush(now);
         self.tell();
         let drained = self.receive_batch(now)?;
         self.tell();
@@ -163,20 +139,26 @@ impl Hub {
                 Err(Error::INTERRUPTED) => return Ok(false),
                 Err(error) => return Err(error),
             }
-            if let Some((header, body)) = self.rest(&identity)? {
-                if !self.switch.receive(&identity, header, body, now) {
-                    self.switch.counters().count(Reason::UnknownIdentity);
+            match self.rest(&identity)? {
+                Rest::Message(header, body) => {
+                    if !self.switch.receive(&identity, header, body, now) {
+                        self.switch.counters().count(Reason::UnknownIdentity);
+                    }
+                    self.flush(now);
                 }
-                self.egress.flush(&mut self.switch, &mut self.router);
-            } else {
-                self.switch.counters().count(Reason::Frames);
+                Rest::Frames(number) => {
+                    self.switch.counters().count(Reason::Frames);
+                    if number > MAX_FRAMES {
+                        self.switch.violated(&identity, now);
+                    }
+                }
             }
         }
         Ok(false)
     }
 
-    /// Receives what follows a routing id, to its end; `None` if that is not two frames.
-    fn rest(&mut self, identity: &Message) -> Result<Option<(Wire, Wire)>, Error> {
+    /// Receives what follows a routing id, to its end.
+    fn rest(&mut self, identity: &Message) -> Result<Rest, Error> {
         let (mut header, mut body, mut excess) = (Message::new(), Message::new(), Message::new());
         let mut frames = 0;
         let mut more = identity.more();
@@ -190,7 +172,11 @@ impl Hub {
             more = frame.more();
             frames += 1;
         }
-        Ok((frames == 2).then_some((Wire(header), Wire(body))))
+        Ok(if frames == 2 { Rest::Message(Wire(header), Wire(body)) } else { Rest::Frames(frames) })
+    }
+
+    fn flush(&mut self, now: f64) {
+        self.egress.flush(&mut self.switch, &mut self.router, now);
     }
 
     fn tell(&self) {
@@ -200,23 +186,25 @@ impl Hub {
     }
 
     fn sleep(&self) -> Result<(), String> {
-        let limit = if self.egress.blocked() {
-            BLOCKED
-        } else {
-            let left = self.switch.next_tick() - self.clock.now();
-            Duration::try_from_secs_f64(left).unwrap_or_default()
-        };
+        let left = self.switch.next_tick() - self.clock.now();
+        let mut limit = Duration::try_from_secs_f64(left).unwrap_or_default();
+        if self.egress.blocked() {
+            limit = limit.min(BLOCKED);
+        } else if self.egress.absent() {
+            limit = limit.min(ABSENT);
+        }
         let descriptor = self.router.0.descriptor().map_err(|error| error.to_string())?;
         let slept = self.shared.commands.sleep(descriptor, limit);
-        slept.map_err(|error| format!("the bus thread cannot wait: {error}"))
+        slept.map_err(|error| format!("its thread cannot wait: {error}"))
     }
 
+    /// What a command makes the switch say is sent at once, so that the next one finds the queues as they are.
     fn obey(&mut self, command: Command) {
         let now = self.clock.now();
         match command {
-            Command::Bind { endpoint, done } => {
-                // Nobody hears it if the caller has stopped waiting.
-                let _ = done.try_send(endpoint::bind(&mut self.router.0, &endpoint));
+            Command::Bind { place, done } => {
+                // Nobody hears it if the caller has stopped waiting; so it is with the other answers.
+                let _ = done.try_send(endpoint::bind(&mut self.router.0, place));
             }
             Command::Unbind { endpoint } => endpoint::unbind(&mut self.router.0, &endpoint),
             Command::Admit { peer, identity, console: true } => {
@@ -226,21 +214,38 @@ impl Hub {
                 self.switch.admit(&peer, &identity, now);
             }
             Command::Open { peer } => self.switch.open(&peer, now),
-            Command::Expel { peer } => self.switch.expel(&peer),
-            Command::Install { number, caller, provider, generation } => {
-                let (caller, provider) = (&caller, &provider);
-                self.switch.install(&Flow { number, caller, provider, generation });
-            }
+            Command::Expel { peer } => self.switch.expel(&peer, now),
+            Command::Install(flow) => self.switch.install(&Flow {
+                number: flow.number,
+                caller: &flow.caller,
+                provider: &flow.provider,
+                generation: flow.generation,
+                safe: flow.safe,
+                credit: flow.credit,
+                rate: flow.rate,
+                burst: flow.burst,
+            }),
             Command::Revoke { generation } => self.switch.revoke(generation),
             Command::Send { peer, header, body } => self.switch.send(&peer, header, body),
+            Command::Event { peers, header, body } => {
+                self.switch.event(peers.iter().map(String::as_str), header, body);
+            }
             Command::Inject { peer, header, body } => self.switch.inject(&peer, header, body, now),
+            Command::Flows { reply } => {
+                let _ = reply.try_send(self.switch.flows());
+            }
+            Command::Peers { reply } => {
+                let _ = reply.try_send(self.switch.peers());
+            }
+            Command::Fail { reason } => panic!("{reason}"),
             Command::Stop => self.stopping = true,
         }
+        self.flush(now);
     }
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("a bug in the bus thread: {}", text.unwrap_or("it panicked"))
+/// What follows a routing id: a message, or another number of frames.
+enum Rest {
+    Message(Wire, Wire),
+    Frames(usize),
 }

@@ -1,18 +1,21 @@
 //! The native datapath: `bus/reference.py` as a Rust thread inside the kernel process.
 //!
-//! The thread owns the ROUTER and drives `symphony-switch`; nothing that the interpreter does holds it up. Python
-//! reaches it through [`Datapath`], whose methods leave commands, and hears from it through a queue of upcalls.
+//! The thread owns the ROUTER and drives `symphony-switch`; nothing that the interpreter does holds it up. A second one
+//! is the [`door`]. Python reaches them through [`Datapath`], whose methods leave commands, and hears from them through a queue of upcalls.
 //! [`SwitchProbe`] is the switch alone, for the test that holds it against the Python one.
 
 mod bell;
 mod clock;
 mod commands;
 mod datapath;
+mod door;
 mod endpoint;
 mod frame;
 mod hub;
+mod mailbox;
 mod notifier;
 mod probe;
+mod shared;
 
 use pyo3::prelude::*;
 

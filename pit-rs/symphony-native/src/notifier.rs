@@ -1,8 +1,9 @@
 //! Wakes the control plane from a thread of its own: who waits for the interpreter's lock must not be the hub.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle, Thread};
+use std::thread::{self, Thread};
 
 use pyo3::prelude::*;
 
@@ -12,21 +13,22 @@ struct State {
     ended: AtomicBool,
 }
 
-/// Held by the hub's thread; the notifier's thread ends with it.
+/// Held by the threads that have something to tell; the notifier's own ends after the last of them.
 pub struct Notifier {
     state: Arc<State>,
     thread: Thread,
 }
 
 impl Notifier {
-    /// `wake` takes no arguments, is quick and does not raise.
-    pub fn start(wake: Py<PyAny>) -> std::io::Result<(Self, JoinHandle<()>)> {
+    /// `wake` takes no arguments, is quick and does not raise. `alive` is dropped when the thread ends.
+    pub fn start(wake: Py<PyAny>, alive: Sender<()>) -> std::io::Result<Self> {
         let state = Arc::new(State::default());
         let theirs = Arc::clone(&state);
-        let thread = thread::Builder::new()
-            .name("symphony-wake".to_owned())
-            .spawn(move || run(&theirs, wake))?;
-        Ok((Self { state, thread: thread.thread().clone() }, thread))
+        let thread = thread::Builder::new().name("symphony-wake".to_owned()).spawn(move || {
+            run(&theirs, wake);
+            drop(alive);
+        })?;
+        Ok(Self { state, thread: thread.thread().clone() })
     }
 
     /// There is something to poll.

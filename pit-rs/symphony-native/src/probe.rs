@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use symphony_switch::{Counters, Egress, Flow, Reason, Refusal, Switch, Transport, UpcallQueue};
+use symphony_switch::{Counters, Egress, Flow, Refusal, Switch, Times, Transport, UpcallQueue};
 
-use crate::datapath::{to_python, PyUpcall};
+use crate::datapath::{
+    flow_rows, peer_rows, to_python, PyFlow, PyFlowStats, PyPeerStats, PyUpcall,
+};
 
 type Frame = Vec<u8>;
 /// (routing id, header, body)
@@ -44,10 +46,15 @@ pub struct SwitchProbe {
 #[pymethods]
 impl SwitchProbe {
     #[new]
-    fn new(heartbeat_ms: u32, liveness: u32, now: f64) -> Self {
+    fn new(heartbeat_ms: u32, liveness: u32, grace_ms: u32, now: f64) -> Self {
         let upcalls: Arc<UpcallQueue<Frame>> = Arc::default();
         let counters: Arc<Counters> = Arc::default();
-        let switch = Switch::new(Arc::clone(&upcalls), counters, heartbeat_ms, liveness, now);
+        let switch = Switch::new(
+            Arc::clone(&upcalls),
+            counters,
+            Times { heartbeat_ms, liveness, grace_ms },
+            now,
+        );
         Self { switch, egress: Egress::default(), upcalls }
     }
 
@@ -63,12 +70,14 @@ impl SwitchProbe {
         self.switch.open(name, now);
     }
 
-    fn expel(&mut self, name: &str) {
-        self.switch.expel(name);
+    fn expel(&mut self, name: &str, now: f64) {
+        self.switch.expel(name, now);
     }
 
-    fn install(&mut self, number: u32, caller: &str, provider: &str, generation: u64) {
-        self.switch.install(&Flow { number, caller, provider, generation });
+    fn install(&mut self, flow: PyFlow) {
+        let (number, ref caller, ref provider, generation, safe, credit, rate, burst) = flow;
+        let flow = Flow { number, caller, provider, generation, safe, credit, rate, burst };
+        self.switch.install(&flow);
     }
 
     fn revoke(&mut self, generation: u64) {
@@ -77,6 +86,14 @@ impl SwitchProbe {
 
     fn send(&mut self, name: &str, header: Frame, body: Frame) {
         self.switch.send(name, header, body);
+    }
+
+    fn event(&mut self, names: Vec<String>, header: Frame, body: Frame) {
+        self.switch.event(names.iter().map(String::as_str), header, body);
+    }
+
+    fn violated(&mut self, identity: &[u8], now: f64) {
+        self.switch.violated(identity, now);
     }
 
     fn inject(&mut self, name: &str, header: Frame, body: Frame, now: f64) {
@@ -95,16 +112,22 @@ impl SwitchProbe {
         self.switch.tick(now);
     }
 
-    /// Sends what can be sent, where the transport is full for some routing ids and not connected for others.
+    /// Sends what can be sent, where the transport is full for some routing ids and not connected for others; with
+    /// `absent`, what waits for peers that were not connected is tried again first.
     fn flush<'py>(
         &mut self,
         py: Python<'py>,
         busy: HashSet<Vec<u8>>,
         gone: HashSet<Vec<u8>>,
+        absent: bool,
+        now: f64,
     ) -> Vec<Sent<'py>> {
         let mut transport = Scripted { busy, gone, sent: Vec::new() };
-        self.egress.retry(&mut self.switch, &mut transport);
-        self.egress.flush(&mut self.switch, &mut transport);
+        if absent {
+            self.egress.retry_absent(&mut self.switch, &mut transport, now);
+        }
+        self.egress.retry_blocked(&mut self.switch, &mut transport, now);
+        self.egress.flush(&mut self.switch, &mut transport, now);
         let bytes = |frame: &Frame| PyBytes::new(py, frame);
         transport
             .sent
@@ -117,6 +140,18 @@ impl SwitchProbe {
         self.egress.blocked()
     }
 
+    fn absent(&self) -> bool {
+        self.egress.absent()
+    }
+
+    fn flows(&self) -> Vec<PyFlowStats> {
+        flow_rows(self.switch.flows())
+    }
+
+    fn peers(&self) -> Vec<PyPeerStats> {
+        peer_rows(self.switch.peers())
+    }
+
     fn take<'py>(&self, py: Python<'py>) -> Vec<PyUpcall<'py>> {
         to_python(py, self.upcalls.take())
     }
@@ -124,10 +159,5 @@ impl SwitchProbe {
     /// (name, count) of everything that is counted.
     fn counters(&self) -> Vec<(&'static str, u64)> {
         self.switch.counters().read().collect()
-    }
-
-    /// Messages that were to be sent, so far.
-    fn forwarded(&self) -> u64 {
-        self.switch.counters().of(Reason::Forwarded)
     }
 }

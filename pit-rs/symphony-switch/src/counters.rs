@@ -1,4 +1,4 @@
-//! What was forwarded and what was dropped, by reason. One thread counts, any may read.
+//! What was forwarded and what was dropped, by reason. Any thread may read.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -17,15 +17,22 @@ macro_rules! reasons {
 reasons! {
     /// Messages that were to be sent, of whatever kind.
     Forwarded = "forwarded",
+    BadCredit = "bad-credit",
     BadRequestNumber = "bad-request-number",
     BeforeWelcome = "before-welcome",
+    /// Not let in by a verdict, or for want of one.
+    ConnectionRefused = "connection-refused",
+    EventsDropped = "events-dropped",
     /// Another number of frames than a message has.
     Frames = "frames",
     FromUnknownPeer = "from-unknown-peer",
+    LateAnswer = "late-answer",
     Oversize = "oversize",
     QueueFull = "queue-full",
+    Repeated = "repeated",
     RepeatedHello = "repeated-hello",
     StrayAnswer = "stray-answer",
+    StrayCredit = "stray-credit",
     ToUnknownPeer = "to-unknown-peer",
     TooManyConsoles = "too-many-consoles",
     Undecodable = "undecodable",
@@ -40,7 +47,7 @@ reasons! {
 pub struct Counters([AtomicU64; REASONS.len()]);
 
 impl Counters {
-    /// Adds one. Only the thread that drives the switch may call it: the addition is not atomic, which makes it free.
+    /// Adds one. Each reason is one thread's to count: the addition is not atomic, which makes it free.
     pub fn count(&self, reason: Reason) {
         let counter = &self.0[reason as usize];
         counter.store(counter.load(Ordering::Relaxed) + 1, Ordering::Relaxed);

@@ -1,22 +1,13 @@
 //! What the switch reads of a header (`PROTOCOL.md` section 2), without allocating.
 //!
 //! Accepts exactly what `bus/codec.py` accepts: text of any form where `symphony-wire` wants a name, since names are
-//! the control plane's business, and options of any values that msgpack's types allow. One difference is tolerated:
-//! nesting deeper than [`MAX_DEPTH`] is refused here, and there where the interpreter's stack ends, at about 1,000.
+//! the control plane's business, and options of any values that msgpack's types allow, but for those that have a
+//! meaning.
 
-use rmp::Marker;
 use symphony_wire::constants::{Kind, PROTOCOL, REQUEST_LIMIT};
 
-const MAX_DEPTH: usize = 512;
-const CAPABILITY_OPTION: &[u8] = b"cap";
-
-/// The extension type of a point in time.
-const TIMESTAMP: i8 = -1;
-/// The years 1 to 9999 as seconds since 1970, the first and the last.
-const FIRST_SECOND: i64 = -62_135_596_800;
-const LAST_SECOND: i64 = 253_402_300_799;
-/// From here on nanoseconds round up to the next second in units of microseconds.
-const ROUNDS_UP: u32 = 999_999_500;
+use crate::msgpack::{utf8, Read, Reader, Token, Undecodable};
+use crate::options::Options;
 
 /// Whom a message is for or what it is about. The switch knows flows alone: no name is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,24 +23,14 @@ pub struct Head {
     pub target: Target,
     pub request: u64,
     pub ttl: u32,
-    /// Whether the options say what capability a flow stands for.
-    pub names_capability: bool,
+    pub options: Options,
 }
-
-/// Bytes that are no header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Undecodable;
-
-type Read<T> = Result<T, Undecodable>;
 
 impl Head {
     pub fn decode(frame: &[u8]) -> Read<Self> {
         let mut reader = Reader(frame);
-        let length = match reader.token()? {
-            Token::Array(length) if length >= 6 => length,
-            _ => return Err(Undecodable),
-        };
-        if reader.uint()? != PROTOCOL {
+        let length = reader.array()?;
+        if length < 6 || reader.uint()? != PROTOCOL {
             return Err(Undecodable);
         }
         let kind = Kind::from_number(reader.uint()?).ok_or(Undecodable)?;
@@ -69,192 +50,48 @@ impl Head {
         let ttl = u32::try_from(reader.uint()?).map_err(|_| Undecodable)?;
         match reader.token()? {
             Token::Nil => {}
-            Token::Str(text) => utf8(text)?,
+            Token::Str(text) => utf8(text).map(drop)?,
             _ => return Err(Undecodable),
         }
-        let names_capability = length > 6 && reader.options()?;
+        let options = if length > 6 { Options::read(&mut reader)? } else { Options::default() };
         for _ in 7..length {
             reader.skip(0)?;
         }
-        if reader.0.is_empty() {
-            Ok(Self { kind, target, request, ttl, names_capability })
-        } else {
-            Err(Undecodable)
+        reader.end()?;
+        Ok(Self { kind, target, request, ttl, options })
+    }
+
+    /// The number of the flow that it is about.
+    pub fn flow(&self) -> Option<u32> {
+        match self.target {
+            Target::Flow(number) => Some(number),
+            Target::None | Target::Name => None,
         }
     }
 }
 
-fn utf8(text: &[u8]) -> Read<()> {
-    std::str::from_utf8(text).map(|_| ()).map_err(|_| Undecodable)
-}
-
-/// One msgpack item without its children.
-enum Token<'a> {
-    Nil,
-    Uint(u64),
-    Str(&'a [u8]),
-    Array(u32),
-    Map(u32),
-    Extension(i8, &'a [u8]),
-    /// A negative or floating number, a boolean or bytes.
-    Other,
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Read<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length).ok_or(Undecodable)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn big_endian(&mut self, width: usize) -> Read<u64> {
-        Ok(self.take(width)?.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
-    }
-
-    /// A length of at most four bytes.
-    fn length(&mut self, width: usize) -> Read<u32> {
-        u32::try_from(self.big_endian(width)?).map_err(|_| Undecodable)
-    }
-
-    fn bytes(&mut self, width: usize) -> Read<&'a [u8]> {
-        let length = self.length(width)?;
-        self.take(usize::try_from(length).map_err(|_| Undecodable)?)
-    }
-
-    fn extension(&mut self, length: u32) -> Read<Token<'a>> {
-        let kind = self.take(1)?[0];
-        let data = self.take(usize::try_from(length).map_err(|_| Undecodable)?)?;
-        Ok(Token::Extension(i8::from_be_bytes([kind]), data))
-    }
-
-    /// A signed encoding of a number that is not negative counts as unsigned: msgpack writers differ.
-    fn signed(&mut self, width: usize) -> Read<Token<'a>> {
-        let value = self.big_endian(width)?;
-        let negative = value >> (8 * width - 1) == 1;
-        Ok(if negative { Token::Other } else { Token::Uint(value) })
-    }
-
-    fn token(&mut self) -> Read<Token<'a>> {
-        Ok(match Marker::from_u8(self.take(1)?[0]) {
-            Marker::Null => Token::Nil,
-            Marker::FixPos(value) => Token::Uint(u64::from(value)),
-            Marker::U8 => Token::Uint(self.big_endian(1)?),
-            Marker::U16 => Token::Uint(self.big_endian(2)?),
-            Marker::U32 => Token::Uint(self.big_endian(4)?),
-            Marker::U64 => Token::Uint(self.big_endian(8)?),
-            Marker::I8 => self.signed(1)?,
-            Marker::I16 => self.signed(2)?,
-            Marker::I32 => self.signed(4)?,
-            Marker::I64 => self.signed(8)?,
-            Marker::FixStr(length) => Token::Str(self.take(usize::from(length))?),
-            Marker::Str8 => Token::Str(self.bytes(1)?),
-            Marker::Str16 => Token::Str(self.bytes(2)?),
-            Marker::Str32 => Token::Str(self.bytes(4)?),
-            Marker::FixArray(length) => Token::Array(u32::from(length)),
-            Marker::Array16 => Token::Array(self.length(2)?),
-            Marker::Array32 => Token::Array(self.length(4)?),
-            Marker::FixMap(length) => Token::Map(u32::from(length)),
-            Marker::Map16 => Token::Map(self.length(2)?),
-            Marker::Map32 => Token::Map(self.length(4)?),
-            Marker::FixNeg(_) | Marker::True | Marker::False => Token::Other,
-            Marker::F32 => self.take(4).map(|_| Token::Other)?,
-            Marker::F64 => self.take(8).map(|_| Token::Other)?,
-            Marker::Bin8 => self.bytes(1).map(|_| Token::Other)?,
-            Marker::Bin16 => self.bytes(2).map(|_| Token::Other)?,
-            Marker::Bin32 => self.bytes(4).map(|_| Token::Other)?,
-            Marker::FixExt1 => self.extension(1)?,
-            Marker::FixExt2 => self.extension(2)?,
-            Marker::FixExt4 => self.extension(4)?,
-            Marker::FixExt8 => self.extension(8)?,
-            Marker::FixExt16 => self.extension(16)?,
-            Marker::Ext8 => self.length(1).and_then(|length| self.extension(length))?,
-            Marker::Ext16 => self.length(2).and_then(|length| self.extension(length))?,
-            Marker::Ext32 => self.length(4).and_then(|length| self.extension(length))?,
-            Marker::Reserved => return Err(Undecodable),
-        })
-    }
-
-    fn uint(&mut self) -> Read<u64> {
-        match self.token()? {
-            Token::Uint(value) => Ok(value),
-            _ => Err(Undecodable),
-        }
-    }
-
-    /// Passes over the options; says whether they name a capability.
-    fn options(&mut self) -> Read<bool> {
-        let pairs = match self.token()? {
-            Token::Nil => 0,
-            Token::Map(pairs) => pairs,
-            _ => return Err(Undecodable),
-        };
-        let mut named = false;
-        for _ in 0..pairs {
-            let Token::Str(key) = self.token()? else { return Err(Undecodable) };
-            utf8(key)?;
-            named |= key == CAPABILITY_OPTION;
-            self.value(1, false)?;
-        }
-        Ok(named)
-    }
-
-    /// Passes over a value that must be a good one, of a map's key even hashable in Python's sense.
-    fn value(&mut self, depth: usize, is_key: bool) -> Read<()> {
-        if depth > MAX_DEPTH {
+/// Whether this is the header of a hello in another version of the protocol.
+pub(crate) fn is_foreign_hello(frame: &[u8]) -> bool {
+    let read = || {
+        let mut reader = Reader(frame);
+        let length = reader.array()?;
+        if length < 2 {
             return Err(Undecodable);
         }
-        match self.token()? {
-            Token::Str(text) => utf8(text),
-            Token::Array(items) => (0..items).try_for_each(|_| self.value(depth + 1, is_key)),
-            Token::Map(_) if is_key => Err(Undecodable),
-            Token::Map(pairs) => (0..pairs).try_for_each(|_| {
-                self.value(depth + 1, true)?;
-                self.value(depth + 1, false)
-            }),
-            Token::Extension(TIMESTAMP, data) => timestamp(data),
-            Token::Extension(..) if is_key => Err(Undecodable),
-            Token::Nil | Token::Uint(_) | Token::Extension(..) | Token::Other => Ok(()),
+        let (version, kind) = (reader.uint()?, reader.uint()?);
+        for _ in 2..length {
+            reader.skip(0)?;
         }
-    }
-
-    /// Passes over an element that nobody reads.
-    fn skip(&mut self, depth: usize) -> Read<()> {
-        if depth > MAX_DEPTH {
-            return Err(Undecodable);
-        }
-        let children = match self.token()? {
-            Token::Array(items) => u64::from(items),
-            Token::Map(pairs) => 2 * u64::from(pairs),
-            _ => 0,
-        };
-        (0..children).try_for_each(|_| self.skip(depth + 1))
-    }
-}
-
-/// Whether an extension's bytes are a point in time within the years 1 to 9999.
-fn timestamp(data: &[u8]) -> Read<()> {
-    let mut reader = Reader(data);
-    let (nanoseconds, seconds) = match data.len() {
-        4 => (0, i64::from(reader.length(4)?)),
-        8 => {
-            let both = reader.big_endian(8)?;
-            // 30 bits and 34 bits: neither conversion loses any.
-            ((both >> 34) as u32, (both & 0x3_ffff_ffff) as i64)
-        }
-        12 => (reader.length(4)?, reader.big_endian(8)?.cast_signed()),
-        _ => return Err(Undecodable),
+        reader.end()?;
+        Ok(version != PROTOCOL && kind == Kind::Hello as u64)
     };
-    let within = (FIRST_SECOND..=LAST_SECOND).contains(&seconds)
-        && nanoseconds < 1_000_000_000
-        && !(seconds == LAST_SECOND && nanoseconds >= ROUNDS_UP);
-    within.then_some(()).ok_or(Undecodable)
+    read() == Ok(true)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::msgpack::MAX_DEPTH;
     use symphony_wire::Header;
 
     fn head(bytes: &[u8]) -> Option<Head> {
@@ -276,9 +113,19 @@ mod tests {
             target: Target::Flow(7),
             request: (1 << 53) - 1,
             ttl: 5,
-            names_capability: true,
+            options: Options { for_kernel: true, ..Options::default() },
         };
         assert_eq!(head(&header.encode()), Some(expected));
+    }
+
+    #[test]
+    fn a_hello_of_another_version_is_told() {
+        for foreign in [b"\x92\x02\x01".as_slice(), b"\x96\x00\x01\xc0\x00\x00\xc0"] {
+            assert!(is_foreign_hello(foreign));
+        }
+        let others =
+            [b"\x92\x01\x01".as_slice(), b"\x92\x02\x02", b"\x91\x02", b"\x92\x02\x01\0", b""];
+        assert!(!others.into_iter().any(is_foreign_hello));
     }
 
     #[test]

@@ -6,17 +6,30 @@
 //! carries them ([`Frame`]) comes out of a forwarded message as it went in.
 
 mod counters;
+mod deadlines;
 mod egress;
+mod events;
 mod frame;
 mod head;
+mod ledger;
 mod liveness;
-mod peers;
+mod losses;
+mod members;
+mod msgpack;
+mod options;
+mod refusals;
+mod streams;
 mod switch;
+mod table;
 mod upcalls;
 
 pub use counters::{Counters, Reason};
 pub use egress::{Egress, Refusal, Transport, MAX_QUEUED, MAX_QUEUED_BYTES};
 pub use frame::Frame;
-pub use head::{Head, Target, Undecodable};
-pub use switch::{Flow, Switch, KERNEL, MAX_CONSOLES, MAX_OPEN_CALLS};
+pub use head::{Head, Target};
+pub use members::{PeerStats, KERNEL, MAX_CONSOLES};
+pub use msgpack::Undecodable;
+pub use options::Options;
+pub use switch::{Switch, Times, MAX_QUEUED_EVENTS};
+pub use table::{Flow, FlowStats, LATENCY_BUCKETS};
 pub use upcalls::{Event, Upcall, UpcallQueue, MAX_UPCALLS, MAX_UPCALLS_PER_PEER};

@@ -14,8 +14,20 @@ pub enum Event {
     Message,
     /// Addressed to the kernel: a call to it or an answer for it.
     Delivery,
+    /// A console was heard for the first time; the body is its routing id.
+    Console,
     /// Nothing was heard of this peer for the whole window.
     Silent,
+    /// It owes the answer to a cancelled call for longer than the grace.
+    Overdue,
+    /// A call or event to this peer that had to be given up.
+    Undelivered,
+    /// Somebody connects; wants a verdict.
+    Connecting,
+    /// The datapath itself ended; the header says why.
+    Failed,
+    /// This peer sent a message of more than `MAX_FRAMES` frames.
+    Violation,
 }
 
 impl Event {
@@ -23,12 +35,18 @@ impl Event {
         match self {
             Self::Message => "message",
             Self::Delivery => "delivery",
+            Self::Console => "console",
             Self::Silent => "silent",
+            Self::Overdue => "overdue",
+            Self::Undelivered => "undelivered",
+            Self::Connecting => "connecting",
+            Self::Failed => "failed",
+            Self::Violation => "violation",
         }
     }
 }
 
-/// Something for the control plane. `peer` is who sent the message or fell silent.
+/// Something for the control plane. See `bus/datapath.py`.
 pub struct Upcall<F> {
     pub event: Event,
     pub peer: Arc<str>,
@@ -58,7 +76,7 @@ impl<F> Default for UpcallQueue<F> {
 
 impl<F> UpcallQueue<F> {
     /// Adds one; gives it back if it is bounded and its peer, or all together, have too many.
-    pub(crate) fn offer(&self, upcall: Upcall<F>, bounded: bool) -> Result<(), Upcall<F>> {
+    pub fn offer(&self, upcall: Upcall<F>, bounded: bool) -> Result<(), Upcall<F>> {
         let mut waiting = self.lock();
         let all = waiting.upcalls.len();
         let by_peer = waiting.by_peer.entry(Arc::clone(&upcall.peer)).or_default();

@@ -10,10 +10,10 @@ use proptest::collection::{hash_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use symphony_switch::{
-    Counters, Egress, Event, Flow, Reason, Refusal, Switch, Transport, UpcallQueue, KERNEL,
-    MAX_OPEN_CALLS, MAX_QUEUED,
+    Counters, Egress, Event, Flow, Reason, Refusal, Switch, Times, Transport, UpcallQueue, KERNEL,
+    MAX_QUEUED,
 };
-use symphony_wire::constants::{Kind, MAX_BODY, MAX_HEADER};
+use symphony_wire::constants::{Kind, MAX_BODY, MAX_HEADER, MAX_OPEN_CALLS};
 use symphony_wire::{BusError, Code, Header, Target};
 
 type Frame = Vec<u8>;
@@ -22,6 +22,12 @@ const NAMES: [&str; 3] = ["a", "b", "c"];
 
 fn identity(name: &str) -> Frame {
     name.repeat(16).into_bytes()
+}
+
+/// A flow without limits.
+fn flow<'a>(number: u32, caller: &'a str, provider: &'a str) -> Flow<'a> {
+    let (generation, safe, credit, rate, burst) = (1, false, 0, 0.0, 1);
+    Flow { number, caller, provider, generation, safe, credit, rate, burst }
 }
 
 #[derive(Default)]
@@ -58,19 +64,21 @@ impl Hub {
     /// All of `NAMES` are admitted and opened, and flow 1 leads from a to b.
     fn new() -> Self {
         let (upcalls, counters) = (Arc::default(), Arc::default());
-        let mut switch = Switch::new(Arc::clone(&upcalls), Arc::clone(&counters), 1_000, 5, 0.0);
+        let times = Times { heartbeat_ms: 1_000, liveness: 5, grace_ms: 2_000 };
+        let mut switch = Switch::new(Arc::clone(&upcalls), Arc::clone(&counters), times, 0.0);
         for name in NAMES {
             switch.admit(name, &identity(name), 0.0);
             switch.open(name, 0.0);
         }
-        switch.install(&Flow { number: 1, caller: "a", provider: "b", generation: 1 });
+        switch.install(&flow(1, "a", "b"));
         let (egress, peers) = (Egress::default(), Peers::default());
         Self { switch, egress, upcalls, counters, peers, now: 0.0 }
     }
 
     fn flush(&mut self) {
-        self.egress.retry(&mut self.switch, &mut self.peers);
-        self.egress.flush(&mut self.switch, &mut self.peers);
+        self.egress.retry_absent(&mut self.switch, &mut self.peers, self.now);
+        self.egress.retry_blocked(&mut self.switch, &mut self.peers, self.now);
+        self.egress.flush(&mut self.switch, &mut self.peers, self.now);
     }
 
     fn say(&mut self, from: &str, kind: Kind, request: u64, body: &[u8]) {
@@ -104,7 +112,7 @@ fn a_call_and_its_answer_pass_as_the_very_bytes() {
 fn a_farewell_still_reaches_a_peer_that_is_expelled_with_it_and_nobody_else() {
     let mut hub = Hub::new();
     hub.switch.send("c", Header::new(Kind::Bye).encode(), Vec::new());
-    hub.switch.expel("c");
+    hub.switch.expel("c", 0.0);
     hub.switch.admit("d", &identity("d"), 0.0);
     hub.flush();
     assert_eq!(hub.heard("c"), [(Kind::Bye, 0)]);
@@ -131,8 +139,16 @@ fn a_slow_peer_gets_everything_in_order_or_the_caller_hears_of_it() {
 
     hub.peers.gone.insert(identity("b"));
     hub.say("a", Kind::Call, 5, b"");
-    let (_, body) = &hub.peers.received[&identity("a")][0];
-    assert_eq!(BusError::from_body(body).code, Code::Crashed);
+    assert!(hub.egress.absent());
+    hub.switch.expel("b", hub.now);
+    hub.flush();
+    let errors: Vec<_> = hub.peers.received[&identity("a")]
+        .iter()
+        .map(|(_, body)| BusError::from_body(body))
+        .map(|error| (error.code, error.repeatable))
+        .collect();
+    let sent = (Code::Crashed, false);
+    assert_eq!(errors, [sent, sent, sent, sent, (Code::Crashed, true)]);
 }
 
 #[test]
@@ -154,7 +170,7 @@ fn time_ends_calls_and_finds_the_silent() {
         hub.switch.tick(f64::from(half_seconds) / 2.0);
     }
     let silent: Vec<_> = hub.upcalls.take().into_iter().map(|upcall| upcall.event).collect();
-    assert_eq!(silent, [Event::Silent; 3]);
+    assert_eq!(silent, [Event::Overdue, Event::Silent, Event::Silent, Event::Silent]);
 }
 
 #[derive(Clone, Debug)]
@@ -180,7 +196,7 @@ fn header() -> impl Strategy<Value = Frame> {
         Just(Target::Name("t.a/1".to_owned())),
     ];
     let sound =
-        (1..13u64, target, 0..5u64, 0..3_000u32).prop_map(|(kind, target, request, ttl)| {
+        (1..16u64, target, 0..5u64, 0..3_000u32).prop_map(|(kind, target, request, ttl)| {
             let kind = Kind::from_number(kind).unwrap();
             Header { target, request, ttl, ..Header::new(kind) }.encode()
         });
@@ -225,11 +241,11 @@ proptest! {
                     prop_assert_eq!(known, admitted.contains(&from));
                 }
                 Step::Install(number, caller, provider) => {
-                    hub.switch.install(&Flow { number, caller, provider, generation: 1 });
+                    hub.switch.install(&flow(number, caller, provider));
                 }
                 Step::Revoke(generation) => hub.switch.revoke(generation),
                 Step::Expel(name) => {
-                    hub.switch.expel(name);
+                    hub.switch.expel(name, hub.now);
                     admitted.remove(&identity(name));
                 }
                 Step::Admit(name) => {
@@ -251,8 +267,9 @@ proptest! {
             }
         }
         hub.peers.busy.clear();
+        hub.peers.gone.clear();
         hub.flush();
-        prop_assert!(!hub.egress.blocked());
+        prop_assert!(!hub.egress.blocked() && !hub.egress.absent());
         for (to, messages) in &hub.peers.received {
             prop_assert!(to != &identity("x"));
             for (header, body) in messages {

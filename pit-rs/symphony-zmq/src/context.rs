@@ -57,7 +57,7 @@ pub fn has(feature: &str) -> bool {
 }
 
 /// How many messages of this process were refused because they grew past [`crate::MAX_FRAMES`] or
-/// [`crate::MAX_MESSAGE`]; each cost its sender the connection.
+/// [`crate::MAX_MESSAGE`].
 pub fn messages_cut() -> u64 {
     // SAFETY: a number of libzmq that lives for ever and is changed atomically only; AtomicU64 has its layout.
     let count = unsafe { &*std::ptr::addr_of!(sys::symphony_zmq_cut).cast::<AtomicU64>() };

@@ -45,12 +45,16 @@ pub mod opt {
     pub const ROUTER_MANDATORY: i32 = 33;
     /// i32, 0 or 1
     pub const CURVE_SERVER: i32 = 47;
-    /// text, Z85
+    /// text, Z85, or 32 bytes
     pub const CURVE_PUBLICKEY: i32 = 48;
-    /// text, Z85
+    /// text, Z85, or 32 bytes
     pub const CURVE_SECRETKEY: i32 = 49;
-    /// text, Z85
+    /// text, Z85, or 32 bytes
     pub const CURVE_SERVERKEY: i32 = 50;
+    /// text; with one, libzmq asks at `inproc://zeromq.zap.01` (ZAP, RFC 27) about whoever connects
+    pub const ZAP_DOMAIN: i32 = 55;
+    /// i32, a descriptor that listens already and becomes libzmq's; -1: none
+    pub const USE_FD: i32 = 89;
 }
 
 pub struct Socket {

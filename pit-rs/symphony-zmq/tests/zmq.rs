@@ -163,7 +163,7 @@ fn a_message_without_end_costs_its_sender_the_connection_and_nobody_memory() {
     let endpoint = router.last_endpoint().unwrap();
     dealer.connect(&endpoint).unwrap();
     let (before, cut) = (resident_bytes(), messages_cut());
-    // Each could send 1 GiB; the second reaches the limit of bytes, the first that of frames.
+    // Each could send 1 GiB; the second reaches the limit of bytes, the first that of frames, by which it is known.
     for size in [1, 1 << 20] {
         let mut stream = raw_peer(&endpoint);
         let taken = write_until_cut(&mut stream, size, (1 << 30) / (size + 9));
@@ -174,6 +174,10 @@ fn a_message_without_end_costs_its_sender_the_connection_and_nobody_memory() {
     }
     assert_eq!(messages_cut() - cut, 2);
     assert!(resident_bytes() < before + (64 << 20));
+    let known = router.recv_all(0).unwrap();
+    assert_eq!(known.len(), 1 + MAX_FRAMES + 1);
+    assert_eq!(known[1].len(), 1);
+    assert!(known[1 + MAX_FRAMES].is_empty());
     dealer.send_all(&mut frames(&[b"unharmed"]), 0).unwrap();
     assert_eq!(&*router.recv_all(0).unwrap()[1], b"unharmed");
     assert_eq!(router.recv_all(DONTWAIT).err(), Some(Error::AGAIN));
