@@ -499,6 +499,7 @@ class TestConsoles:
         peer = bare.add("peer")
         bare.datapath.admit("console/1", os.urandom(wire.IDENTITY_BYTES))
         bare.datapath.admit("console", bytes(wire.IDENTITY_BYTES), console=True)
+        bare.tick()  # in force before the first message comes
         identity = bytes(range(wire.CONSOLE_IDENTITY_BYTES - wire.IDENTITY_BYTES))
         console = Connection(bare, bytes(wire.IDENTITY_BYTES) + identity, peer.endpoint)
         console.say(wire.HELLO)
