@@ -111,7 +111,7 @@ class NativeDatapath:
         return {name: count for name, count in self._native.counters() if count}
 
     def flows(self) -> list[FlowStats]:
-        return [FlowStats(*row[:-1], tuple(row[-1])) for row in self._native.flows()]
+        return [FlowStats._make((*row, tuple(times))) for *row, times in self._native.flows()]
 
     def peers(self) -> list[PeerStats]:
         return [PeerStats(*row) for row in self._native.peers()]

@@ -14,14 +14,14 @@ import pytest
 import zmq
 from zmq.utils import z85
 
-from symphony.bus import wire, zap
+from symphony.bus import native, wire, zap
 from symphony.bus.codec import decode_header, encode_header
 from symphony.bus.datapath import CONNECTING, FAILED, KERNEL, Datapath, Upcall
 from symphony.bus.errors import BusError
 from symphony.bus.memory import MemoryDatapath
 from symphony.bus.reference import ReferenceDatapath
 
-from .conftest import LIMIT_S, Clock
+from .conftest import KINDS, LIMIT_S, NEEDS_NATIVE, Clock
 
 IDENTITY = b"i" * wire.IDENTITY_BYTES
 HEARTBEAT = encode_header(wire.HEARTBEAT)
@@ -70,8 +70,18 @@ class House:
         return self.datapath.counters().get("connection-refused", 0)
 
 
+REAL = ["reference", pytest.param("native", marks=NEEDS_NATIVE)]
+
+
+@pytest.fixture(params=REAL)
+def house(request: pytest.FixtureRequest) -> Iterator[House]:
+    house = House(KINDS[request.param]())
+    yield house
+    house.datapath.close()
+
+
 @pytest.fixture
-def house() -> Iterator[House]:
+def reference_house() -> Iterator[House]:
     house = House(ReferenceDatapath())
     yield house
     house.datapath.close()
@@ -135,18 +145,25 @@ def test_the_operating_system_says_who_connects(house: House, endpoint: str, all
         assert not house.datapath.counters().get("forwarded")
 
 
+@pytest.mark.parametrize("kind", REAL)
 def test_a_connection_that_is_never_decided_is_refused(
-    house: House, endpoint: str, context: "zmq.Context[Any]", monkeypatch: pytest.MonkeyPatch
+    kind: str, endpoint: str, context: "zmq.Context[Any]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zap, "VERDICT_S", 0.05)
-    house.datapath.bind(endpoint, domain="d")
-    peer = connect(context, endpoint)
-    token = house.upcall().body
-    end = time.monotonic() + LIMIT_S
-    while not house.refused():
-        assert time.monotonic() < end, "it was not refused"
-    house.datapath.verdict(token, True)  # too late
-    assert not answered(peer, 20)
+    assert native.VERDICT_S == zap.VERDICT_S
+    for module in (native, zap):
+        monkeypatch.setattr(module, "VERDICT_S", 0.05)
+    house = House(KINDS[kind]())
+    try:
+        house.datapath.bind(endpoint, domain="d")
+        peer = connect(context, endpoint)
+        token = house.upcall().body
+        end = time.monotonic() + LIMIT_S
+        while not house.refused():
+            assert time.monotonic() < end, "it was not refused"
+        house.datapath.verdict(token, True)  # too late
+        assert not answered(peer, 20)
+    finally:
+        house.datapath.close()
 
 
 def test_an_endpoint_without_a_domain_asks_nobody(
@@ -248,11 +265,11 @@ class TestDoorInMemory:
         assert peer.receive() is None
 
 
-@pytest.mark.parametrize("kind", [MemoryDatapath, ReferenceDatapath])
+@pytest.mark.parametrize("kind", ["memory", *REAL])
 def test_a_datapath_that_ends_by_itself_says_so_and_can_be_replaced(
-    kind: type[MemoryDatapath | ReferenceDatapath], endpoint: str
+    kind: str, endpoint: str
 ) -> None:
-    house = House(kind())
+    house = House(KINDS[kind]())
     house.datapath.bind(endpoint)
     house.datapath._crash()
     upcall = house.upcall()
@@ -265,7 +282,7 @@ def test_a_datapath_that_ends_by_itself_says_so_and_can_be_replaced(
     house.datapath.flows()
     house.datapath.peers()
     house.datapath.close()
-    successor = House(kind())
+    successor = House(KINDS[kind]())
     successor.datapath.bind(endpoint)
     successor.datapath.close()
 
@@ -273,14 +290,19 @@ def test_a_datapath_that_ends_by_itself_says_so_and_can_be_replaced(
 def test_a_bind_that_waits_while_the_datapath_ends_does_not_wait_for_ever(
     house: House, endpoint: str
 ) -> None:
-    house.datapath._commands.append(lambda: 1 / 0)
+    house.datapath._crash()
     with pytest.raises(BusError, match="the bus has ended"):
         house.datapath.bind(endpoint)
 
 
 def test_a_door_that_breaks_ends_the_datapath(
-    house: House, endpoint: str, context: "zmq.Context[Any]", monkeypatch: pytest.MonkeyPatch
+    reference_house: House,
+    endpoint: str,
+    context: "zmq.Context[Any]",
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    house = reference_house
+
     def broken(frames: list[bytes]) -> None:
         raise RuntimeError("broken door")
 

@@ -16,6 +16,7 @@ import pytest
 
 from symphony.bus.aio import AsyncClient
 from symphony.bus.client import Client
+from symphony.bus.datapath import Datapath
 from symphony.bus.errors import BusError
 from symphony.bus.hub import DeadLetter, Grants, Hub, Request
 from symphony.bus.messages import Hello
@@ -71,10 +72,10 @@ ext.run()
 class Kernel:
     """The least a kernel does: a hub, and one event per notice."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, make: Callable[[], Datapath] = ReferenceDatapath) -> None:
         self.folder = folder
         self.notices: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
-        self.hub = Hub(ReferenceDatapath, heartbeat_ms=200, liveness=5, listener=self)
+        self.hub = Hub(make, heartbeat_ms=200, liveness=5, listener=self)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def registered(self, instance: str, hello: Hello) -> None:
