@@ -8,18 +8,22 @@ import json
 import pytest
 from command_harness import PLAYERS, Symphony
 
+from symphony.bus.native import available
 from symphony.kernel.events import StepFinished, StepProgress, StepStarted
 from symphony.kernel.kernel import Kernel, Settings
 from symphony.kernel.melody import load_melody
-from symphony.kernel.model import RunEvent
+from symphony.kernel.model import DatapathName, RunEvent
 from symphony.kernel.places import Places
 from symphony.kernel.plays import Finished, Play, PlayOptions, new_run_id
 from symphony.sandboxes.policy import Level
 
+needs_native = pytest.mark.skipif(not available(), reason="the wheel symphony-native is missing")
 
+
+@pytest.mark.parametrize("datapath", ["reference", pytest.param("native", marks=needs_native)])
 @pytest.mark.parametrize("word", ["ok", "flood"])
 def test_a_run_goes_on_when_the_bus_ends_and_no_step_is_repeated(
-    symphony: Symphony, word: str
+    symphony: Symphony, word: str, datapath: DatapathName
 ) -> None:
     steps = ["a", "b", "c"]
     path = symphony.melody(
