@@ -7,10 +7,12 @@ from pathlib import Path
 
 import msgspec
 
+from symphony.bus.ticket import Ticket
+
 from .ground import CALLS, Ground, play
 
 
-async def nobody_answers(ground: Ground, ticket: object) -> None:
+async def nobody_answers(ground: Ground, ticket: Ticket) -> None:
     stranger = await ground.spawn("caller", ticket)
     assert await stranger.hear() == {"error": "unavailable"}  # not refused: it heard nothing
 
