@@ -251,7 +251,7 @@ steps = st.one_of(
     st.tuples(
         st.just("event"), st.lists(names | st.just("nobody"), max_size=4), own_events, small_bodies
     ),
-    st.tuples(st.just("crowd"), st.sampled_from(NAMES), st.sampled_from([250, 1_000, 2_100])),
+    st.tuples(st.just("crowd"), st.sampled_from(NAMES), st.sampled_from([*(250,) * 9, 2_100])),
     st.tuples(st.just("install"), flows),
     st.tuples(st.just("revoke"), st.integers(0, 4)),
     st.tuples(st.just("admit"), st.sampled_from(NAMES)),
@@ -267,6 +267,27 @@ steps = st.one_of(
         st.booleans(),
     ),
     st.tuples(st.just("take")),
+)
+# About one caller and one provider, slowly: what time, limits and a slow peer make of calls.
+both = st.sampled_from(["a", "b"])
+story = st.one_of(
+    plain("a", wire.CALL, options=streaming),
+    plain("a", wire.CALL, wire.CANCEL, wire.CANCEL, wire.CREDIT, options=streaming),
+    provided.flatmap(lambda kind: plain("b", kind)),
+    st.tuples(st.just("tick"), st.sampled_from([0.3, 0.5, 0.5, 0.7, 0.9, 1.2])),
+    st.tuples(
+        st.just("install"),
+        st.builds(
+            lambda number, provider, limit: Flow(number, "a", provider, 2, **limit),
+            st.integers(1, 2),
+            st.sampled_from(["b", "b", KERNEL]),
+            limits,
+        ),
+    ),
+    st.tuples(st.just("flush"), st.sets(both), st.sets(both, max_size=1), st.booleans()),
+    st.tuples(st.just("return"), both, st.booleans()),
+    st.tuples(st.just("event"), st.just(["a", "b"]), own_events, small_bodies),
+    st.tuples(st.just("crowd"), both, st.sampled_from([*(250,) * 9, 2_047])),
 )
 BEAT = encode([wire.VERSION, wire.HEARTBEAT, None, 0, 0, None])
 
@@ -301,6 +322,10 @@ class Run:
                 getattr(switch, command)(name, now)
             case ("violated", sender):
                 switch.violated(self.resolve(sender), now)
+            case ("return", name, safe):
+                for step in [("expel", name), ("admit", name), ("open", name)]:
+                    self.do(step)
+                switch.install(Flow(1, "a", "b", 2, safe))
             case ("crowd", name, number):
                 for _ in range(number):
                     switch.send(name, BEAT, b"")
@@ -334,6 +359,12 @@ def compare(script: list[tuple[Any, ...]]) -> None:
 @given(st.lists(steps, min_size=20, max_size=80))
 def test_both_switches_do_the_same(script: list[tuple[Any, ...]]) -> None:
     compare(script)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.lists(story, min_size=30, max_size=80))
+def test_calls_fare_the_same_in_both(script: list[tuple[Any, ...]]) -> None:
+    compare([("install", Flow(1, "a", "b", 2, True)), *script])
 
 
 @settings(max_examples=10 * EXAMPLES, deadline=None)

@@ -87,7 +87,7 @@ impl Door {
 
     fn serve(&mut self) -> io::Result<()> {
         loop {
-            for order in self.shared.orders.take() {
+            for order in self.shared.orders.take(MAX_PENDING) {
                 match order {
                     Order::Stop => return Ok(()),
                     Order::Verdict { token, allowed } => {

@@ -1,6 +1,6 @@
 //! The thread: a ROUTER and the switch that it drives.
 //!
-//! Each turn obeys commands, does what is due, then receives up to `MAX_BATCH` messages and sends at once what each
+//! Each turn obeys some commands, does what is due, then receives up to `MAX_BATCH` messages and sends at once what each
 //! leads to: nothing that is to be sent waits for messages that lead nowhere. The socket takes from its peers in turn, so
 //! a flood of one costs the others no more than its share.
 
@@ -23,6 +23,8 @@ use crate::shared::{panic_text, Shared};
 
 /// Messages received before anything else gets its turn.
 const MAX_BATCH: usize = 64;
+/// The same for commands.
+const MAX_COMMANDS: usize = 16;
 /// Messages libzmq holds per peer before it says EAGAIN.
 const HIGH_WATER: i32 = 256;
 /// How soon a slow peer is tried again.
@@ -111,7 +113,7 @@ impl Hub {
 
     /// Whether nothing is left to receive; if so, the receive that found it out was the last use of the socket.
     fn turn(&mut self) -> Result<bool, Error> {
-        for command in self.shared.commands.take() {
+        for command in self.shared.commands.take(MAX_COMMANDS) {
             self.obey(command);
         }
         let now = self.clock.now();

@@ -1,5 +1,6 @@
 //! What a thread is told to do: a queue, and a bell that is rung only while the thread sleeps.
 
+use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use crate::bell::Bell;
 
 struct Queue<T> {
-    waiting: Vec<T>,
+    waiting: VecDeque<T>,
     /// Nobody takes them any more.
     closed: bool,
 }
@@ -23,7 +24,7 @@ pub struct Mailbox<T> {
 
 impl<T> Mailbox<T> {
     pub fn new() -> Result<Self, Errno> {
-        let queue = Mutex::new(Queue { waiting: Vec::new(), closed: false });
+        let queue = Mutex::new(Queue { waiting: VecDeque::new(), closed: false });
         Ok(Self { queue, sleeping: AtomicBool::new(false), bell: Bell::new()? })
     }
 
@@ -33,7 +34,7 @@ impl<T> Mailbox<T> {
         if queue.closed {
             return;
         }
-        queue.waiting.push(command);
+        queue.waiting.push_back(command);
         drop(queue);
         // The thread says that it sleeps before it looks into the queue for the last time, and we ask after we filled
         // it: one of us sees the other.
@@ -42,8 +43,11 @@ impl<T> Mailbox<T> {
         }
     }
 
-    pub fn take(&self) -> Vec<T> {
-        std::mem::take(&mut self.lock().waiting)
+    /// The oldest, `most` at once.
+    pub fn take(&self, most: usize) -> Vec<T> {
+        let mut queue = self.lock();
+        let number = most.min(queue.waiting.len());
+        queue.waiting.drain(..number).collect()
     }
 
     /// Waits for a command, for `descriptor` to become readable or for the time to pass.
