@@ -1,39 +1,93 @@
 """The hub's thread ends while processes call each other; ledgers at both ends say what was done."""
 
 import asyncio
+import itertools
 from collections import Counter
 from pathlib import Path
 
 import msgspec
 import zmq
 
+from symphony.bus import wire
+from symphony.bus.codec import decode_header, encode, encode_header
+
+from ..conftest import hello
 from .ground import CALLS as MAY_CALL
-from .ground import Ground, Peer, play
+from .ground import ECHO, LIMIT_S, Ground, Peer, play
 
 CALLS = 600
+AT_ONCE = 80  # of each caller
 CRASH_AFTER = (150, 300, 450)  # answers
 
 
 def test_no_acknowledged_call_is_lost_or_done_twice(datapath: str, tmp_path: Path) -> None:
     async def test(ground: Ground) -> None:
         await ground.provider("p")
-        callers = [await ground.caller(f"c{number}") for number in range(2)]
+        numbers = iter(range(CALLS))
         answers: Counter[str] = Counter()
 
-        async def listen(caller: Peer) -> None:
-            for _ in range(CALLS // 2):
+        async def work(caller: Peer) -> None:
+            for number in itertools.islice(numbers, AT_ONCE):
+                await caller.say(id=str(number))
+            left = AT_ONCE
+            while left:
                 answer = await caller.hear()
                 assert answer["result"] == answer["id"], answer
                 answers[answer["id"]] += 1
                 if answers.total() in CRASH_AFTER:
                     ground.made[-1]._crash()
+                number = next(numbers, None)
+                if number is None:
+                    left -= 1
+                else:
+                    await caller.say(id=str(number))
 
-        for number in range(CALLS):
-            await callers[number % 2].say(id=str(number))
-        await asyncio.gather(*(listen(caller) for caller in callers))
+        callers = [await ground.caller(f"c{number}") for number in range(2)]
+        await asyncio.gather(*map(work, callers))
         assert answers == Counter(str(number) for number in range(CALLS))
         assert ground.ledger() == answers
         assert ground.hub.counters()["restarts"] == len(CRASH_AFTER)
+
+    play(datapath, tmp_path, test)
+
+
+def test_nor_is_one_of_very_many_whose_answers_went_with_the_old_hub(
+    datapath: str, tmp_path: Path
+) -> None:
+    """A caller that repeats as many calls as it may have open, all of them done already."""
+
+    async def test(ground: Ground) -> None:
+        await ground.provider("p")
+        ticket = ground.ticket("c", MAY_CALL)
+        requests = range(1, wire.MAX_OPEN_CALLS + 1)
+        context = zmq.Context()
+        caller = context.socket(zmq.DEALER)
+        caller.set(zmq.ROUTING_ID, ticket.routing_id())
+        caller.connect(ticket.endpoint)
+
+        def hear(kind: int, times: int) -> None:
+            while times:
+                assert caller.poll(LIMIT_S * 1_000)
+                times -= decode_header(caller.recv_multipart()[0]).kind == kind
+
+        def call(options: dict[str, object] | None) -> None:
+            for request in requests:
+                header = encode_header(wire.CALL, ECHO, request, options=options)
+                caller.send_multipart([header, encode({"id": str(request)})])
+
+        try:
+            caller.send_multipart([encode_header(wire.HELLO), hello()])
+            await asyncio.to_thread(hear, wire.WELCOME, 1)
+            call(None)
+            await asyncio.to_thread(hear, wire.RESULT, len(requests))
+            ground.made[-1]._crash()
+            await asyncio.to_thread(hear, wire.WELCOME, 1)
+            call({wire.AGAIN_OPTION: True})
+            await asyncio.to_thread(hear, wire.RESULT, len(requests))
+            assert ground.ledger() == {str(request): 1 for request in requests}
+        finally:
+            caller.close(0)
+            context.term()
 
     play(datapath, tmp_path, test)
 
