@@ -36,8 +36,8 @@ class Session:
         self.serving = Serving(self._say, provides)
         self._heard = self._sent = self._beaten = now
         self._watch = Watch(wire.HEARTBEAT_MS / 1000, wire.LIVENESS, now)
-        hello = Hello(wire.VERSION, SDK, os.getpid(), list(provides))
-        self._say(encode_header(wire.HELLO), encode(hello), now)
+        self._hello = encode(Hello(wire.VERSION, SDK, os.getpid(), list(provides)))
+        self._say(encode_header(wire.HELLO), self._hello, now)
 
     def bye(self, reason: str, now: float) -> None:
         """Says that we leave."""
@@ -56,12 +56,19 @@ class Session:
         return (self.welcome.grace_ms if self.welcome else wire.GRACE_MS) / 1000
 
     def tick(self, now: float, *, may_beat: bool = True) -> bool:
-        """Sends a heartbeat if one is due; False if the hub is dead."""
+        """Sends a heartbeat if one is due; False if the hub is dead.
+
+        Until it was answered that is the hello again: the first may have gone with a hub that
+        ended just then.
+        """
         if may_beat and self._watch.beat_due(
             sent=self._sent, heard=self._heard, beaten=self._beaten, now=now
         ):
             self._beaten = now
-            self._say(encode_header(wire.HEARTBEAT), b"", now)
+            if self.welcome is None:
+                self._say(encode_header(wire.HELLO), self._hello, now)
+            else:
+                self._say(encode_header(wire.HEARTBEAT), b"", now)
         return self._heard >= self._watch.horizon(now)
 
     # -- what we hear -----------------------------------------------------------------------
