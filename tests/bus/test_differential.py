@@ -419,3 +419,48 @@ def test_a_flow_that_changes_its_caller_keeps_the_calls_of_the_former() -> None:
     compare([call, taken, result, flush, ("tick", 1.0), flush, ("tick", 3.0), ("take",)])
     compare([call, taken, ("expel", "b"), flush, ("tick", 1.0), flush])
     compare([call, taken, ("expel", "a"), flush, result, flush])
+
+
+def say(sender: str, kind: int, target: object, request: int, **more: Any) -> tuple[Any, ...]:
+    options, body = more.get("options"), more.get("body", b"")
+    fields = [wire.VERSION, kind, target, request, more.get("ttl", 0), None]
+    return "receive", sender, encode(fields if options is None else [*fields, options]), body
+
+
+def test_rare_turns_are_the_same() -> None:
+    """What random steps seldom come to, each alone."""
+    call, flush, take = say("a", wire.CALL, 1, 1), ("flush", set(), set(), True), ("take",)
+    cancel, half = say("a", wire.CANCEL, 1, 1), ("tick", 0.5)
+    safe = ("install", Flow(1, "a", "b", 2, safe=True))
+    stuck = ("flush", {"a", "b"}, set(), False)
+    fill = ("crowd", "a", 2_048)
+    stream = say("a", wire.CALL, 1, 1, options={"stream": 5_000})
+    chunk = say("b", wire.CHUNK, 1, 1)
+    kernels = ("install", Flow(3, KERNEL, "b", 2))
+    kernel_call = ("inject", KERNEL, encode([wire.VERSION, wire.CALL, 3, 1, 0, None]), b"")
+    kernel_result = say("b", wire.RESULT, 3, 1)
+    compare([call, cancel, *[half] * 8, flush, take, say("b", wire.RESULT, 1, 1), flush])
+    compare([call, cancel, ("expel", "b"), *[half] * 8, flush, take])
+    compare([stream, *[chunk] * 1_030, flush, take])
+    compare([stream, beat_of("a"), stuck, fill, stuck, chunk, stuck, *[half] * 8, flush, take])
+    for first in (call, safe):
+        full = [first, call, beat_of("a"), stuck, fill, stuck]
+        compare([*full, say("b", wire.RESULT, 1, 1), stuck, flush])
+    compare([("crowd", "b", 2_100), stuck, call, stuck, say("a", wire.CALL, 1, 2), take, flush])
+    limited = ("install", Flow(1, "a", "b", 2, False, 0, 1.0, 2))
+    numbers = range(1, 9)
+    calls = [say("a", wire.CALL, 1, number) for number in numbers]
+    compare([limited, *calls[:3], ("tick", 20.0), *calls[3:], flush])
+    compare([kernels, kernel_call, ("revoke", 9), ("expel", "a"), kernel_result, flush, take])
+    compare([kernels, ("revoke", 9), kernel_call, flush, take])
+    compare([kernels, kernel_call, ("expel", "b"), flush, take, kernel_call, take])
+    compare([say("a", wire.CALL, 1, 1, options={"idem": "key"}), take, flush])
+    progress = ("inject", "b", encode([wire.VERSION, wire.PROGRESS, 3, 1, 0, None]), b"")
+    compare([kernels, kernel_call, *[progress] * 1_100, take])
+    compare([*[say("b", wire.EVENT, "t", 0)] * 1_100, ("violated", "b"), take])
+    for first in ([wire.VERSION, wire.BYE, None, 0, 0, None], [2, wire.HELLO]):
+        compare([("admit", "c"), ("receive", "c", encode(first), b""), take, ("open", "c"), take])
+
+
+def beat_of(sender: str) -> tuple[Any, ...]:
+    return "receive", sender, BEAT, b""
