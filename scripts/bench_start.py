@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 from bench_steps import PLAYERS, melody
 from benchlib import KERNEL, Result, alternate, compared, fail, parser, play
-from benchproc import hear, running
+from benchproc import Process, hear, running
 
 SETTLE_S = 2.0
 BARE = [sys.executable, "-I", "-c", "print('ready', flush=True); input()"]
@@ -56,16 +56,24 @@ def resume(folder: Path) -> float:
         with running([*KERNEL, "run", str(file), *shared]) as process:
             finished = 0
             while finished < KILLED_AFTER:
-                event = json.loads(hear(process))
+                event = told(process)
                 finished += event["event"] == "step.finished"
             begun = time.perf_counter()
             process.kill()
             with running([*KERNEL, "run", "--resume", event["run"], *shared]) as resumed:
                 # It tells first what the killed kernel had not told of its own steps.
-                told: list[str] = []
-                while told[-1:] != ["step.started"] or "run.resumed" not in told:
-                    told.append(json.loads(hear(resumed))["event"])
+                events: list[str] = []
+                while events[-1:] != ["step.started"] or "run.resumed" not in events:
+                    events.append(told(resumed)["event"])
                 return (time.perf_counter() - begun) * 1000
+
+
+def told(process: Process) -> dict[str, str]:
+    """The next event of a run; one that is over before its time ends the benchmark."""
+    event: dict[str, str] = json.loads(hear(process))
+    if event.get("event") in (None, "step.failed", "run.finished"):
+        fail(1, f"the run did not go on: {json.dumps(event)}")
+    return event
 
 
 def measure(folder: Path, case: str, rounds: int) -> Iterator[Result]:
