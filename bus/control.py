@@ -332,6 +332,7 @@ class Control:
             reason = decode_as(body, Bye).reason
         except ProtocolError:
             reason = ""
+        self.datapath.send(peer, encode_header(wire.BYE), encode(Bye("bye")))
         self.remove(peer)
         if not self._is_console(peer):
             self.listener.left(peer, reason)

@@ -1,7 +1,9 @@
 """The processes that benchmarks start: each ends with its block, and none is waited for in vain."""
 
+import ctypes
 import os
 import select
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,6 +12,8 @@ from pathlib import Path
 from benchlib import fail
 
 ANSWER_S = 30.0
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 
 Command = Sequence[str | Path]
 Process = subprocess.Popen[bytes]
@@ -17,7 +21,8 @@ Process = subprocess.Popen[bytes]
 
 @contextmanager
 def running(command: Command, **environment: str) -> Iterator[Process]:
-    """The process, asked to end at the end of the block, and killed if it does not.
+    """The process, asked to end at the end of the block, and killed if it does not or if the
+    benchmark itself is.
 
     Unbuffered, so that `select` sees every line.
     """
@@ -29,6 +34,7 @@ def running(command: Command, **environment: str) -> Iterator[Process]:
         stderr=pipe,
         bufsize=0,
         env=os.environ | environment,
+        preexec_fn=_end_with_the_benchmark,
     )
     try:
         yield process
@@ -38,6 +44,11 @@ def running(command: Command, **environment: str) -> Iterator[Process]:
             process.communicate(timeout=ANSWER_S)
         finally:
             process.kill()
+
+
+def _end_with_the_benchmark() -> None:
+    """In a new process: however the benchmark ends, this one is killed then."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def hear(process: Process, limit_s: float = ANSWER_S) -> bytes:

@@ -120,8 +120,14 @@ def _invoke(app: typer.Typer, arguments: Sequence[str], program: str) -> int:
             ExitCode.BAD_REQUEST,
             error.format_message().rstrip("."),
             where="command line",
-            help=f"see `{program} --help`",
+            help=f"see `{_asked(error, program)} --help`",
         ) from error
+
+
+def _asked(error: ClickException, program: str) -> str:
+    """The command that the user meant, as far as it was understood."""
+    context = getattr(error, "ctx", None)
+    return program if context is None else context.command_path
 
 
 def as_symphony_error(error: Exception) -> SymphonyError:

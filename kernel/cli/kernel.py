@@ -109,14 +109,29 @@ def run(
     raise typer.Exit(run_async(play(settings, request)))
 
 
-@app.command(epilog="Example: symphony-kernel serve --home /var/lib/symphony")
+@app.command(
+    epilog="Examples: symphony-kernel serve --home /var/lib/symphony | "
+    "symphony-kernel serve --background"
+)
 def serve(
+    background: Annotated[
+        bool,
+        typer.Option("--background", help="Return when it serves; `stop` ends it."),
+    ] = False,
     sandbox: SandboxOption = None,
     extensions: ExtensionsOption = None,
     home: HomeOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a kernel until it is stopped; consoles and extensions attach to it."""
+    if background:
+        from .background import serve_in_background
+
+        options = [*(("--sandbox", str(sandbox)) if sandbox else ())]
+        options += ["--home", str(find_places(home).home)]
+        for folder in extensions or ():
+            options += ["--extensions", str(folder.absolute())]
+        raise typer.Exit(serve_in_background(options, as_json))
     from ..kernel import Settings
     from .service import serve as serve_
 

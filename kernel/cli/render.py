@@ -52,11 +52,6 @@ def size(count: int) -> str:
     raise AssertionError(value)
 
 
-def short(reference: str) -> str:
-    """A reference for people; `artifacts list` shows it whole."""
-    return f"{reference[:19]}…"
-
-
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None) -> None:
     """A table on stdout."""
     from rich import box
@@ -150,14 +145,9 @@ def finished(result: Finished, events: Iterable[RunEvent]) -> None:
     table(("step", "state", "player", "attempts", "quality"), shown)
     if len(shown) < len(rows):
         print(f"{len(rows) - len(shown)} further steps, see `runs show {result.run}`")
-    if result.artifacts:
-        table(
-            ("artifact", "where", "reference"),
-            (
-                (name, found.path or "in the store", short(found.reference))
-                for name, found in result.artifacts.items()
-            ),
-        )
+    width = max((len(name) for name in result.artifacts), default=0)
+    for name, found in result.artifacts.items():  # whole lines: paths are there to be copied
+        print(f"  {name:{width}}  {found.path or f'in the store, {found.reference}'}")
     out = console()
     colour = COLOURS.get(result.outcome, "")
     seconds = result.metrics.get("duration_s", 0)

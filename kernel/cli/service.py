@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 
 from ..console import Console
 from ..errors import ExitCode
@@ -18,10 +19,16 @@ async def serve(settings: Settings, as_json: bool) -> int:
     kernel = Kernel(settings)
     loop = asyncio.get_running_loop()
     code = ExitCode.DONE
+
+    def stop(as_: ExitCode) -> None:
+        nonlocal code
+        code = as_
+        kernel.stop.set()
+
     await kernel.start()
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, kernel.stop.set)
+        loop.add_signal_handler(signal.SIGINT, stop, ExitCode.INTERRUPTED)
+        loop.add_signal_handler(signal.SIGTERM, stop, ExitCode.TERMINATED)
         Console(kernel).open()
         render.degraded(kernel.absent())
         if as_json:
@@ -31,4 +38,10 @@ async def serve(settings: Settings, as_json: bool) -> int:
         await kernel.stop.wait()
     finally:
         await kernel.close()
+    if code is not ExitCode.DONE:
+        print(
+            "ended by a signal; runs that were being played are resumable: "
+            f"symphony-kernel runs list --home {kernel.places.home}",
+            file=sys.stderr,
+        )
     return code

@@ -14,6 +14,8 @@ use crate::{RuntimeError, Stop, SDK};
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last messages may take to leave at the end, milliseconds.
 const LINGER_MS: i32 = 500;
+/// How long the hub may take to answer a farewell.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 pub struct Link {
     socket: Socket,
@@ -148,10 +150,25 @@ impl Link {
         Ok(())
     }
 
-    /// Says farewell. What was sent before still leaves, in bounded time.
+    /// Says farewell and waits, in bounded time, until the hub has heard it: a connection that is closed
+    /// with something unread may take what was sent before with it.
     pub fn bye(mut self, reason: &str) -> Result<(), RuntimeError> {
         let bye = body::write(&Bye { reason: reason.to_owned() });
-        self.send(&Header::new(Kind::Bye), bye)
+        self.send(&Header::new(Kind::Bye), bye)?;
+        let until = Instant::now() + FAREWELL;
+        loop {
+            while let Some((header, _)) = self.receive()? {
+                if header.kind == Kind::Bye {
+                    return Ok(());
+                }
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            poll([Interest::Socket(&self.socket)], left)
+                .map_err(RuntimeError::zmq("wait for the hub"))?;
+        }
     }
 }
 
