@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from . import wire
 from .codec import Header, decode, decode_as, decode_header, encode, encode_header
-from .datapath import DELIVERY, KERNEL, SILENT, VIOLATION, Datapath, Upcall
+from .datapath import DELIVERY, ENDED, KERNEL, SILENT, VIOLATION, Datapath, Upcall
 from .errors import BusError, ProtocolError
 from .flowtable import FlowTable
 from .messages import Activate, Bye, Hello, Progress, Unload, Welcome
@@ -46,6 +46,9 @@ class HubListener(Protocol):
 
     def left(self, instance: str, reason: str) -> None:
         """It said bye."""
+
+    def broken(self, report: str) -> None:
+        """The bus itself has ended by a bug of ours; `report` is for whoever mends it."""
 
 
 class LocalProvider(Protocol):
@@ -110,6 +113,7 @@ class Control:
     _requests: "count[int]" = field(default_factory=lambda: count(1))
     _picks: "count[int]" = field(default_factory=lambda: count(1))
     _turns: Counter[str] = field(default_factory=Counter)  # when each was picked last
+    _ended: BusError | None = None  # why nothing can be called any more
 
     # -- the kernel's wishes ----------------------------------------------------------------
 
@@ -205,6 +209,9 @@ class Control:
         """Decides one upcall."""
         if upcall.event == SILENT:
             self._silent(upcall.peer)
+            return
+        if upcall.event == ENDED:
+            self._broken(upcall.body.decode(errors="replace"))
             return
         if upcall.event == VIOLATION:
             self._turn_away(upcall.peer, "message", "violation")
@@ -343,6 +350,12 @@ class Control:
         elif peer in self._members:
             self.listener.silent(peer)
 
+    def _broken(self, report: str) -> None:
+        self._ended = BusError("internal", "the bus has ended because of a bug in it")
+        for request in list(self._kernel_calls):
+            self._end(request).on_error(self._ended)
+        self.listener.broken(report)
+
     def _is_console(self, peer: str) -> bool:
         return peer.partition("/")[0] in self._consoles
 
@@ -375,6 +388,8 @@ class Control:
     # -- helpers ----------------------------------------------------------------------------
 
     def _open(self, call: KernelCall) -> int:
+        if self._ended is not None:
+            raise self._ended
         request = next(self._requests)
         self._kernel_calls[request] = call
         member = self._members.get(call.instance)

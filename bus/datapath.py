@@ -18,6 +18,7 @@ KERNEL: Final = ""  # the name of the kernel, a peer of its own that has no conn
 MESSAGE: Final = "message"  # from a peer, for the control plane to decide; see `Upcall`
 DELIVERY: Final = "delivery"  # addressed to the kernel: a call to it or an answer for it
 SILENT: Final = "silent"  # nothing was heard of this peer for the whole window
+ENDED: Final = "ended"  # the datapath itself, by a bug of ours; the body is the report, UTF-8
 VIOLATION: Final = "violation"  # this peer sent a message of more than `wire.MAX_FRAMES` frames
 
 MAX_UPCALLS_PER_PEER: Final = 1_024
@@ -38,6 +39,7 @@ class Upcall(NamedTuple):
 
     The header of a message decodes, with one exception: a peer that is not open may say hello in
     another version (`codec.is_foreign_hello`). SILENT and VIOLATION have neither header nor body.
+    ENDED is the last upcall; nothing is forwarded any more and commands have no effect.
     After VIOLATION the peer's routing id is nobody's; the peer itself is known until expelled.
     """
 

@@ -11,6 +11,7 @@ import logging
 import socket
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -22,7 +23,7 @@ from typing import Any, Final
 import zmq
 
 from . import wire
-from .datapath import Flow, Upcall, UpcallQueue
+from .datapath import ENDED, KERNEL, Flow, Upcall, UpcallQueue
 from .egress import Egress, Refusal
 from .errors import BusError
 from .switch import Switch
@@ -34,6 +35,7 @@ HIGH_WATER: Final = 256  # messages libzmq holds per peer before it says EAGAIN
 BLOCKED_MS: Final = 2  # how soon a slow peer is tried again
 ZERO_COPY_BYTES: Final = 64 * 1024
 CLOSE_S: Final = 5.0
+BIND_S: Final = 20.0
 
 _NOW: Final = int(zmq.DONTWAIT)
 _MORE_NOW: Final = int(zmq.DONTWAIT | zmq.SNDMORE)
@@ -104,7 +106,10 @@ class ReferenceDatapath:
     def bind(self, endpoint: str) -> None:
         done: Future[None] = Future()
         self._command(lambda: self._bind(endpoint, done))
-        done.result()
+        try:
+            done.result(BIND_S)
+        except TimeoutError:
+            raise BusError("internal", "the bus does not answer", where=endpoint) from None
 
     def unbind(self, endpoint: str) -> None:
         self._command(lambda: self._unbind(endpoint))
@@ -157,6 +162,9 @@ class ReferenceDatapath:
             pass
         except Exception:
             _log.exception("the bus ended because of a bug in it")
+            report = traceback.format_exc().encode(errors="replace")
+            self._upcalls.offer(Upcall(ENDED, KERNEL, b"", report), bounded=False)
+            self._upcalls.tell()
         finally:
             self._router.close(0)
 
@@ -165,7 +173,7 @@ class ReferenceDatapath:
         commands = self._commands
         switch = self._switch
         while commands:
-            commands.popleft()()
+            self._obey(commands.popleft())
         now = self._clock()
         if now >= switch.next_tick():
             switch.tick(now)
@@ -174,6 +182,16 @@ class ReferenceDatapath:
         self._receive_batch(now)
         self._egress.flush()
         self._upcalls.tell()
+
+    def _obey(self, command: Callable[[], object]) -> None:
+        """One command; what goes wrong in it is that command's affair, not its neighbours'."""
+        try:
+            command()
+        except zmq.ContextTerminated:
+            raise
+        except Exception:
+            self._switch.counts["failed-commands"] += 1
+            _log.exception("a command to the bus failed")
 
     def _receive_batch(self, now: float) -> None:
         """Waits for a message until something else is due, then takes all that are there.
@@ -293,6 +311,9 @@ class ReferenceDatapath:
                     help="choose another folder for sockets, or stop the process that uses it",
                 )
             )
+        except Exception as error:  # whoever waits must be told of a bug as well
+            done.set_exception(error)
+            raise
         else:
             done.set_result(None)
 

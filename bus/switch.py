@@ -201,7 +201,7 @@ class Switch:
     ) -> None:
         kind = head.kind
         if not peer.opened:
-            if kind == wire.HELLO:
+            if kind == wire.HELLO or kind == wire.BYE:  # it may leave before its welcome arrives
                 self._upcall(peer, head, header, body)
             else:
                 self.counts["before-welcome"] += 1

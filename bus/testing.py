@@ -214,3 +214,6 @@ class _Quiet:
 
     def left(self, instance: str, reason: str) -> None:
         """It never leaves."""
+
+    def broken(self, report: str) -> None:
+        """It shows where it breaks: on the caller's own thread."""

@@ -146,6 +146,9 @@ class Plane:
     def left(self, instance: str, reason: str) -> None:
         self.notices.append(("left", instance, reason))
 
+    def broken(self, report: str) -> None:
+        self.notices.append(("broken", report))
+
     def begin(self, call: LocalCall) -> None:
         self.local_calls.append(call)
 

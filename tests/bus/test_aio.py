@@ -44,6 +44,9 @@ class World:
     def left(self, instance: str, reason: str) -> None:
         self.notices.put_nowait((reason, instance))
 
+    def broken(self, report: str) -> None:
+        self.notices.put_nowait(("broken", report))
+
     async def told(self, what: str, instance: str) -> None:
         while await self.notices.get() != (what, instance):
             pass

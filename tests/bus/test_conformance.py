@@ -44,7 +44,7 @@ class TestJoining:
         assert plane.notices == [("registered", "p")]
         assert plane.control.providers(CAPABILITY) == ["p"]
 
-    def test_before_welcome_everything_but_hello_is_dropped(self, plane: Plane) -> None:
+    def test_before_welcome_everything_but_hello_and_bye_is_dropped(self, plane: Plane) -> None:
         peer = Connection(plane, *plane.admit("p", CALLS))
         peer.say(wire.CALL, CAPABILITY, 1)
         peer.say(wire.HEARTBEAT)
@@ -52,6 +52,12 @@ class TestJoining:
         peer.say(wire.HELLO, body=hello())
         peer.expect(wire.WELCOME)
         assert peer.fence() == []
+
+    def test_a_peer_may_leave_before_its_welcome(self, plane: Plane) -> None:
+        peer = Connection(plane, *plane.admit("p", CALLS))
+        peer.say(wire.BYE, body=encode({"reason": "stop"}))
+        peer.expect(wire.BYE)
+        assert plane.notices == [("left", "p", "stop")]
 
     @pytest.mark.parametrize(
         ("body", "reason"),

@@ -89,6 +89,9 @@ class Kernel:
     def left(self, instance: str, reason: str) -> None:
         self.notices.put_nowait(("left", instance, reason))
 
+    def broken(self, report: str) -> None:
+        self.notices.put_nowait(("broken", report))
+
     async def told(self, *notice: str) -> None:
         while await self.notices.get() != notice:
             pass
