@@ -6,6 +6,7 @@ to every start.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from datetime import UTC, datetime
@@ -31,9 +32,17 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+class _LogFile(logging.FileHandler):
+    """A line that cannot be written is lost: on a full disk there is nobody left to tell, and
+    logging's own complaint is a traceback on the user's terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Does nothing."""
+
+
 def open_log(path: Path) -> logging.Handler:
     """Sends everything logged in this process to ``path``; close it with :func:`close_log`."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.addHandler(handler)
@@ -44,4 +53,5 @@ def open_log(path: Path) -> logging.Handler:
 def close_log(handler: logging.Handler) -> None:
     """Ends what :func:`open_log` began."""
     logging.getLogger().removeHandler(handler)
-    handler.close()
+    with contextlib.suppress(OSError):  # what is left in its buffer does not fit either
+        handler.close()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ..errors import ExitCode
+from . import signals
 
 
 def serve_in_background(options: Sequence[str], as_json: bool) -> int:
@@ -30,7 +31,8 @@ def serve_in_background(options: Sequence[str], as_json: bool) -> int:
         )
         out = kernel.stdout or io.BytesIO()  # it is a pipe
         try:
-            line = out.readline()
+            with signals.answered_by(signals.interrupt):
+                line = out.readline()
         except KeyboardInterrupt:
             kernel.terminate()
             raise

@@ -271,7 +271,8 @@ def artifacts_get(
     if out is None and as_json:
         help_ = "add --out PATH"
         raise Problems([Problem("--json needs a place for the content", "--json", help_)])
-    found = query(find_places(home), lambda s: fetch(s.ask, artifact, out))
+    places = find_places(home)
+    found = query(places, lambda s: fetch(s.ask, places, artifact, out))
     if as_json:
         print_json(found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from symphony.bus.client import Client
+from symphony.bus.errors import BusError
 from symphony.bus.ticket import Ticket
 
 from ..console import CAPABILITY
@@ -17,6 +17,8 @@ from ..errors import ExitCode, SymphonyError
 from ..kernel import Kernel, Settings
 from ..places import Places, lock_holder
 from ..queries import Ask
+from . import signals
+from .common import run_async
 
 T = TypeVar("T")
 ANSWER_S = 30.0
@@ -34,16 +36,29 @@ def console_client(places: Places) -> Client:
     """A connection to the running kernel. Raises `unavailable` if there is none."""
     try:
         ticket = Ticket.from_json(places.console.read_bytes())
-        if lock_holder(places) is None:
-            raise FileNotFoundError  # noqa: TRY301 - one answer for both
     except FileNotFoundError:
+        raise _no_kernel(places) from None
+    except BusError as error:
+        if lock_holder(places) is None:  # an ended one left it
+            raise _no_kernel(places) from None
         raise SymphonyError(
-            ExitCode.UNAVAILABLE,
-            "no kernel is running",
-            where=f"home {places.home}",
-            help="start one with `symphony-kernel serve`, or give another --home",
-        ) from None
+            ExitCode.IO,
+            f"the way to the running kernel is damaged: {error.message}",
+            where=str(places.console),
+            help=f"end the kernel with `kill {lock_holder(places)}` and start it again",
+        ) from error
+    if lock_holder(places) is None:
+        raise _no_kernel(places)
     return Client(ticket)
+
+
+def _no_kernel(places: Places) -> SymphonyError:
+    return SymphonyError(
+        ExitCode.UNAVAILABLE,
+        "no kernel is running",
+        where=f"home {places.home}",
+        help="start one with `symphony-kernel serve`, or give another --home",
+    )
 
 
 def ask_kernel(
@@ -82,8 +97,8 @@ def stop_kernel(places: Places) -> int:
 def query(places: Places, question: Callable[[Session], Awaitable[T]]) -> T:
     """Asks the running kernel's Pit, or starts the Pit for the question alone."""
     if lock_holder(places) is not None:
-        return asyncio.run(_with_console(places, question))
-    return asyncio.run(_with_own_kernel(places, question))
+        return run_async(_with_console(places, question))
+    return run_async(_with_own_kernel(places, question))
 
 
 async def _with_console(places: Places, question: Callable[[Session], Awaitable[T]]) -> T:
@@ -108,4 +123,5 @@ async def _with_own_kernel(places: Places, question: Callable[[Session], Awaitab
 
         return await question(Session(ask, frozenset()))
     finally:
-        await kernel.close()
+        with signals.answered_by(signals.ignore):
+            await kernel.close()

@@ -71,10 +71,10 @@ ext.run()
 class Kernel:
     """The least a kernel does: a hub, and one event per notice."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, datapath: ReferenceDatapath | None = None) -> None:
         self.folder = folder
         self.notices: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
-        self.hub = Hub(ReferenceDatapath(), heartbeat_ms=200, liveness=5, listener=self)
+        self.hub = Hub(datapath or ReferenceDatapath(), heartbeat_ms=200, liveness=5, listener=self)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def registered(self, instance: str, hello: Hello) -> None:
@@ -126,8 +126,8 @@ class Kernel:
 
 
 @asynccontextmanager
-async def kernel(folder: Path) -> AsyncIterator[Kernel]:
-    made = Kernel(folder)
+async def kernel(folder: Path, datapath: ReferenceDatapath | None = None) -> AsyncIterator[Kernel]:
+    made = Kernel(folder, datapath)
     await made.hub.start()
     try:
         yield made
@@ -138,9 +138,11 @@ async def kernel(folder: Path) -> AsyncIterator[Kernel]:
             process.wait()
 
 
-def run(folder: Path, test: Callable[[Kernel], Any]) -> None:
+def run(
+    folder: Path, test: Callable[[Kernel], Any], datapath: ReferenceDatapath | None = None
+) -> None:
     async def main() -> None:
-        async with asyncio.timeout(LIMIT_S), kernel(folder) as made:
+        async with asyncio.timeout(LIMIT_S), kernel(folder, datapath) as made:
             await test(made)
 
     asyncio.run(main())

@@ -44,6 +44,9 @@ class Seen:
     def left(self, instance: str, reason: str) -> None:
         self.events.put_nowait(("left", instance, reason))
 
+    def broken(self, report: str) -> None:
+        self.events.put_nowait(("broken", "", report))
+
     async def expect(self, what: str, instance: str) -> object:
         """The next event, which must be this one."""
         async with asyncio.timeout(PATIENCE_S):

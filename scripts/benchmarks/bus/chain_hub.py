@@ -30,6 +30,9 @@ class Teller:
     def left(self, instance: str, reason: str) -> None:
         """The caller is done."""
 
+    def broken(self, report: str) -> None:
+        sys.exit(report)
+
 
 async def main(caller: str, callee: str, folder: str) -> None:
     hub = Hub(ReferenceDatapath(), listener=Teller())
