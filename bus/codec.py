@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from . import wire
-from .errors import ProtocolError
+from .errors import BusError, ProtocolError
 
 T = TypeVar("T")
 Buffer = bytes | bytearray | memoryview
@@ -85,7 +85,16 @@ def encode_header(
     method: str | None = None,
     options: Mapping[str, object] | None = None,
 ) -> bytes:
-    """Writes a header; without options it has six elements, the shortest form."""
+    """Writes a header; without options it has six elements, the shortest form.
+
+    Raises BusError `bad-request` for a number that is out of its range: nobody could read it.
+    """
+    if not 0 <= ttl <= wire.MAX_TTL:
+        raise BusError("bad-request", f"{ttl} ms is no time that a call can have", where="ttl")
+    if not 0 <= request <= wire.MAX_REQUEST:
+        raise BusError("bad-request", f"{request} is no request number", where="request")
+    if isinstance(target, int) and not 1 <= target <= wire.MAX_FLOW:
+        raise BusError("bad-request", f"{target} is no flow number", where="target")
     if options is None:
         return _encode((wire.VERSION, kind, target, request, ttl, method))
     return _encode((wire.VERSION, kind, target, request, ttl, method, options))

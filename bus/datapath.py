@@ -52,6 +52,7 @@ class Upcall(NamedTuple):
 
     The header of a message decodes, with one exception: a peer that is not open may say hello in
     another version (`codec.is_foreign_hello`). SILENT and VIOLATION have neither header nor body.
+    FAILED is the last upcall; nothing is forwarded any more and commands have no effect.
     After VIOLATION the peer's routing id is nobody's; the peer itself is known until expelled.
 
     For `connecting`, `peer` is the domain that its endpoint was bound with, `header` where it comes

@@ -2,11 +2,12 @@
 
 import inspect
 import types
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+import msgspec.inspect
 
 from . import wire
 from .context import Context
@@ -18,7 +19,8 @@ class Function:
     """A callable `(ctx, **arguments) -> result` with its signature taken apart once."""
 
     def __init__(self, target: Callable[..., Any]) -> None:
-        """Raises TypeError if the function does not take `ctx` first."""
+        """Raises TypeError if the function does not take `ctx` first, or an argument's annotation
+        is none that a value from the bus can be converted to."""
         self.target = target
         self._streams = inspect.isgeneratorfunction(target)
         parameters = list(inspect.signature(target).parameters.values())
@@ -36,6 +38,8 @@ class Function:
             for parameter in rest
             if parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
         }
+        for name, annotation in self._types.items():
+            _require_convertible(annotation, f"{target.__qualname__}, argument {name}")
         self._required = [
             parameter.name
             for parameter in rest
@@ -65,6 +69,36 @@ class Function:
         }
 
 
+def _require_convertible(annotation: Any, where: str) -> None:
+    if _is_union(annotation) and Path in get_args(annotation):
+        return
+    try:
+        foreign = set(_foreign(msgspec.inspect.type_info(annotation))) - {Path}
+        msgspec.msgpack.Decoder(annotation)
+    except TypeError as error:
+        raise TypeError(f"{where}: {error}") from None
+    if foreign:
+        names = ", ".join(sorted(kind.__name__ for kind in foreign))
+        raise TypeError(f"{where}: values of type {names} are not supported; for any value use Any")
+
+
+def _foreign(info: object) -> Iterator[type]:
+    """The types within an annotation that msgspec does not know."""
+    if isinstance(info, msgspec.inspect.CustomType):
+        yield info.cls
+    elif isinstance(info, msgspec.inspect.CollectionType | msgspec.inspect.VarTupleType):
+        yield from _foreign(info.item_type)
+    elif isinstance(info, msgspec.inspect.TupleType):
+        for item in info.item_types:
+            yield from _foreign(item)
+    elif isinstance(info, msgspec.inspect.DictType):
+        yield from _foreign(info.key_type)
+        yield from _foreign(info.value_type)
+    elif isinstance(info, msgspec.inspect.UnionType):
+        for option in info.types:
+            yield from _foreign(option)
+
+
 def _argument(value: Any, annotation: Any, inbox: Path, name: str) -> Any:
     options = get_args(annotation) if _is_union(annotation) else (annotation,)
     if is_reference(value) and Path not in options:
@@ -83,7 +117,7 @@ def _argument(value: Any, annotation: Any, inbox: Path, name: str) -> Any:
     def hook(kind: type, raw: object) -> object:
         if kind is Path:
             return resolve(raw, inbox, name)
-        raise NotImplementedError(f"arguments of type {kind.__name__} are not supported")
+        raise BusError("bad-request", f"{name}: no {kind.__name__} can be sent", where=name)
 
     try:
         return msgspec.convert(value, annotation, strict=True, dec_hook=hook)

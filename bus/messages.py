@@ -3,12 +3,15 @@
 Unknown keys are ignored; a missing or mistyped one makes the whole body invalid.
 """
 
+import sys
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
 Milliseconds = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 NaturalInt = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+_MOST = sys.float_info.max  # as bounds, they leave out what is not a number and what is infinite
+Finite = int | Annotated[float, Meta(ge=-_MOST, le=_MOST)]
 
 
 class Hello(Struct, frozen=True):
@@ -33,10 +36,11 @@ class Welcome(Struct, frozen=True):
 
 
 class Progress(Struct, frozen=True):
-    """How far a call is: `done` of `total` (None: unknown), in the provider's own units."""
+    """How far a call is: `done` of `total` (None: unknown), in the provider's own units; what is
+    not a finite number is no progress."""
 
-    done: int | float
-    total: int | float | None = None
+    done: Finite
+    total: Finite | None = None
     message: str = ""
 
 

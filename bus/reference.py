@@ -36,6 +36,7 @@ BLOCKED_MS: Final = 2  # how soon a slow peer is tried again
 ABSENT_MS: Final = 16  # how soon one that is not connected
 ZERO_COPY_BYTES: Final = 64 * 1024
 CLOSE_S: Final = 5.0
+BIND_S: Final = 20.0
 
 _NOW: Final = int(zmq.DONTWAIT)
 _MORE_NOW: Final = int(zmq.DONTWAIT | zmq.SNDMORE)
@@ -62,6 +63,7 @@ class ReferenceDatapath:
         self._sleeping = False
         self._stopping = False
         self._ended = False
+        self._failure: Exception | None = None  # why it is to end
         self._binding: set[Future[None]] = set()
         self._waiting = -1  # the receive timeout in force, milliseconds
         self._absent_at = 0.0  # when those that are not connected are tried again, real time
@@ -121,7 +123,9 @@ class ReferenceDatapath:
         if self._ended:
             self._fail_bindings()
         try:
-            done.result()
+            done.result(BIND_S)
+        except TimeoutError:
+            raise BusError("internal", "the bus does not answer", where=endpoint) from None
         finally:
             self._binding.discard(done)
 
@@ -172,6 +176,9 @@ class ReferenceDatapath:
         self._fail(RuntimeError("crashed on purpose"))
 
     def _fail(self, error: Exception) -> None:
+        """Ends the thread, after the commands before this one, because of a bug elsewhere."""
+        self._failure = error
+
         def fail() -> None:
             raise error
 
@@ -221,7 +228,7 @@ class ReferenceDatapath:
         commands = self._commands
         switch = self._switch
         for _ in range(min(len(commands), MAX_COMMANDS)):
-            commands.popleft()()
+            self._obey(commands.popleft())
         now = self._clock()
         if now >= switch.next_tick():
             switch.tick(now)
@@ -232,6 +239,18 @@ class ReferenceDatapath:
         self._receive_batch(now)
         self._egress.flush()
         self._upcalls.tell()
+
+    def _obey(self, command: Callable[[], object]) -> None:
+        """One command; what goes wrong in it is that command's affair, not its neighbours'."""
+        try:
+            command()
+        except zmq.ContextTerminated:
+            raise
+        except Exception as error:
+            if error is self._failure:
+                raise
+            self._switch.counts["failed-commands"] += 1
+            _log.exception("a command to the bus failed")
 
     def _receive_batch(self, now: float) -> None:
         """Waits for a message until something else is due, then takes all that are there.
@@ -370,6 +389,9 @@ class ReferenceDatapath:
                     help="choose another folder for sockets, or stop the process that uses it",
                 )
             )
+        except Exception as error:  # whoever waits must be told of a bug as well
+            done.set_exception(error)
+            raise
         else:
             done.set_result(None)
 

@@ -6,6 +6,7 @@ taken from its outbox. What comes back is checked against the manifest before an
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -18,9 +19,12 @@ from symphony.bus.hub import Hub
 from symphony.bus.wire import INLINE_MAX
 
 from .artifacts import Artifacts, Outgoing
+from .errors import SymphonyError
 from .gates import check_outputs, name_outputs
 from .instances import Instance
+from .outbox import first_closed
 from .removal import Remover
+from .space import full_disk, is_full
 from .values import Value, content
 from .valuetypes import ValueType
 
@@ -84,7 +88,11 @@ class Caller:
         on_progress: OnProgress,
         method: str | None = None,
     ) -> dict[str, Value]:
-        """The outputs by name. Raises :class:`BusError`; a wrong output names its field."""
+        """The outputs by name.
+
+        Raises :class:`BusError`, where a wrong output names its field; `SymphonyError` for what is
+        no player's fault: the store failed or the home's disk is full.
+        """
         made: dict[str, object] = {
             "run": context.run,
             "step": context.step,
@@ -95,15 +103,19 @@ class Caller:
         }
         arguments = await self._stage(instance, types, inputs, context, made)
         try:
-            result = await self._hub.call(
-                capability,
-                method,
-                arguments,
-                instance=instance.name,
-                ttl_ms=context.ttl_ms,
-                on_progress=on_progress,
-                trace=context.trace,
-            )
+            try:
+                result = await self._hub.call(
+                    capability,
+                    method,
+                    arguments,
+                    instance=instance.name,
+                    ttl_ms=context.ttl_ms,
+                    on_progress=on_progress,
+                    trace=context.trace,
+                )
+            except BusError as error:
+                _blame_disk(instance, error)
+                raise
             return await self._take(instance, types, result, context, made)
         finally:
             self._remover.remove(instance.inbox / context.folder)
@@ -180,6 +192,17 @@ class Caller:
         folder = instance.outbox / context.folder
         try:
             taken = await self._artifacts.collect(folder, outgoing.values(), made)
+        except SymphonyError as error:
+            paths = [folder / item.path for item in outgoing.values()]
+            closed = await asyncio.to_thread(first_closed, paths)
+            if closed is None:
+                raise
+            raise BusError(
+                "wrong-output",
+                f"{closed.relative_to(folder)} may not be read",
+                where=closed.name,
+                help=f"{instance.installed.name} must not take the right to read away",
+            ) from error
         except BusError as error:
             if error.fault != "caller" and error.code != "overloaded":
                 raise
@@ -187,6 +210,14 @@ class Caller:
             raise BusError("wrong-output", error.message, where=error.where) from error
         stored = await self._artifacts.put(plain, made)
         return dict(zip(outgoing, taken, strict=True)) | stored
+
+
+def _blame_disk(instance: Instance, error: BusError) -> None:
+    """Raises the true reason if a player failed because the home's disk is full."""
+    folder = instance.folder.parent
+    # Its connection may have ended before its process has.
+    if instance.starved or (error.code in ("failed", "crashed") and is_full(folder)):
+        raise full_disk(folder, f"{instance.name}: {error.message}") from error
 
 
 def _path(value: object) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from symphony.bus.trace import child
 from symphony.bus.wire import DEFAULT_METHOD
 from symphony.sandboxes.policy import Level, SandboxRefused
 
+from .apart import require_outside
 from .busreport import report
 from .calling import CallContext, Undeclared
 from .chambering import State
@@ -32,7 +34,6 @@ from .keys import KeyRing
 from .kit import Installed
 from .leases import Leases
 from .members import ARTIFACT_STORE, DAG_TRACKER, PIT
-from .plays import require_outside
 from .redrive import Redriver
 from .remote import METHODS as REMOTE_METHODS
 from .remote import RemoteDoor, is_remote
@@ -41,6 +42,7 @@ from .values import inline
 CAPABILITY = "kernel.console/1"
 CALLS = frozenset({CAPABILITY, DAG_TRACKER.capability, ARTIFACT_STORE.capability})
 CALL_TIMEOUT_S = 600.0
+LONGEST_CALL_S = 7 * 24 * 3600.0
 
 
 class Console:
@@ -129,13 +131,18 @@ class Console:
         """`{folder, level?}` → the new instance; the extension can then be called."""
         args = request.args
         folder = _text(args, "folder")
-        level = Level(args["level"]) if args.get("level") else None
-        installed = self._kernel.kit.attach(Path(folder), _grant(args))
+        level = _level(args)
+        kit = self._kernel.kit
+        former = {e.name: e for e in kit.extensions if e.origin == "attached"}
+        self._kernel.require_showable(Path(folder))
+        installed = kit.attach(Path(folder), _grant(args))
         try:
             options = self._kernel.options_for(installed, None, level)
             instance = await self._kernel.instances.summon(installed, options)
         except BaseException:
-            self._kernel.kit.detach(installed.name)
+            kit.detach(installed.name)
+            if (before := former.get(installed.name)) is not None:
+                kit.restore(before)
             raise
         self._attached[instance.name] = instance
         return {
@@ -168,7 +175,8 @@ class Console:
         instance = self._attached.pop(name, None)
         if instance is None:
             raise BusError("not-found", "no such attached instance", where=name)
-        self._kernel.kit.detach(instance.installed.name)
+        if self._kernel.kit.get(instance.installed.name) is instance.installed:  # not a newer one
+            self._kernel.kit.detach(instance.installed.name)
         await self._kernel.instances.unload(instance)
         return {"detached": instance.name}
 
@@ -195,10 +203,10 @@ class Console:
         method = _text(args, "method") if args.get("method") else None
         out = Path(_text(args, "out")) if args.get("out") else None
         self._require_use(installed, out)
-        timeout_s = float(args.get("timeout_s") or CALL_TIMEOUT_S)
-        level = Level(args["level"]) if args.get("level") else None
+        timeout_s = _seconds(args.get("timeout_s", CALL_TIMEOUT_S))
+        level = _level(args)
         trace = child(request.trace)
-        context = CallContext("console", "call", 1, int(timeout_s * 1000), trace)
+        context = CallContext("console", "call", 1, math.ceil(timeout_s * 1000), trace)
         inputs = {name: inline(value) for name, value in given.items()}
         types = provides if method in (None, DEFAULT_METHOD) else Undeclared()
         async with self._lent(installed, level, out) as instance:
@@ -214,6 +222,7 @@ class Console:
         leases = Leases(self._kernel.instances)
         for attached in self._attached.values():
             fits = attached.installed is installed and out is None
+            fits &= level in (None, attached.level)
             if fits and attached.state is State.ACTIVATED:
                 leases.adopt(attached)
                 break
@@ -236,7 +245,7 @@ class Console:
         if out is not None and not installed.granted.out:
             message = f"{name} may not write a folder of yours"
             raise Problems([Problem(message, "--out", "leave out --out")])
-        require_outside(out, self._kernel.places.home)
+        require_outside(out, self._kernel.places)
 
     def _player(self, capability: str, name: str | None) -> Installed:
         if name is not None and self._kernel.kit.get(name) is None:
@@ -282,12 +291,41 @@ def as_bus_error(error: SymphonyError) -> BusError:
 
 def _text(args: dict[str, Any], key: str) -> str:
     value = args.get(key)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or "\0" in value:
         raise BusError("bad-request", f"{key} must be given as text", where=key)
     return value
 
 
+def _seconds(value: object) -> float:
+    if isinstance(value, int | float) and 0 < value <= LONGEST_CALL_S:
+        return float(value)
+    raise BusError(
+        "bad-request",
+        f"{value!r} is no time limit",
+        where="timeout_s",
+        help=f"give seconds, more than 0 and at most {LONGEST_CALL_S:g}",
+    )
+
+
+def _level(args: dict[str, Any]) -> Level | None:
+    given = args.get("level")
+    if given is None:
+        return None
+    try:
+        return Level(given)
+    except ValueError:
+        raise BusError(
+            "bad-request",
+            f"there is no sandbox level {given!r}",
+            where="level",
+            help=f"known are {', '.join(Level)}",
+        ) from None
+
+
 def _grant(args: dict[str, Any]) -> Grant | None:
-    with contextlib.suppress(KeyError):
+    if args.get("grant") is None:
+        return None
+    try:
         return msgspec.convert(args["grant"], Grant)
-    return None
+    except msgspec.ValidationError as error:
+        raise BusError("bad-request", f"this is no grant: {error}", where="grant") from None

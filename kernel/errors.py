@@ -13,6 +13,8 @@ from typing import Final, Literal, NamedTuple, cast
 from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import SandboxRefused
 
+from .plaintext import encodable, one_line
+
 Fault = Literal["caller", "provider", "kernel", "environment"]
 
 SHOWN: Final = 100  # problems rendered for a person; JSON holds them all
@@ -127,12 +129,13 @@ class Problem(NamedTuple):
     def render(self) -> str:
         """`error: WHAT (WHERE)`, then `help: REMEDY` if there is one."""
         place = f" ({self.where})" if self.where else ""
-        remedy = f"\nhelp: {self.help}" if self.help else ""
-        return f"error: {self.message}{place}{remedy}"
+        remedy = f"\nhelp: {one_line(self.help)}" if self.help else ""
+        return one_line(f"error: {self.message}{place}") + remedy
 
     def to_json(self) -> dict[str, object]:
         """`{message, where, help}`; what is not known is null."""
-        return {"message": self.message, "where": self.where, "help": self.help}
+        fields = self._asdict().items()
+        return {name: None if text is None else encodable(text) for name, text in fields}
 
 
 class SymphonyError(Exception):

@@ -23,10 +23,12 @@ from symphony.sandboxes.policy import ExitReason, Level, SpawnSpec
 
 from . import chambering
 from .chambering import Event, State
+from .errors import from_bus
 from .kit import Installed
 from .launchplan import LaunchOptions, argv, bus_grants, sandbox_policy
 from .places import Places
 from .removal import Remover
+from .space import full_disk, is_full
 
 REGISTER_S = 20.0  # from spawn to hello, on a machine under load
 ACTIVATE_S = 20.0
@@ -37,11 +39,14 @@ GRACE_S = 2.0  # from unload to the end of the process
 class SpawnError(Exception):
     """An instance ended or was rejected before it could be used."""
 
-    def __init__(self, instance: str, text: str, log: Path) -> None:
+    def __init__(self, instance: Instance, text: str) -> None:
         super().__init__(text)
-        self.instance = instance
+        self.instance = instance.name
         self.text = text
-        self.log = log
+        self.log = instance.log
+        self.rejected = instance.rejected is not None  # it would be again
+        self.code = instance.exit.code if instance.exit else None
+        self.last_lines = instance.last_lines()
 
 
 @dataclass(eq=False)
@@ -59,6 +64,7 @@ class Instance:
     process: Process | None = None
     exit: ExitReason | None = None
     rejected: str | None = None
+    starved: bool = False  # the home's disk was full when its process ended
     hello: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -82,15 +88,14 @@ class Instance:
         """The sandbox level really in force."""
         return self.process.level if self.process else self.options.level
 
-    def last_words(self) -> str:
-        """The last line that its process wrote; empty if it wrote none."""
+    def last_lines(self) -> list[str]:
+        """What its process wrote last."""
         try:
             with self.log.open("rb") as file:
                 file.seek(max(self.log_start, self.log.stat().st_size - LAST_WORDS))
-                lines = file.read().decode(errors="replace").strip().splitlines()
+                return file.read().decode(errors="replace").strip().splitlines()
         except OSError:
-            return ""
-        return lines[-1] if lines else ""
+            return []
 
     def on(self, event: Event) -> None:
         """Moves along the chambering table."""
@@ -114,7 +119,10 @@ class Instances:
         self.on_ended: list[EndedHook] = []
 
     async def summon(self, installed: Installed, options: LaunchOptions) -> Instance:
-        """Spawns an instance and brings it to ``activated``. Raises :class:`SpawnError`."""
+        """Spawns an instance and brings it to ``activated``.
+
+        Raises :class:`SpawnError`; where the home or the sockets fail, OSError or `SymphonyError`.
+        """
         instance = self._prepare(installed, options)
         try:
             await self._spawn(instance)
@@ -126,7 +134,11 @@ class Instances:
             self._ready(instance)
         except BusError as error:
             await self.kill(instance)
-            raise SpawnError(instance.name, error.message, instance.log) from error
+            if instance.starved:
+                raise full_disk(self._places.home, f"{instance.name} ended") from error
+            if error.code == "io":
+                raise from_bus(error) from error
+            raise SpawnError(instance, error.message) from error
         except BaseException:
             await self.kill(instance)
             raise
@@ -245,6 +257,7 @@ class Instances:
 
     async def _watch(self, instance: Instance, process: Process) -> None:
         instance.exit = await process.wait()
+        instance.starved = is_full(self._places.home)
         instance.on(Event.EXIT)
         self._forget(instance)
         for hook in self.on_ended:
@@ -254,29 +267,30 @@ class Instances:
         hello = asyncio.ensure_future(instance.hello.wait())
         ended = asyncio.ensure_future(instance.ended.wait())
         waits = {hello, ended}
-        done, open_ = await asyncio.wait(
-            waits, timeout=REGISTER_S, return_when=asyncio.FIRST_COMPLETED
-        )
-        for task in open_:
-            task.cancel()
+        try:
+            done, _ = await asyncio.wait(
+                waits, timeout=REGISTER_S, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for task in waits:
+                task.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
         if instance.rejected is not None:
             reason = instance.rejected
             text = f"the hub refused its hello: {reason}"
             if reason == "protocol":
                 text = "it speaks another version of the bus protocol: build and install it again"
-            raise SpawnError(instance.name, text, instance.log)
+            raise SpawnError(instance, text)
         if ended in done:
-            reason = instance.exit.text if instance.exit else "it could not be started"
-            words = instance.last_words()
-            text = f"ended before it registered ({reason})" + (f": {words}" if words else "")
-            raise SpawnError(instance.name, text, instance.log)
+            if instance.starved:
+                raise full_disk(self._places.home, f"{instance.name} ended before it registered")
+            raise SpawnError(instance, f"ended before it registered ({_how(instance)})")
         if not done:
-            text = f"did not register within {REGISTER_S:g} s"
-            raise SpawnError(instance.name, text, instance.log)
+            raise SpawnError(instance, f"did not register within {REGISTER_S:g} s")
 
     def _ready(self, instance: Instance) -> None:
         if instance.ended.is_set():  # between its answer and our reading of it
-            raise SpawnError(instance.name, "ended when it was activated", instance.log)
+            raise SpawnError(instance, "ended when it was activated")
         instance.on(Event.READY)
 
     def _forget(self, instance: Instance) -> None:
@@ -285,3 +299,13 @@ class Instances:
         self._remover.remove(instance.folder)
         instance.socket.unlink(missing_ok=True)
         instance.ended.set()
+
+
+def _how(instance: Instance) -> str:
+    """How its process ended, with what it said last."""
+    reason = instance.exit
+    if reason is None:
+        return "it could not be started"
+    how = f"exit code {reason.code}" if reason.kind == "error" else reason.text or reason.kind
+    said = instance.last_lines()[-1:]
+    return ": ".join([how, *(line for line in said if line.strip() not in how)])

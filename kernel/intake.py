@@ -16,8 +16,20 @@ from .errors import Problem, Problems
 _REMEDY = "give a plain file, or a folder of plain files"
 
 
+def require_text(path: Path, where: str) -> None:
+    """Raises `Problems` for a path that is no text: it could not be written down anywhere."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        message = f"the path {str(path)!r} is not valid UTF-8"
+        raise Problems([Problem(message, where, "rename it, or give another one")]) from None
+
+
 def require_plain(inputs: Mapping[str, object]) -> None:
     """Raises `Problems` for every input that is a path to something else; reads no content."""
+    for name, path in inputs.items():
+        if isinstance(path, Path):
+            require_text(path, f"--input {name}")
     problems = [
         Problem(fault, f"--input {name}", _REMEDY)
         for name, path in inputs.items()

@@ -22,7 +22,8 @@ from symphony.bus.messages import Hello
 from symphony.sandboxes.launch import LocalLauncher
 from symphony.sandboxes.policy import Level
 
-from . import VERSION
+from . import VERSION, descriptors
+from .apart import require_not_around
 from .artifacts import Artifacts
 from .calling import Caller
 from .deadletters import DeadLetterBox
@@ -32,13 +33,26 @@ from .kit import Installed, load_kit
 from .launchplan import LaunchOptions, program
 from .letterwriter import LetterWriter
 from .logs import close_log, open_log
-from .members import ARTIFACT_STORE, DAG_TRACKER, PIT, Member, MemberKind
+from .members import (
+    ARTIFACT_STORE,
+    DAG_TRACKER,
+    PIT,
+    Member,
+    MemberKind,
+    not_started,
+    unavailable,
+)
 from .model import DatapathName, Degraded, InstanceInfo, RunSummary, Status
 from .places import HomeLock, Places
 from .removal import Remover
+from .space import full_disk
 from .supervisor import Child, Quarantine, Start, Stop, Supervision, Supervisor
 
 log = logging.getLogger(__name__)
+
+
+class BusBroken(Exception):  # noqa: N818 - a bug of ours, reported as one
+    """The kernel's bus is gone; its notes hold the report."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +73,11 @@ class Kernel:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.places = settings.places
+        for folder in settings.extensions:
+            self.require_showable(folder)
         self.kit = load_kit(settings.places.home, attached=settings.extensions)
         self.stop = asyncio.Event()
-        self.failure: SymphonyError | None = None  # why it stops, if by no one's wish
+        self.failure: BusBroken | None = None  # the kernel cannot go on; told when it has ended
         self.datapath = settings.datapath or _best_datapath()
         self.letters = DeadLetterBox(settings.places.home)
         self.letter_writer = LetterWriter(self.letters)
@@ -81,7 +97,11 @@ class Kernel:
         self._remover = Remover(self.places.trash)
         self._clear_leftovers()
         self.hub = Hub(partial(datapaths.choose, self.datapath), listener=self)
-        self.launcher = LocalLauncher(keep_fds=(self._lock.fd,), scratch=self.places.runtime)
+        self.launcher = LocalLauncher(
+            keep_fds=(self._lock.fd,),
+            scratch=self.places.runtime,
+            open_files=descriptors.raise_limit(),
+        )
         self.instances = Instances(self.hub, self.launcher, self.places, self._remover)
         self.instances.on_ended.append(self._instance_ended)
         self.members = {kind.extension: Member(kind, self.hub) for kind in PIT}
@@ -92,6 +112,7 @@ class Kernel:
         try:
             await asyncio.gather(self.hub.start(), self.launcher.start())
             self._start_members()
+            self._spawn_task(descriptors.watch(self._has_players, self._crowded))
         except BaseException:
             await self.close()
             raise
@@ -178,16 +199,30 @@ class Kernel:
         self.letter_writer.put(letter)
 
     def bus_ended(self, reason: str) -> None:
-        """Without its hub the kernel can do nothing."""
+        """Without its bus nothing can be played, asked or stopped in peace."""
         log.critical("bus ended", extra={"reason": reason})
-        self.failure = SymphonyError(
-            ExitCode.INTERNAL,
-            f"the bus ended and could not be started anew: {reason}",
-            where=f"datapath {self.datapath}",
-            help=f"start again; if it comes back, take another --datapath and report the log "
-            f"{self.places.logs / 'kernel.log'}",
+        self.failure = BusBroken(
+            f"the {self.datapath} bus ended and could not be started anew: {reason}"
         )
         self.stop.set()
+
+    def require_showable(self, extension: Path) -> None:
+        """Raises if a player of that folder would see what only the kernel may."""
+        remedy = "give the extension a folder of its own"
+        require_not_around(extension, self.places, "the extension's folder", remedy)
+
+    def _has_players(self) -> bool:
+        return any(i.level is not Level.NONE for i in self.instances.all.values())
+
+    def _crowded(self, path: str, count: int) -> None:
+        """The kernel's descriptors are running out, and most of them are connections there."""
+        for instance in self.instances.all.values():
+            if str(instance.socket) == path and instance.process is not None:
+                reason = f"held {count} connections to its bus socket"
+                log.warning("crowded", extra={"instance": instance.name, "reason": reason})
+                instance.process.kill(reason)
+                self.hub.remove_peer(instance.name)
+                return
 
     # The Pit.
 
@@ -211,15 +246,14 @@ class Kernel:
         options = LaunchOptions(level=Level.NONE, arguments=("--store", str(store)))
         try:
             instance = await self.instances.summon(self._required(name), options)
-        except SpawnError as error:
-            why = error.text
-            log.warning("member failed to start", extra={"member": name, "reason": why})
-            if "protocol" in error.text:
-                member.gave_up(error.text)
-            elif not member.was_up:  # it cannot even be started: trying again changes nothing
+        except Exception as error:  # whatever it was: others wait for this member
+            why = not_started(member.kind, error, store)
+            log.warning("member failed to start", extra={"member": name, "reason": str(why)})
+            rejected = isinstance(error, SpawnError) and error.rejected
+            if rejected or not member.was_up:  # trying again changes nothing
                 member.gave_up(why)
             elif not self._closing:
-                self._member_ended(name, crashed=True, why=why)
+                self._member_ended(name, why)
             return
         self._member_instances[name] = instance
         member.came()
@@ -231,11 +265,13 @@ class Kernel:
             del self._member_instances[name]
             text = instance.exit.text if instance.exit else ""
             log.warning("member ended", extra={"member": name, "reason": text})
-            self._member_ended(name, crashed=True, why=text)
+            kind = self.members[name].kind
+            full = full_disk(self.places.home, f"the {kind.title} ended")
+            self._member_ended(name, full if instance.starved else unavailable(kind, text))
 
-    def _member_ended(self, name: str, *, crashed: bool, why: str) -> None:
+    def _member_ended(self, name: str, why: Exception) -> None:
         self.members[name].went()
-        for action in self._supervisor.exited(name, crashed=crashed, now=time.monotonic()):
+        for action in self._supervisor.exited(name, crashed=True, now=time.monotonic()):
             match action:
                 case Start(child, delay_s):
                     self._spawn_task(self._start_member(child, delay_s))
@@ -244,7 +280,7 @@ class Kernel:
                         self._spawn_task(self.instances.unload(other))
                 case Quarantine(child, reason):
                     log.error("member quarantined", extra={"member": child, "reason": reason})
-                    self.members[child].gave_up(f"{reason}; last: {why}")
+                    self.members[child].gave_up(why)
 
     def _required(self, name: str) -> Installed:
         installed = self.kit.get(name)

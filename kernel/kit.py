@@ -132,6 +132,11 @@ class Kit:
         self._index()
         return found
 
+    def restore(self, former: Installed) -> None:
+        """Adds an attached extension again that another attempt had replaced."""
+        self._candidates.append(former)
+        self._index()
+
     def _index(self) -> None:
         self._by_name: dict[str, Installed] = {}
         for extension in sorted(self._candidates, key=lambda c: _NEARNESS[c.origin], reverse=True):

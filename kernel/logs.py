@@ -6,6 +6,7 @@ to every start.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from datetime import UTC, datetime
@@ -32,8 +33,11 @@ class JsonFormatter(logging.Formatter):
 
 
 class _LogFile(logging.FileHandler):
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the base's name
-        """A line that cannot be written is lost: a full disk is no reason to end anything."""
+    """A line that cannot be written is lost: on a full disk there is nobody left to tell, and
+    logging's own complaint is a traceback on the user's terminal."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Does nothing."""
 
 
 def open_log(path: Path) -> logging.Handler:
@@ -49,4 +53,5 @@ def open_log(path: Path) -> logging.Handler:
 def close_log(handler: logging.Handler) -> None:
     """Ends what :func:`open_log` began."""
     logging.getLogger().removeHandler(handler)
-    handler.close()
+    with contextlib.suppress(OSError):  # what is left in its buffer does not fit either
+        handler.close()

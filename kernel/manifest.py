@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from symphony.bus.wire import MAX_OPEN_CALLS
 
 from .document import KeyPath, load_document
+from .intake import require_text
 from .model import SandboxLevel
 from .structure import DROP, Finding, Report, decode
 from .syntax import (
@@ -248,6 +249,7 @@ def manifest_path(folder_or_file: Path) -> Path:
 
 def load_manifest(folder_or_file: Path) -> Manifest:
     """The valid manifest at `folder_or_file`. Raises `Problems` with every fault and its line."""
+    require_text(folder_or_file, "the extension's folder")
     path = manifest_path(folder_or_file)
     document = load_document(path)
     report = Report(document)

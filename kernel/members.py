@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from symphony.bus.errors import BusError
 from symphony.bus.hub import Hub
 
-from .errors import ExitCode, SymphonyError
+from .errors import REMEDIES, ExitCode, SymphonyError
+from .instances import SpawnError
 
 AWAY = frozenset({"unavailable", "crashed"})
+NO_STORE = 6  # exit code of a member that cannot open its store
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Member:
     hub: Hub
     was_up: bool = False  # since this kernel began
     _up: asyncio.Event = field(default_factory=asyncio.Event)
-    _gone: str | None = None
+    _gone: Exception | None = None
 
     @property
     def up(self) -> bool:
@@ -81,8 +84,8 @@ class Member:
         """Its process ended; it is being started again."""
         self._up.clear()
 
-    def gave_up(self, reason: str) -> None:
-        """It will not come back by itself; whoever waits is told."""
+    def gave_up(self, reason: Exception) -> None:
+        """It will not come back by itself; whoever waits gets the reason raised."""
         self._gone = reason
         self._up.set()
 
@@ -90,14 +93,7 @@ class Member:
         """Waits until it serves; raises if it is given up."""
         await self._up.wait()
         if self._gone is not None:
-            raise SymphonyError(
-                ExitCode.UNAVAILABLE,
-                f"the {self.kind.title} is not available: {self._gone}",
-                where=self.kind.capability,
-                help="install the symphony-pit that belongs to this kernel (scripts/setup does) "
-                "and start again; its log is in the home's folder logs",
-                fault="environment",
-            )
+            raise self._gone
 
     async def call(self, method: str, args: Mapping[str, object], *, repeat: bool = True) -> Any:
         """One call that outlives restarts of the member. Raises :class:`BusError` for the rest.
@@ -113,3 +109,46 @@ class Member:
                     raise
                 if not self.hub.providers(self.kind.capability):
                     self._up.clear()
+
+
+def unavailable(kind: MemberKind, why: str) -> SymphonyError:
+    """The member does not work, and what was installed is the first thing to look at."""
+    return SymphonyError(
+        ExitCode.UNAVAILABLE,
+        f"the {kind.title} is not available: {why}",
+        where=kind.capability,
+        help="install the symphony-pit that belongs to this kernel (scripts/setup does) "
+        "and start again; its log is in the home's folder logs",
+        fault="environment",
+    )
+
+
+def not_started(kind: MemberKind, error: Exception, store: Path) -> Exception:
+    """What kept the member from being started, for whoever needs it; a bug of ours as it is."""
+    match error:
+        case SpawnError(code=code) if code == NO_STORE:
+            return _no_store(kind, error.last_lines, store)
+        case SpawnError():
+            return unavailable(kind, error.text)
+        case OSError():
+            return SymphonyError(
+                ExitCode.IO,
+                f"the {kind.title} cannot be started: {error.strerror or error}",
+                where=str(error.filename or store.parent),
+                help=REMEDIES["io"],
+                fault="environment",
+            )
+        case _:
+            return error
+
+
+def _no_store(kind: MemberKind, said: list[str], store: Path) -> SymphonyError:
+    """The member's own error; it ends with the lines `error: WHAT` and `help: REMEDY`."""
+    lines = dict(line.split(": ", 1) for line in said if line.startswith(("error: ", "help: ")))
+    return SymphonyError(
+        ExitCode.IO,
+        f"the {kind.title} cannot open its store: {lines.get('error', 'it does not say why')}",
+        where=str(store),
+        help=lines.get("help", REMEDIES["io"]),
+        fault="environment",
+    )

@@ -7,6 +7,7 @@ because their paths are limited to 107 bytes. One kernel per home: an flock that
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -148,6 +149,10 @@ class Places:
         _require_private(self.home)
         for folder in (self.instances, self.logs, self.spool, self.trash, self.reports):
             _make(folder, "home", help_)
+            _require_private(folder)
+        for store in (self.dag, self.artifacts):  # which their members make
+            if store.is_symlink():
+                _require_private(store)
         _make(self.runtime, "folder of the sockets", "remove what is there, or set XDG_RUNTIME_DIR")
         _require_private(self.runtime)
 
@@ -200,9 +205,9 @@ def _require_private(folder: Path) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise SymphonyError(
             ExitCode.REFUSED,
-            "not a folder of this user",
+            "a link, or not a folder of this user",
             where=str(folder),
-            help="remove it or choose another one",
+            help="put a folder of your own in its place, or choose another home",
             fault="environment",
         )
     if stat.S_IMODE(found.st_mode) & 0o077:
@@ -228,6 +233,9 @@ class HomeLock:
         """Takes the lock, or says who holds it."""
         try:
             fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                os.close(fd)
+                raise OSError(errno.EINVAL, "it is no file")  # noqa: TRY301 - one answer for both
         except OSError as error:
             raise SymphonyError(
                 ExitCode.IO,
@@ -274,7 +282,7 @@ class HomeLock:
 def lock_holder(places: Places) -> int | None:
     """The pid of the kernel that runs on this home, if one does."""
     try:
-        fd = os.open(places.lock, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(places.lock, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # never a pipe
     except OSError:
         return None
     try:

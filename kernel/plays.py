@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ import msgspec
 from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import Level
 
+from .apart import require_outside
 from .bindings import FromInput, FromStep
 from .conductor import Conductor, StepRules
 from .errors import ExitCode, Problem, Problems, SymphonyError, from_bus
@@ -110,6 +111,7 @@ class Play:
             melody = self.melody = from_document(document["melody"])
             kept = PlayOptions.from_document(document["options"])
             options = PlayOptions(options.out or kept.out, options.level or kept.level)
+            require_outside(options.out, self._kernel.places)
             require_writable(options.out)
             stage = _restored(state)
             records = await self._journal.records()
@@ -341,31 +343,22 @@ def new_run_id(melody: str) -> str:
     return f"{melody[:40].rstrip('-')}-{day}-{secrets.token_hex(3)}"
 
 
-def require_outside(out: Path | None, home: Path) -> None:
-    """Raises if the results would be written among what the kernel keeps."""
-    if out is not None and out.resolve().is_relative_to(home.resolve()):
-        message = f"{out} lies in the home {home}, which only the kernel writes"
-        raise Problems([Problem(message, "--out", "choose another folder with --out")])
-
-
 def require_writable(out: Path | None) -> None:
     """Makes the output folder, or says why it cannot be used, before anything is started."""
     if out is None:
         return
     try:
         out.mkdir(parents=True, exist_ok=True)
-        writable = os.access(out, os.W_OK | os.X_OK)
-        reason = "not writable"
+        with tempfile.TemporaryFile(dir=out):  # root may write anywhere, but not in /proc
+            pass
     except OSError as error:
-        writable, reason = False, error.strerror or str(error)
-    if not writable:
         raise SymphonyError(
             ExitCode.IO,
-            f"the output folder cannot be used: {reason}",
+            f"the output folder is not writable: {error.strerror or error}",
             where=str(out),
             help="choose another folder with --out",
             fault="environment",
-        )
+        ) from error
 
 
 @contextlib.contextmanager

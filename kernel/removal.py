@@ -1,8 +1,8 @@
 """Folders that players wrote, taken away: at once out of sight, then removed in the background.
 
 What a player leaves may be deeper than any recursion, so the content is left to `rm -rf`, in one
-process for all that has gathered. Nothing here raises: a folder that cannot be removed stays in the
-trash and is tried again at the next start.
+process for all that has gathered; folders that a player closed are opened if they stop it. Nothing
+here raises: what cannot be removed stays in the trash and is tried again at the next start.
 """
 
 from __future__ import annotations
@@ -48,10 +48,17 @@ class Remover:
             waiting = [str(path) for path in self._trash.iterdir()]
             for at in range(0, len(waiting), 500):
                 with contextlib.suppress(OSError):
-                    await asyncio.to_thread(
-                        subprocess.run,
-                        ["/bin/rm", "-rf", "--", *waiting[at : at + 500]],
-                        check=False,
-                        stdout=subprocess.DEVNULL,
-                        stderr=subprocess.DEVNULL,
-                    )
+                    await asyncio.to_thread(_remove, waiting[at : at + 500])
+
+
+def _remove(paths: list[str]) -> None:
+    if not _succeeds("/bin/rm", "-rf", "--", *paths):
+        _succeeds("/bin/chmod", "-R", "u+rwX", "--", *paths)
+        _succeeds("/bin/rm", "-rf", "--", *paths)
+
+
+def _succeeds(*command: str) -> bool:
+    done = subprocess.run(
+        command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    return done.returncode == 0

@@ -14,6 +14,7 @@ from .model import RunEvent
 from .pipes import open_for_output, write_all
 
 STDOUT = "-"
+BEGINNING = b'{"event":"'  # of every line that is written here
 
 
 class JsonLines:
@@ -23,6 +24,7 @@ class JsonLines:
         self._encode = msgspec.json.Encoder().encode
         self._target = target
         self._file = file
+        self._begun = target == STDOUT
 
     @classmethod
     async def open(cls, target: str) -> JsonLines:
@@ -38,6 +40,9 @@ class JsonLines:
     def __call__(self, event: RunEvent) -> None:
         """Writes one event. Raises `SymphonyError` if that is not possible."""
         try:
+            if not self._begun and not _ends_a_line(Path(self._target)):
+                write_all(self._file, b"\n")
+            self._begun = True
             write_all(self._file, self._encode(event) + b"\n")
         except OSError as error:
             raise _unwritable(self._target, error) from error
@@ -60,16 +65,19 @@ def _unwritable(target: str, error: OSError) -> SymphonyError:
 def last_seq(target: str, run: str) -> int | None:
     """The last ``seq`` that a file of events holds for the run; None if it holds none.
 
-    A last line that a killed kernel left incomplete is cut off: its event is written again.
+    A last line that a killed kernel left incomplete is cut off: its event is written again. Of a
+    file that holds nothing of the run, and of a line that cannot be an event, nothing is touched.
     """
     path = Path(target)
     if target == STDOUT or not path.is_file():
         return None
     found = None
     whole = 0
+    rest = b""
     with path.open("rb") as file:
         for line in file:
             if not line.endswith(b"\n"):
+                rest = line
                 break
             whole += len(line)
             try:
@@ -79,6 +87,16 @@ def last_seq(target: str, run: str) -> int | None:
             if isinstance(event, dict) and event.get("run") == run:
                 seq = event.get("seq")
                 found = seq if isinstance(seq, int) else found
-    if whole < path.stat().st_size:
+    if found is not None and rest[: len(BEGINNING)] == BEGINNING[: len(rest)]:
         os.truncate(path, whole)
     return found
+
+
+def _ends_a_line(path: Path) -> bool:
+    """Whether an event can follow; false where a regular file ends within a line."""
+    if not path.is_file() or not os.access(path, os.R_OK):
+        return True
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        return file.read(1) in (b"", b"\n")

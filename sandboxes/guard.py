@@ -92,14 +92,19 @@ class Guard:
             self._reap_strays()
 
     def _patience(self) -> float | None:
-        """Seconds until the next sandbox should be there."""
+        """Seconds until the next sandbox should be there, or bubblewrap gone with it."""
         due = [job.begun + SETUP_S for job in self._jobs.values() if not job.started]
+        due += [job.over + ENDING_S for job in self._jobs.values() if job.over is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _give_up(self) -> None:
+        now = time.monotonic()
         for job in list(self._jobs.values()):
-            if not job.started and job.begun + SETUP_S <= time.monotonic():
+            if not job.started and job.begun + SETUP_S <= now:
                 self._abort(job, f"bubblewrap did not make the sandbox within {SETUP_S:g} s")
+            elif job.over is not None and job.over + ENDING_S <= now and job.process is not None:
+                job.over = None
+                job.process.kill()  # somebody stopped it; its end is told like any other
 
     def _send(self, event: dict[str, Any], *fds: int) -> None:
         socket.send_fds(self._kernel, [json.dumps(event).encode()], fds)
@@ -138,6 +143,10 @@ class Guard:
             self._forget(job)
             self._end(job)
             return
+        if fd == job.init_fd:
+            self._selector.unregister(fd)
+            job.over = time.monotonic()
+            return
         if not job.read_status():
             self._selector.unregister(fd)
         if not job.started and job.register():
@@ -147,12 +156,14 @@ class Guard:
         held = job.init_fd if job.init_fd is not None else job.pidfd
         pid = job.init or (job.process.pid if job.process else 0)
         job.started = True
+        if job.init_fd is not None:
+            self._selector.register(job.init_fd, selectors.EVENT_READ, job)
         self._send({"event": "started", "id": job.id, "pid": pid}, held or -1)
         job.release()
 
     def _forget(self, job: Job) -> None:
         del self._jobs[job.id]
-        for fd in (job.pidfd, job.status_fd):
+        for fd in (job.pidfd, job.init_fd, job.status_fd):
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(fd if fd is not None else -1)
 

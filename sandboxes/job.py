@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -54,6 +55,7 @@ class Request(TypedDict):
     environment: dict[str, str]
     folder: str
     log: str
+    open_files: int | None  # soft limit to start with; None: the guard's own
 
 
 class Job:
@@ -74,6 +76,7 @@ class Job:
         self.log_start = 0
         self.started = False
         self.begun = time.monotonic()
+        self.over: float | None = None  # since when the sandbox has been gone
 
     def start(self, filter_program: bytes) -> None:
         """Starts it; a sandbox then waits for `release`. Raises OSError."""
@@ -97,6 +100,10 @@ class Job:
                 _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
                 if os.getppid() != guard:
                     os._exit(1)
+                if self.request["open_files"] is not None:
+                    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+                    limits = (self.request["open_files"], most)
+                    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
             identity: dict[str, Any] = {}
             if self.request["uid"] is not None:

@@ -122,11 +122,14 @@ class LocalLauncher:
         bwrap: str | None = None,
         keep_fds: tuple[int, ...] = (),
         scratch: Path | None = None,
+        open_files: int | None = None,
     ) -> None:
         """`keep_fds` stay open in the guard, and in nothing that it starts, until it has ended
-        every instance: a lock held this way tells when the last process is gone."""
+        every instance: a lock held this way tells when the last process is gone. `open_files` is
+        the soft limit that instances start with, where ours is not meant for them."""
         self._keep_fds = keep_fds
         self._scratch = scratch  # where the canary's log lies meanwhile; None: the temporary folder
+        self._open_files = open_files
         self._bwrap = bwrap or shutil.which("bwrap")
         self._runtime = runtimes.find()
         self._root = os.geteuid() == 0
@@ -246,7 +249,7 @@ class LocalLauncher:
     def _request(self, number: int, spec: SpawnSpec, uid: int | None) -> bytes:
         """The guard's packet. Raises ValueError for what may not be asked."""
         command = bubblewrap.command(spec.argv, self._runtime)
-        request = _unconfined(number, spec, command)
+        request = _unconfined(number, spec, command, self._open_files)
         if spec.policy.level is not Level.NONE:
             shown = bubblewrap.mounts(spec, self._runtime)
             sources = [str(mount.source) for mount in shown]
@@ -286,7 +289,9 @@ class LocalLauncher:
             self._ended(number, None, reason)
 
 
-def _unconfined(number: int, spec: SpawnSpec, command: list[str]) -> Request:
+def _unconfined(
+    number: int, spec: SpawnSpec, command: list[str], open_files: int | None
+) -> Request:
     """Level none: the caller's PATH and HOME, the host's paths."""
     environment = bubblewrap.environment(spec.policy, home=os.environ.get("HOME", "/"))
     environment["PATH"] = os.environ.get("PATH", environment["PATH"])
@@ -300,6 +305,7 @@ def _unconfined(number: int, spec: SpawnSpec, command: list[str]) -> Request:
         "environment": environment,
         "folder": str(spec.code or "/"),
         "log": str(spec.log),
+        "open_files": open_files,
     }
 
 

@@ -13,7 +13,6 @@ import psutil
 from benchlib import BenchError
 
 ANSWER_S = 30.0
-
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
 

@@ -23,7 +23,7 @@ fingerprint() {
 # With a terminal, one line that is rewritten; without, a line now and then, for a log to read.
 show_progress() { # TITLE SECONDS LOG
   local last room=$((${COLUMNS:-80} - ${#1} - 10))
-  last=$(tail -c 400 "$3" | tr '\r' '\n' | grep -v '^[[:space:]]*$' | tail -n 1) || last=
+  last=$(tail -c 400 "$3" | tr '\r' '\n' | LC_ALL=C grep -av '^[[:space:]]*$' | tail -n 1 | iconv -c -f UTF-8 -t UTF-8) || last=
   if [ -t 2 ]; then
     printf '\r\033[K%s  %s s  \033[2m%s\033[0m' "$1" "$2" "${last:0:$((room > 0 ? room : 0))}" >&2
   else

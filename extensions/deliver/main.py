@@ -14,6 +14,13 @@ ext = Extension()
 
 
 def _refusal(problem: Exception) -> BusError:
+    if isinstance(problem, out_folder.Damaged):
+        return BusError(
+            "corrupt",
+            str(problem),
+            where=f"out: .symphony/{problem.path.relative_to(OUT / '.symphony')}",
+            help="remove that file from the folder given with --out; the results stay as they are",
+        )
     if isinstance(problem, OSError):
         return BusError(
             "io",
@@ -46,7 +53,7 @@ def deliver(
         told = out_folder.deliver(
             OUT, entries, str(ctx.run or ""), lambda word: ctx.progress(0, None, word)
         )
-    except (out_folder.Refused, OSError) as problem:
+    except (out_folder.Refused, out_folder.Damaged, OSError) as problem:
         raise _refusal(problem) from None
     return {"delivered": {key: told[name] for key, (name, _) in given.items() if name in told}}
 
@@ -60,7 +67,7 @@ def undo(_ctx: Context) -> dict[str, str]:
         raise BusError(
             "not-found", "there is nothing to undo", where="out", help="deliver something first"
         ) from None
-    except OSError as problem:
+    except (out_folder.Damaged, OSError) as problem:
         raise _refusal(problem) from None
 
 

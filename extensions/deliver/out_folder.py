@@ -24,6 +24,7 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -31,6 +32,14 @@ _RENAME_EXCHANGE = 2
 
 class Refused(Exception):  # noqa: N818 - says what is wrong, as the reader meets it
     """The folder or an entry cannot be used; the text says why."""
+
+
+class Damaged(Exception):  # noqa: N818 - says what is wrong, as the reader meets it
+    """What a former delivery recorded is not what a delivery records; `path` is that file."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path.name} is damaged: {what}")
+        self.path = path
 
 
 class NothingToUndo(Exception):  # noqa: N818 - says what is wrong, as the reader meets it
@@ -78,13 +87,13 @@ def deliver(
 
     run: a delivery with the run of the last one and equal content changes nothing.
     checkpoint: called with a word at each point at which a crash must do no harm.
-    Raises Refused, OSError.
+    Raises Refused, Damaged, OSError.
     """
     at = Layout(root)
     _prepare(at)
     recover(root)
     for name, source in entries.items():
-        if name in ("", ".", "..", ".symphony") or "/" in name or "\0" in name:
+        if not _is_name(name):
             raise Refused(f"{name!r} is no name for a file in the folder")
         _refuse_links(source)
     wanted = {
@@ -123,7 +132,11 @@ def undo(root: Path, checkpoint: Checkpoint = _nothing) -> dict[str, str]:
     if not numbers:
         raise NothingToUndo
     last = at.previous / str(numbers[-1])
-    manifest = json.loads((last / "manifest.json").read_text(encoding="utf-8"))
+    kept = last / "manifest.json"
+    manifest = _recorded(kept, str)
+    for name, kind in manifest["entries"].items():
+        if kind == "replaced" and not os.path.lexists(last / name):
+            raise Damaged(kept, f"the former {name!r} is not there")
     shutil.rmtree(at.incoming, ignore_errors=True)
     at.incoming.mkdir()
     told: dict[str, str] = {}
@@ -144,8 +157,15 @@ def undo(root: Path, checkpoint: Checkpoint = _nothing) -> dict[str, str]:
 
 def _complete(at: Layout, checkpoint: Checkpoint) -> None:
     """Carries out the intent from wherever it stopped."""
-    intent = json.loads(at.intent.read_text(encoding="utf-8"))
+    intent = _recorded(at.intent, int)
     undoing = "undo" in intent
+    if not isinstance(intent.get("undo" if undoing else "number"), int):
+        raise Damaged(at.intent, "it has no number")
+    for name, inode in intent["entries"].items():
+        target = at.root / name
+        is_placed = os.path.lexists(target) and target.lstat().st_ino == inode
+        if inode and not is_placed and not os.path.lexists(at.incoming / name):
+            raise Damaged(at.intent, f"the new {name!r} is not there")
     kept = at.state / "removed" if undoing else at.previous / str(intent["number"])
     if undoing:
         kept.mkdir(exist_ok=True)
@@ -181,7 +201,7 @@ def _complete(at: Layout, checkpoint: Checkpoint) -> None:
         shutil.rmtree(at.previous / str(intent["undo"]), ignore_errors=True)
         shutil.rmtree(kept, ignore_errors=True)
     else:
-        _write(kept / "manifest.json", {"run": intent["run"], "entries": kinds})
+        _write(kept / "manifest.json", {"run": str(intent.get("run", "")), "entries": kinds})
         _sync(kept)
     for folder in (at.root, at.incoming, at.previous):
         if folder.is_dir():
@@ -190,6 +210,25 @@ def _complete(at: Layout, checkpoint: Checkpoint) -> None:
     at.intent.unlink()
     _sync(at.state)
     shutil.rmtree(at.incoming, ignore_errors=True)
+
+
+def _recorded(path: Path, kind: type) -> dict[str, Any]:
+    """A record with `entries`, from names to `kind`. Raises Damaged, OSError."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise Damaged(path, "it is no JSON") from None
+    entries = found.get("entries") if isinstance(found, dict) else None
+    if not isinstance(entries, dict):
+        raise Damaged(path, "it has no entries")
+    for name, value in entries.items():
+        if not _is_name(name) or type(value) is not kind:
+            raise Damaged(path, f"{name!r} is no entry of a delivery")
+    return dict(found)
+
+
+def _is_name(name: str) -> bool:
+    return name not in ("", ".", "..", ".symphony") and "/" not in name and "\0" not in name
 
 
 def _prepare(at: Layout) -> None:

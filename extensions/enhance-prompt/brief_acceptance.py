@@ -102,6 +102,11 @@ def _list(made: Requirement, values: dict[str, str]) -> list[str]:
                     **values,
                 )
             )
+        elif name == "@period":
+            out.append(
+                "Given {nouns} on different days, when {actor} lists them without"
+                " naming a period, then only those {0} are shown".format(_period(value), **values)
+            )
         elif name == "@range":
             out.append(
                 "Given {nouns} on different dates, when {actor} asks for"
@@ -128,6 +133,17 @@ def _list(made: Requirement, values: dict[str, str]) -> list[str]:
             **values
         )
     ]
+
+
+def _period(value: str) -> str:
+    """'week:-1' → 'of last week'."""
+    unit, _, number = value.partition(":")
+    if unit == "days":
+        return f"of the last {number[1:]} days" if number[0] == "-" else "from today on"
+    days = {"0": "today", "1": "tomorrow", "-1": "yesterday"}
+    if unit == "day":
+        return f"of {days[number]}"
+    return f"of {({'0': 'this', '1': 'next', '-1': 'last'})[number]} {unit}"
 
 
 def _rule(made: Requirement) -> str:

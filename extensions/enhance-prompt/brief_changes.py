@@ -35,6 +35,7 @@ _STATE = re.compile(
 _SOME = re.compile(
     r"\b(?:(?:older|newer|more|less) than|before \d|all .*(?:that|which|with|from)\b)"
 )
+_TIME_OF = re.compile(r"day|date|time|week|month|hour|slot|one|value")
 _NOBODY = frozenset(["themselves", "themself", "himself", "herself", "someone", "somebody"])
 
 
@@ -56,8 +57,9 @@ def update(q: Request) -> bool:
     if q.made.word == "rate":
         q.made.details = _rating(q)
         return True
-    q.made.details = [f.name for f in _named_changes(q)]
-    return True
+    named = _named_changes(q)
+    q.made.details = [f.name for f in named or []]
+    return named is not None
 
 
 def _rating(q: Request) -> list[str]:
@@ -73,13 +75,20 @@ def _rating(q: Request) -> list[str]:
     ]
 
 
-def _named_changes(q: Request) -> list[Field]:
-    """The fields that an update speaks of; none means all."""
+def _named_changes(q: Request) -> list[Field] | None:
+    """The fields that an update speaks of; an empty list means all, None that they are not
+    known."""
     names: list[Field] = []
     other = re.search(r"\bto (?:an?other|a different|a new|an?|the) ([\w-]+)", q.tail)
     moved = match_field(q.entity, other[1]) if other else None
     if moved:
         return [moved]
+    if (
+        other
+        and not _TIME_OF.fullmatch(other[1])
+        and entity_of(q.spec.entities, [other[1]]) is None
+    ):
+        return None  # 'moved to another shelf', of which nothing is known
     if q.made.word in ("reschedule", "postpone", "extend", "renew"):
         day = date_field(q.entity)
         return [day] if day else []

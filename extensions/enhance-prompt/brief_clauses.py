@@ -38,8 +38,10 @@ _LET = re.compile(
 _POSSIBLE = re.compile(
     r"^(?:(?:it )?would be (?:nice|great|good|cool|helpful) if (?:the"
     r" (?:program|app|system|tool)|it|i|we|you) (?:could|can|would|also)|"
-    r"(?:.{0,60}\b)?(?:app|tool|program|system|application|software|something|website|"
+    r"(?:.{0,60}\b)?(?:app|tool|program|system|application|software|something|thing|website|"
     r"solution) (?:to|that (?:can|should|must|will)|so i can|where i can|with which i can)|"
+    r"is (?:there|it) (?:an? |any )?(?:way|option|chance|possibility|possible) (?:to|for (?:me|us)"
+    r" to)|(?:can|could|may) (?:i|we|you|it|users?)|"
     r"it (?:should|must|has to|needs to) be (?:possible|"
     r"easy|able) (?:to|for (?P<actor>[\w-]+(?: [\w-]+)?) to)|"
     r"(?:the )?(?:ability|option|possibility|way|function|feature|command|"
@@ -54,6 +56,12 @@ _POSSIBLE = re.compile(
 _PASSIVE = re.compile(
     r"^(?P<object>.+?)\s+(?:can|could|should|must|may|will|need to|needs to|have"
     r" to|has to)\s+(?:also\s+)?be\s+(?:able to be\s+)?(?P<verb>\w+)(?P<rest>\b.*)$",
+    re.IGNORECASE,
+)
+_ALTERNATIVE = re.compile(
+    r"(?:\s*,\s*(?:and |or )?|\s+(?:and|or)\s+)(?:later |then |also |be )*"
+    r"(?=(?:\w{3,}(?:ed|en)|sung|sold|lent|sent|paid|made|put|set|kept|cut|split|read)\b)"
+    r"|^\s*(?:and|or)\s+(?=[^\W_])",
     re.IGNORECASE,
 )
 _RATIONALE = re.compile(
@@ -77,6 +85,10 @@ _PRELUDE = re.compile(
 _AFTERTHOUGHT = re.compile(
     r"[,\s]+(?:would|could) be (?:nice|great|good|helpful|cool|"
     r"useful)\b(?! if).*$|[,\s]+(?:please|too|as well|if possible)$",
+    re.IGNORECASE,
+)
+_LABELLED = re.compile(
+    r"^(?P<who>[\w-]+(?: [\w-]+)?)(?::| -) +(?=(?:can|may|must|should|wants? to|needs? to) )",
     re.IGNORECASE,
 )
 _WHEN = re.compile(r"^when(?:ever)?\s+(?=(?:i|we|they|someone|a \w+)\s)", re.IGNORECASE)
@@ -127,6 +139,7 @@ def clauses(text: str, is_item: bool, actors: frozenset[str] = vocabulary.ACTORS
     to_do = re.findall(r"\bto (\w+)", todo["verbs"]) if todo and is_item else []
     if todo and to_do and all(verbs.lemma(v) for v in to_do) and not head_of(text):
         text = f"{' and '.join(to_do)} {todo['object']}"
+    text = _LABELLED.sub(r"\g<who> ", text)
     text = _RATIONALE.sub("", _WHICH.sub("list ", text.strip(" .!;?")))
     wished = bool(_AFTERTHOUGHT.search(text))
     text = _PRELUDE.sub("", _AFTERTHOUGHT.sub("", text))
@@ -147,9 +160,10 @@ def clauses(text: str, is_item: bool, actors: frozenset[str] = vocabulary.ACTORS
         return cut("user", [verbs.lemma(recorded["verb"]) or "record", *words], True)
     if passive and not NEGATION.search(text):
         verb = verbs.lemma(passive["verb"])
+        if verb is None and _ALTERNATIVE.search(passive["rest"]):
+            return _passive(passive["verb"].lower(), passive["object"], passive["rest"])
         if (verb and passive["verb"].lower() not in (verb, verb + "s")) or verb in ("set",):
-            objects = words_of(passive["object"])
-            return cut("user", [verb or "", *objects, *words_of(passive["rest"])], True)
+            return _passive(verb or "", passive["object"], passive["rest"])
     words = words_of(rest)
     head = leading_verb(words)
     if head:
@@ -162,6 +176,22 @@ def clauses(text: str, is_item: bool, actors: frozenset[str] = vocabulary.ACTORS
         return named or cut(actor or "user", words, True)
     subject = _third_person(words_of(_WHEN.sub("", rest)), actors, is_item)
     return subject or nominal(words, is_item)
+
+
+def _passive(verb: str, about: str, rest: str) -> list[Clause]:
+    """'An order can be' 'paid or moved to another day': a clause for each participle."""
+    objects, found = words_of(about), list[Clause]()
+    for index, part in enumerate(_ALTERNATIVE.split(rest)):
+        words = words_of(part)
+        if index:
+            verb, words = words[0].lower(), words[1:]
+        known = verbs.lemma(verb)
+        found += (
+            cut("user", [known, *objects, *words], True)
+            if known
+            else [Clause("user", "", verb, (*objects, *words), True)]
+        )
+    return found
 
 
 def head_of(text: str) -> bool:
@@ -245,7 +275,7 @@ def _third_person(words: list[str], actors: frozenset[str], is_item: bool) -> li
         stranger = (
             is_item and agrees and (many or lowered[0] in ("the", "a", "an", "each", "every"))
         )
-        if not left and (known or pronoun or stranger) and index + 1 < len(words):
+        if (pronoun or (not left and (known or stranger))) and index + 1 < len(words):
             phrase = verbs.take_phrase(lowered[index:])
             rest = words[index:] if phrase else [verb, *_plain_forms(words[index + 1 :])]
             actor = "user" if pronoun else _actor(" ".join(subject)) or "user"

@@ -3,14 +3,21 @@ order."""
 
 from __future__ import annotations
 
-import brief_verbs as verbs
 from brief_acceptance import criteria
+from brief_fate import is_gap
+from brief_fields import hinted_type
 from brief_model import Entity, Field, Requirement, Specification
 
 
 def borrow_fields(spec: Specification) -> None:
     """Every entity can be told apart by something."""
     for entity in spec.entities.values():
+        measured = hinted_type(entity.name)
+        if measured in ("decimal", "integer") and entity.first("decimal", "integer") is None:
+            entity.add(Field(entity.name.split("_")[-1], measured))
+            spec.assumptions.append(
+                f"{_a(entity).capitalize()} is a number; each one that is recorded is kept."
+            )
         if not entity.fields:
             entity.add(Field("name", "text"))
             spec.assumptions.append(
@@ -96,10 +103,9 @@ def finish(spec: Specification) -> None:
         elif made.verb in ("search",) and entity and not made.details:
             made.details = [f.name for f in entity.fields if f.type in ("text", "list")]
         made.acceptance = criteria(made, entity) + made.stated
-        if made.verb not in (*verbs.BUILDABLE, "rule", "quality") or (
-            made.verb == "rule" and not made.details
-        ):
-            spec.questions.append(f"How exactly should this work: “{_short(made.text)}”?")
+        question = f"How exactly should this work: “{_short(made.text)}”?"
+        if is_gap(made) and not {made.text, question} & set(spec.questions):
+            spec.questions.append(question)
     for made in spec.requirements:
         if made.actor != "user" and say(made.actor) not in spec.users:
             spec.users.append(say(made.actor))
@@ -110,6 +116,16 @@ def finish(spec: Specification) -> None:
                 f"Which fields does {_a(entity)} have? Assumed:"
                 f" {', '.join(say(f.name) for f in entity.fields)}."
             )
+        spec.questions += [
+            f"What exactly is “{f.guessed_from}” of {_a(entity)}? It is kept as"
+            f" {say(f.name)} ({f.type}) for now."
+            for f in entity.fields
+            if f.guessed_from
+        ]
+        spec.questions += [
+            f"What does “{part}” mean where {_a(entity)} is described? It names no field."
+            for part in entity.unread
+        ]
         spec.questions += [
             f"What are the possible values of the {say(f.name)} of"
             f" a {say(entity.name)}? Any text is accepted for now."

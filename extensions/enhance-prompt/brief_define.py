@@ -70,7 +70,8 @@ _KINDS_OF = re.compile(
 )
 
 
-def define(entities: dict[str, Entity], s: Statement) -> None:
+def define(entities: dict[str, Entity], s: Statement) -> bool:
+    """Takes the fields that a statement names; False if it names none."""
     text = re.sub(
         r"^(?:and|also|then|plus|so)[,:]?\s+", "", s.text.strip(" .;"), flags=re.IGNORECASE
     )
@@ -92,15 +93,16 @@ def define(entities: dict[str, Entity], s: Statement) -> None:
         )
         fields = [f for f in listed if f]
         if phrase and not rest and fields and len(phrase) <= 2 and not clauses(s.parent, True):
-            add_entity(entities, name_of(phrase), fields)
-        return
+            return add_entity(entities, name_of(phrase), fields) is not None
+        return False
     if s.section == "users" and re.search(r"[:(]", text) and _does_something(text):
-        return
+        return False
     if " | " in text:
         cells = [c.strip() for c in text.split("|")]
         if s.section == "data" and len(cells) >= 2 and "," in cells[1]:
-            add_entity(entities, name_of(words_of(cells[0])), brief_fields.parse(cells[1]))
-        return
+            name = name_of(words_of(cells[0]))
+            return add_entity(entities, name, brief_fields.parse(cells[1])) is not None
+        return False
     for pattern in (RECORDED_OF, _FOR_EACH, _HAS, _KEEP_OF, _COLON):
         match = pattern.search(text)
         if not match:
@@ -130,8 +132,14 @@ def define(entities: dict[str, Entity], s: Statement) -> None:
             and name not in NOT_THINGS
             and name not in ("i", "we", "it", "they", "user", "you")
         ):
-            add_entity(entities, name, fields)
-            return
+            entity = add_entity(entities, name, fields)
+            if entity:
+                guessed, unread = brief_fields.not_understood(match["list"])
+                for one in guessed:
+                    entity.add(one)
+                entity.unread += [part for part in unread if part not in entity.unread]
+            return entity is not None
+    return False
 
 
 def _tells(field: Field) -> bool:
@@ -163,8 +171,11 @@ def _plausible(text: str, listed: str, fields: list[Field]) -> bool:
     return bool(fields)
 
 
-def kinds(entities: dict[str, Entity], found: list[Statement]) -> None:
-    """'categories like soup, main, dessert' are what the category of the thing spoken of may be."""
+def kinds(entities: dict[str, Entity], found: list[Statement]) -> set[Statement]:
+    """'categories like soup, main, dessert' are what the category of the thing spoken of may be.
+
+    Gives the statements that say so."""
+    used = set()
     for statement in found:
         match = _KINDS_OF.match(statement.text.strip(" ."))
         name = identifier(singular(match["noun"])) if match else ""
@@ -172,3 +183,5 @@ def kinds(entities: dict[str, Entity], found: list[Statement]) -> None:
             field = brief_fields.parse_one(f"{name} ({match['list']})")
             if field and field.type.startswith("choice"):
                 next(reversed(entities.values())).add(field)
+                used.add(statement)
+    return used

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import brief_fate
 import brief_text
 from brief_understand import understand
 
@@ -25,4 +26,9 @@ def enhance(brief: Path | str | bytes) -> str:
     env.filters["requirement_id"] = lambda number: f"R{number}"
     for made in spec.requirements:
         made.text = " ".join(made.text.split())
-    return env.get_template("enhanced_prompt.txt.j2").render(spec=spec).rstrip() + "\n"
+    return (
+        env.get_template("enhanced_prompt.txt.j2")
+        .render(spec=spec, told=brief_fate.told(spec))
+        .rstrip()
+        + "\n"
+    )

@@ -29,8 +29,11 @@ _UNITS = words("kg g km m cm mm litres hours minutes days weeks euros euro dolla
 _SETTERS = words("add attach set enter write put insert assign")
 
 
-def find(found: list[Statement], actors: frozenset[str]) -> dict[str, Entity]:
-    """Entities in the order in which the brief mentions them."""
+def find(
+    found: list[Statement], actors: frozenset[str]
+) -> tuple[dict[str, Entity], frozenset[Statement]]:
+    """Entities in the order in which the brief mentions them, and the statements that describe
+    them."""
     entities: dict[str, Entity] = {}
     cut = [
         (
@@ -43,9 +46,8 @@ def find(found: list[Statement], actors: frozenset[str]) -> dict[str, Entity]:
         if s.section not in ("questions", "out", "acceptance", "example")
         and not is_criterion(s.text)
     ]
-    for statement, _ in cut:
-        define(entities, statement)
-    kinds(entities, found)
+    described = {statement for statement, _ in cut if define(entities, statement)}
+    described |= kinds(entities, found)
     strong = [one for _, parts in cut for clause in parts for one in several(clause)]
     for clause in [c for c in strong if c.op == "create"]:
         _from_clause(entities, clause, strong=True)
@@ -62,7 +64,7 @@ def find(found: list[Statement], actors: frozenset[str]) -> dict[str, Entity]:
             if clause.op in ("create", "status", "track"):
                 _create_fields(entities, clause)
     _references(entities)
-    return entities
+    return entities, frozenset(described)
 
 
 def several(clause: Clause) -> list[Clause]:

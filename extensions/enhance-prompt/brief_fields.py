@@ -6,8 +6,9 @@ from __future__ import annotations
 import re
 
 from brief_model import Field
-from brief_nouns import identifier, is_plural, singular
-from brief_words import TYPE_HINTS, TYPE_WORDS
+from brief_nouns import STOP, identifier, is_plural, singular, words_of
+from brief_verbs import lemma
+from brief_words import TYPE_HINTS, TYPE_WORDS, words
 
 _RESERVED = frozenset(("id", "db", "self", "today", "help"))
 _LEAD = re.compile(
@@ -47,6 +48,20 @@ SPAN = re.compile(
 )
 
 
+_UNIT = re.compile(
+    r"\s+in (minutes|hours|days|weeks|seconds|grams|pages|euros?|dollars|kg|km|cm)$",
+    re.IGNORECASE,
+)
+_HOW_OFTEN = re.compile(
+    r"^how often (?:(?:it|they|he|she|we|i|to) )?(?:(?:needs?|has|have|must|should|is|are|gets?)"
+    r" )?(?:(?:to be|to|be) )?(?P<what>[\w-]+)$",
+    re.IGNORECASE,
+)
+_NO_NAME = re.compile(
+    r"\b(?:that'?s|enough|etc|stuff|things|such|so"
+    r" on|more|itself|themselves|himself|herself)\b",
+    re.IGNORECASE,
+)
 _BETWEEN = re.compile(
     r"([(),;]|\s+(?:and|plus|as well as|&|\+)\s+|\s+with(?= (?:an?|the|its|his|her|their) ))"
 )
@@ -77,6 +92,41 @@ def parse(text: str, entities: frozenset[str] = frozenset()) -> list[Field]:
     return found
 
 
+def not_understood(text: str) -> tuple[list[Field], list[str]]:
+    """Fields for the phrases of a list that are surely one but not understood, and the phrases
+    that are more likely sentences of their own."""
+    guessed: list[Field] = []
+    unread: list[str] = []
+    for part in split_list(text):
+        own = [w for w in words_of(re.sub(r"\([^)]*\)?", " ", part)) if w[0].isalpha()]
+        plain = [w.lower() for w in own]
+        if len(own) < 4 or parse_one(part):
+            continue
+        if (
+            _NO_NAME.search(part)
+            or plain[0] in _SUBJECTS
+            or set(plain) & _MODALS
+            or lemma(plain[0])
+        ):
+            unread.append(part)
+            continue
+        telling = [w for w in plain if w not in _EMPTY and w not in STOP]
+        name = identifier(" ".join(telling[-3:]))
+        if name:
+            unit = _UNIT.search(part)
+            type_ = _type(name, f"in {unit[1].lower()}" if unit else "")
+            guessed.append(Field(name, type_, True, guessed_from=part))
+    return guessed, unread
+
+
+_SUBJECTS = words("i we you they he she it there this that nobody someone")
+_MODALS = words("can could must should shall may might will would cannot")
+_EMPTY = words(
+    "a an the of its their his her my our your it they i we you he she do does need needs often"
+    " long far many much is are has have all any each every some own days hours minutes weeks"
+)
+
+
 def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None:
     """One field, or None if the words do not look like one."""
     bracket = re.search(r"\(([^)]*)\)?", text)
@@ -99,11 +149,7 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
     unique = bool(re.search(r"\bunique\b", lowered))
     if _YES_NO.search(name_part):
         name_part, note = _YES_NO.sub("", name_part), "boolean"
-    unit = re.search(
-        r"\s+in (minutes|hours|days|weeks|seconds|grams|pages|euros?|dollars|kg|km|cm)$",
-        name_part.strip(),
-        re.IGNORECASE,
-    )
+    unit = _UNIT.search(name_part.strip())
     if unit:
         name_part = name_part.strip()[: unit.start()]
         note = f"{note}, in {unit[1].lower()}".strip(", ")
@@ -118,7 +164,9 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
     )
     if alternatives:
         name_part, note = alternatives[2], f"{note}, {alternatives[1]}"
-    if _COSTS.search(name_part):
+    if often := _HOW_OFTEN.match(name_part.strip()):
+        name_part = f"{often['what']} interval"
+    elif _COSTS.search(name_part):
         name_part = "price"
     elif counted := _HOW_MANY_OF.match(name_part.strip()):
         name_part, note = counted["what"], "integer"
@@ -139,12 +187,7 @@ def parse_one(text: str, entities: frozenset[str] = frozenset()) -> Field | None
         name_part = f"{when[1]} date" if when[1] else "date"
     name_part = _CUT.sub("", _LEAD.sub("", name_part.strip()))
     name_part = re.sub(r"\b(?:optional|unique|required)\b", "", name_part, flags=re.IGNORECASE)
-    if re.search(
-        r"\b(?:that'?s|enough|etc|stuff|things|such|so"
-        r" on|more|itself|themselves|himself|herself)\b",
-        name_part,
-        re.IGNORECASE,
-    ):
+    if _NO_NAME.search(name_part):
         return None
     if len(name_part.split()) > 4 or not name_part.strip():
         return None

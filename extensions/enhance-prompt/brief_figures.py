@@ -19,12 +19,18 @@ _PERIOD = re.compile(
     r"\b(?:(?:per|by|for each|each|every|a|of the|in"
     r" the|this) (day|month|year)|(dai|month|year)ly)\b"
 )
+_ONE_PERIOD = re.compile(
+    r"\b(?:today|tomorrow|yesterday|(?:this|next|last) week|(?:next|last) (?:month|year)"
+    r"|(?:next|last) \d+ (?:day|week|month|year)s?)\b"
+)
 _AND_PER = re.compile(r"\b(?:per|by) ([\w-]+) and (?:per |by )?([\w-]+)")
 _MONEY = re.compile(r"price|cost|rate|fee")
 WORTH = re.compile(r"\b(?:value|worth|revenue|total|cost|turnover|income|sales)\b")
 
 
 def count(q: Request) -> bool:
+    if _ONE_PERIOD.search(q.tail):
+        return False  # a figure of one period only is more than a group can tell
     group = _groups(q)
     if group is None:
         return False
@@ -33,6 +39,8 @@ def count(q: Request) -> bool:
 
 
 def total(q: Request) -> bool:
+    if _ONE_PERIOD.search(q.tail):
+        return False
     found = numbers(q.entity)
     words = {singular(w) for w in re.findall(r"\w+", q.tail)}
     named = [f for f in found if {singular(w) for w in f.name.split("_")} & words]

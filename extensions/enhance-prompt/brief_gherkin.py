@@ -36,8 +36,8 @@ def is_criterion(text: str) -> bool:
     return bool(_CRITERION.match(text))
 
 
-def attach(spec: Specification, criterion: str) -> bool:
-    """Gives a criterion to the requirement whose words it shares most; False if there is none."""
+def attach(spec: Specification, criterion: str) -> Requirement | None:
+    """Gives a criterion to the requirement whose words it shares most, if there is one."""
     words = [w.lower() for w in re.findall(r"[^\W\d_]+", criterion)]
     stems = {singular(w) for w in words}
     told = {v for w in words if (v := verbs.lemma(w))}
@@ -52,9 +52,9 @@ def attach(spec: Specification, criterion: str) -> bool:
         if score > best_score:
             best, best_score = made, score
     if best is None or best_score < 4:
-        return False
+        return None
     best.stated.append(criterion)
-    return True
+    return best
 
 
 def _score(made: Requirement, stems: set[str], told: set[str], after: set[str]) -> int:

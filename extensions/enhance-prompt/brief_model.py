@@ -42,6 +42,7 @@ class Field:
     unique: bool = False
     minimum: int | None = None
     maximum: int | None = None
+    guessed_from: str = ""  # the phrase that was not understood but surely names a field
 
     def token(self) -> str:
         marks = "?" if self.optional else ""
@@ -57,6 +58,7 @@ class Entity:
     plural: str
     fields: list[Field] = field(default_factory=list)
     stated: bool = False  # the brief itself says what it consists of
+    unread: list[str] = field(default_factory=list)  # parts of its description that name no field
 
     def get(self, name: str) -> Field | None:
         return next((f for f in self.fields if f.name == name), None)
@@ -97,6 +99,18 @@ class Requirement:
 
 
 @dataclass
+class Fate:
+    """What became of a statement. Both lists empty: nothing yet."""
+
+    requirements: list[Requirement] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)  # why (else) nothing is built for it
+
+    def give(self, made: Requirement) -> None:
+        if all(one is not made for one in self.requirements):
+            self.requirements.append(made)
+
+
+@dataclass
 class Specification:
     title: str
     goal: str
@@ -106,6 +120,12 @@ class Specification:
     context: list[str] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
     questions: list[str] = field(default_factory=list)
+    fates: dict[Statement, Fate] = field(default_factory=dict)  # one for each statement
+    described: frozenset[Statement] = frozenset()  # those that gave an entity its fields
+    unread: str = ""  # which part of a long brief was not read
+
+    def fate(self, statement: Statement) -> Fate:
+        return self.fates.setdefault(statement, Fate())
 
     def entity(self, name: str, plural: str) -> Entity:
         """The entity of that name, made if there is none."""

@@ -4,9 +4,10 @@ needs.
 A detail is a token: `name` (a field), `name=value` (set it), `name<today`, `name<5`, `name<+30d`
 (from today
 on, at most 30 days ahead), `name<-14d` (more than 14 days ago), `name=!value` (any other value),
-`@key=value` (an option; `@sort=-name` is highest first). What
-cannot be put
-that way keeps the brief's verb and becomes a gap.
+`@key=value` (an option; `@sort=-name` is highest first, `@period=week:-1` last week,
+`@period=days:-7`
+the last 7 days: what a list with `@range` shows where no days are named). What cannot be put that
+way keeps the brief's verb and becomes a gap.
 """
 
 from __future__ import annotations

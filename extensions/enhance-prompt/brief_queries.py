@@ -35,8 +35,14 @@ _RANGE = re.compile(
     )\b""",
     re.VERBOSE,
 )
+_PERIOD = re.compile(
+    r"\b(?:(?P<day>today|tomorrow|yesterday)|(?P<which>this|next|last) (?P<unit>week|month|year)"
+    r"|last (?P<count>\d{1,4}) (?P<units>day|week|month|year)s?|(?P<ahead>upcoming))\b"
+)
+_OFFSET = {"today": 0, "tomorrow": 1, "yesterday": -1, "this": 0, "next": 1, "last": -1}
 _WITHIN = re.compile(
-    r"\b(?:within|in) (?:the )?(?:next |coming )?(\d{1,4}) (day|week|month|year)s?\b"
+    r"\b(?:(?:within|in) (?:the )?(?:next |coming )?|(?:for |of )?the next |next )"
+    r"(\d{1,4}) (day|week|month|year)s?\b"
 )
 _OLDER = re.compile(r"\b(?:older than|more than|for over) (\d{1,4}) (day|week|month|year)s?\b")
 _REACHED = re.compile(
@@ -236,7 +242,23 @@ def _conditions(q: Request) -> tuple[Entity, list[str]]:
     elif _RANGE.search(q.tail):
         day = date_field(shown, "date") or shown.add(Field("date", "date", True))
         details.append(f"@range={day.name}")
+        details += period(q.tail)
     return shown, details + state_filter(q.spec, shown, words)
+
+
+def period(tail: str) -> list[str]:
+    """'today' → `@period=day:0`, 'last week' → `@period=week:-1`, 'the last 7 days' →
+    `@period=days:-7`."""
+    found = _PERIOD.search(tail)
+    if not found:
+        return []
+    if found["day"]:
+        return [f"@period=day:{_OFFSET[found['day']]}"]
+    if found["which"]:
+        return [f"@period={found['unit']}:{_OFFSET[found['which']]}"]
+    if found["ahead"]:
+        return ["@period=days:36500"]
+    return [f"@period=days:-{int(found['count']) * _DAYS[found['units']]}"]
 
 
 def _due_of(entity: Entity, what: str) -> Field:

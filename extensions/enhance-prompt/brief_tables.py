@@ -24,17 +24,25 @@ _PRIORITIES = {
 }
 
 
+_NUMBERS = ("", "id", "no", "nr", "number", "ref")
+
+
 def rows_to_statements(rows: list[tuple[int, list[str]]], section: str) -> list[Statement]:
     """`rows`: 1-based line and cells; the first row is the header."""
     if not rows:
         return []
     roles = _roles(rows[0][1])
+    header = [re.sub(r"\W", "", cell).lower() for cell in rows[0][1]]
+    others = [i for i, h in enumerate(header) if i not in roles.values() and h not in _NUMBERS]
     found: list[Statement] = []
     for line, cells in rows[1:]:
         row = {role: cells[i].strip() for role, i in roles.items() if i < len(cells)}
+        told = [row.get("note", ""), *(cells[i].strip() for i in others if i < len(cells))]
+        note = "; ".join(cell for cell in told if cell)
         if row.get("entity") and (listed := row.get("fields") or row.get("field")):
             kind = f" ({row['type']})" if row.get("type") else ""
-            found.append(Statement(f"{row['entity']}: {listed}{kind}", "data", True, line))
+            text = f"{row['entity']}: {listed}{kind}"
+            found.append(Statement(text, "data", True, line, note=note))
         elif row.get("text"):
             text = row["text"]
             if row.get("actor") and section == "users":
@@ -42,7 +50,6 @@ def rows_to_statements(rows: list[tuple[int, list[str]]], section: str) -> list[
             elif row.get("actor") and not text.lower().startswith(("as a", row["actor"].lower())):
                 text = f"As a {row['actor']}, I want to {re.sub('^to ', '', text)}"
             priority = _priority(row.get("priority", ""))
-            note = row.get("note", "")
             kept = section if section not in ("prose", "goal", "data", "") else "features"
             found.append(Statement(text, kept, True, line, "", priority, note))
         elif text := " | ".join(c for c in cells if c.strip()):

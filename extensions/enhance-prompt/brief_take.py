@@ -10,11 +10,13 @@ from brief_changes import FOREIGN
 from brief_clauses import NEGATION, clauses, head_of
 from brief_define import RECORDED_OF
 from brief_entities import several
+from brief_fate import ask, set_aside
 from brief_known import entity_of
 from brief_model import Clause, Requirement, Specification, Statement
-from brief_nouns import is_plural, noun_phrase, words_of
+from brief_nouns import noun_phrase, words_of
 from brief_operations import known, requirement
 from brief_rules import rule, rule_of_capacity
+from brief_wishes import commands, only_asks
 from brief_words import words
 
 _QUALITIES = (
@@ -80,34 +82,39 @@ def take(spec: Specification, s: Statement, actors: frozenset[str]) -> None:
     context."""
     text = s.text.strip()
     if not any(c.isalpha() for c in text):
-        return
-    if s.section == "questions" or (text.endswith("?") and not s.is_item):
-        spec.questions.append(text)
+        spec.fate(s).reasons.append("context: it holds no words")
+    elif s.section == "questions" or (only_asks(text) and not s.is_item):
+        ask(spec, s, "it wants an answer and asks for nothing to be built")
     elif s.section == "out":
-        spec.context.append(f"Out of scope: {text}")
+        set_aside(spec, s, "it stands under what is not wanted")
     elif s.section == "example":
-        spec.context.append(text)
-    elif s.section == "users":
-        _user(spec, text)
+        set_aside(spec, s, "an example")
+    elif s.section == "users" and not _MAY_DO.search(text):
+        _user(spec, s)
     elif not (
         _take_rule(spec, s, enforced=True)
         or _take_quality(spec, s, actors)
         or _take_rule(spec, s, enforced=False)
     ):
         _take_features(spec, s, actors)
+    if text.endswith("?") and not spec.fate(s).reasons:
+        ask(spec, s, "it is worded as one")
 
 
-def _user(spec: Specification, text: str) -> None:
-    phrase, _ = noun_phrase(words_of(re.split(r"[:(,\u2013-]", text)[0]))
+_MAY_DO = re.compile(r"^[\w -]+[:,-]? +(?:can|may|must|should|wants? to|needs? to) ", re.IGNORECASE)
+
+
+def _user(spec: Specification, s: Statement) -> None:
+    phrase, _ = noun_phrase(words_of(re.split(r"[:(,\u2013-]", s.text)[0]))
     if phrase and len(phrase) <= 3:
         name = " ".join(phrase)
         spec.users += [name] if name not in spec.users else []
-    spec.context.append(text)
+    set_aside(spec, s, "it says who uses the program")
 
 
 def _described(spec: Specification, s: Statement) -> bool:
     """The statement only says what an entity consists of; it was used for that already."""
-    if s.section == "data":
+    if s.section == "data" and not _MUST_BE.search(s.text.lower()):
         return True
     owned = entity_of(spec.entities, noun_phrase(words_of(s.parent))[0]) is not None
     says = re.search(
@@ -124,6 +131,8 @@ def _take_rule(spec: Specification, s: Statement, *, enforced: bool) -> bool:
     narrated = s.section in ("prose", "goal") and not s.is_item and not _MAY.search(low)
     restricts = NEGATION.search(low) or _RESTRICTS.search(low)
     if not restricts or narrated or _described(spec, s):
+        return False
+    if s.section == "data" and s in spec.described:
         return False
     limits = rule(spec, s.text, s.line)
     if limits is None or enforced != bool(limits.details):
@@ -148,22 +157,24 @@ def _take_quality(spec: Specification, s: Statement, actors: frozenset[str]) -> 
 def _take_features(spec: Specification, s: Statement, actors: frozenset[str]) -> None:
     parts = clauses(s.text, s.is_item or s.section in ("features", "acceptance"), actors)
     asked = [p for p in parts if p.asked or (s.is_item and p.op and s.section == "features")]
-    if s.section == "data" or (
-        _described(spec, s) and not any(p.asked and p.op != "track" for p in parts)
-    ):
-        spec.context.append(s.text)
+    wishes = any(p.asked and p.op != "track" for p in parts)
+    if (s in spec.described or _described(spec, s)) and (s.section == "data" or not wishes):
+        _describe(spec, s)
         return
-    stated = [p for p in parts if not p.asked and p.op in _STATED and known(spec, p)]
+    stated = [p for p in parts if not p.asked and _says_what_is_done(p) and known(spec, p)]
     if s.section == "goal" and not _ASKING.search(s.text):
         stated = []
     imperative = s.section == "goal" and not (spec.entities and any(known(spec, p) for p in asked))
     overall = [p for p in asked if p.op in ("track", "manage") and not known(spec, p)]
     if overall and overall == asked and spec.entities and not s.is_item:
-        spec.context.append(s.text)
+        set_aside(spec, s, "it names the program as a whole")
         return
     for clause in [] if imperative else asked or stated:
         for one in [c for part in several(clause) for c in expand(part)]:
-            _add_with_formats(spec, requirement(spec, one, s.text, s.line), one, s)
+            made = requirement(spec, one, s.text, s.line)
+            if not (one.op or made.noun) and len(asked) == 1:
+                made = gap(s.text, s)  # its own words name it better than its verb alone
+            _add_with_formats(spec, made, one, s)
     if (asked or stated) and not imperative:
         full = rule_of_capacity(spec, s.text, s.line)
         if full:
@@ -172,39 +183,27 @@ def _take_features(spec: Specification, s: Statement, actors: frozenset[str]) ->
     required = s.section in ("features", "quality", "acceptance") or (
         s.section == "prose" and s.is_item
     )
-    wished = (
-        _ASKING.search(s.text) and s.section not in ("goal", "users") and not _WHOLE.search(s.text)
-    )
-    if required or wished or (s.section == "prose" and _imperative(s.text)):
+    wished = _ASKING.search(s.text) and s.section != "goal" and not _WHOLE.search(s.text)
+    told = s.section == "prose" and commands(s.text)
+    if required or wished or told or s.text.endswith("?"):
         add(spec, gap(s.text, s), s)
+    elif s.section == "data":
+        _describe(spec, s)
     else:
-        spec.context.append(s.text)
+        set_aside(spec, s, "it says what for" if s.section == "goal" else "it asks for nothing")
 
 
-def _imperative(text: str) -> bool:
-    """'Talk to me when …', 'Water the plants': a bare word that is no noun with its verb behind
-    it."""
-    words = [w.lower() for w in words_of(text)]
-    if len(words) < 2 or is_plural(words[0]) or not words[0].isalpha() or words[0] in _NO_VERBS:
-        return False
-    objects = (
-        "the",
-        "a",
-        "an",
-        "my",
-        "our",
-        "me",
-        "us",
-        "all",
-        "each",
-        "every",
-        "to",
-        "it",
-        "them",
-    )
-    return words[1] in objects and not re.search(
-        r"\b(?:is|are|was|were|has|have|had)\b", text.lower()
-    )
+def _says_what_is_done(clause: Clause) -> bool:
+    """'I water a plant' tells a wish as 'I add a plant' does, though nothing can be built of it."""
+    return clause.op in _STATED or (not clause.op and clause.verb in verbs.GAPS)
+
+
+def _describe(spec: Specification, s: Statement) -> None:
+    """Keeps a description of data; asks back where no field could be read from it."""
+    set_aside(spec, s, "it describes data, see Data")
+    used = s in spec.described or s.parent or " | " in s.text
+    if not used and any(c.isalpha() for c in s.text) and not spec.fate(s).requirements:
+        ask(spec, s, "no field was recognised in it")
 
 
 def _add_with_formats(spec: Specification, made: Requirement, clause: Clause, s: Statement) -> None:
@@ -221,6 +220,12 @@ _MAY = re.compile(
 )
 
 
+_MUST_BE = re.compile(
+    r"\b(?:must|may|should|shall|can)(?:not| not|n't)\b|\b(?:never|no two)\b|"
+    r"\b(?:i|we|users?|staff) (?:want|need|would like|must|can|should)\b"
+)
+
+
 _RESTRICTS = re.compile(
     r"\b(?:unique|required|mandatory|positive|double.?book\w*|sold out|"
     r"(?:system|app|program|it) (?:shall |must |should )?(?:reject|refuse|prevent|forbid)s?)\b"
@@ -228,14 +233,6 @@ _RESTRICTS = re.compile(
 
 
 _STATED = words("create list update status delete search lend return count increase decrease")
-
-
-_NO_VERBS = words(
-    "this that these those it i we you he she they there here"
-    " so but and or all our my what when if for in on at to"
-    " with the a an every each some no not since because"
-    " after before until while today now hi hello"
-)
 
 
 def _describes(spec: Specification, text: str) -> bool:
@@ -257,7 +254,13 @@ def gap(text: str, s: Statement) -> Requirement:
         flags=re.IGNORECASE,
     )
     rest = re.sub(
-        r"^(?:(?:and|also|it|the|system|app|program|should|must|shall|can|an?) )+",
+        r"^(?:and |but |or |so |also )*is (?:there|it) (?:an? |any )?\w+ (?:to|for|of) ",
+        "",
+        rest,
+        flags=re.IGNORECASE,
+    )
+    rest = re.sub(
+        r"^(?:(?:and|plus|also|it|the|system|app|program|should|must|shall|can|an?) )+",
         "",
         rest,
         flags=re.IGNORECASE,
@@ -288,5 +291,7 @@ def add(spec: Specification, new: Requirement, s: Statement) -> None:
         if same and (not gap or old.text == new.text):
             if new.text != old.text and new.text not in old.also:
                 old.also.append(new.text)
+            spec.fate(s).give(old)
             return
+    spec.fate(s).give(new)
     spec.requirements.append(new)

@@ -15,14 +15,14 @@ import brief_gherkin
 from brief_lines import prepared
 from brief_model import Statement
 from brief_tables import rows_to_statements
-from brief_tidy import one_fact_each, spelling, without_id
+from brief_tidy import one_fact_each, spelling, without_emoticons, without_id
 from brief_verbs import lemma
 from brief_words import SECTIONS
 
 MAX_BYTES = 4 * 1024 * 1024
 MAX_STATEMENTS = 400
 _TASK_BOX = re.compile(r"^\[[ xX]?\]\s+")
-_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\"'(]?[A-Za-z])")
+_SENTENCE = re.compile(r"(?:(?<=[.!?…])|(?<=[.!?][\"')]))\s+(?=[\"'(]?[A-Za-z])")
 _ABBREVIATION = re.compile(
     r"\b(?:e\.g|i\.e|vs|approx|no|nr|mr|mrs|ms|dr|st|incl)\.$", re.IGNORECASE
 )
@@ -155,9 +155,10 @@ def _add(found: list[Statement], content: str, section: str, items: list[str], l
         inline = _INLINE_LABEL.match(part)
         own = section_of(inline["label"], section) if inline else section
         if inline and own != section:
-            found.append(Statement(inline["rest"], own, False, line))
+            rest = sentences(spelling(without_emoticons(inline["rest"])))
+            found += [Statement(sentence, own, False, line) for sentence in rest]
             continue
-        part = spelling(without_id(_TASK_BOX.sub("", part)))
+        part = spelling(without_emoticons(without_id(_TASK_BOX.sub("", part))))
         for sentence in sentences(part):
             found.append(Statement(sentence, section or "prose", bool(items), line, parent))
         if items and not items[-1]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import re
 
+from brief_verbs import lemma
+
 _ID = re.compile(
     r"^\W{0,2}(?:(?:FR|NFR|REQ|RQ|US|UC|R|F|S|AC|BR|Story|Requirement|Feature|Use case)"
     r"[-_ #.]?\d+(?:[.-]\d+)*|\d+(?:\.\d+)+\.?)\W{0,2}\s*[:.)|\u2013\u2014-]?\s+(?=\S)",
@@ -56,11 +58,22 @@ _ALSO_HAS = re.compile(
     r",?\s+and\s+(?=has\b)",
     re.IGNORECASE,
 )
+_BUT = re.compile(
+    r"^(?P<who>(?:(?:an?|each|every|the) )?\w+) (?P<first>(?:can|may|must|should) (?!not\b)[^,]+?)"
+    r",? but (?:(?:it|they) )?(?=(?:can|may|must|should|cannot|never)\b)",
+    re.IGNORECASE,
+)
 _TOTAL = re.compile(
     r"^the (?:total|sum) of (?:an?|each|the) (?P<whole>[\w ]+?)"
     r" is the (?:sum|total) of (?:its|all|the) (?P<parts>[\w ]+)",
     re.IGNORECASE,
 )
+_EMOTICON_TEXT = (
+    r"(?:(?:(?<=\s)|(?<=[.!?,)])|^)[:;=]['-]?[()\[\]DPp/\\|3*]+(?=\s|$)"
+    r"|[\u2600-\u27bf\U0001f300-\U0001faff]+[\ufe0f\u200d]*)"
+)
+_EMOTICON_AT_END = re.compile(rf"(?<=[^\s.!?])\s*(?:{_EMOTICON_TEXT}\s*)+(?=\s[\"'(]?[A-Z]|\s*$)")
+_DASH = re.compile(r" [-\u2013\u2014] (?P<word>\w+) ")
 _HALVES = re.compile(r";\s+(?=\w+ \w+ \w+)")
 
 
@@ -82,4 +95,20 @@ def one_fact_each(sentence: str) -> str:
     sentence = _IT_HAS.sub(r"\g<who>\g<first>. \g<who> \g<verb> ", sentence)
     sentence = _LABEL_HAS.sub(r"\g<who>: \g<first>. A \g<who> ", sentence)
     sentence = _ALSO_HAS.sub(r"\g<first>. \g<who> ", sentence)
+    sentence = _BUT.sub(r"\g<who> \g<first>. \g<who> ", sentence)
+    sentence = _DASH.sub(_wish_apart, sentence)
     return _HALVES.sub(". ", _FACT.sub(". ", sentence))
+
+
+def _wish_apart(dash: re.Match[str]) -> str:
+    """'Categories like soup and cake - filter by it' says two things."""
+    plain = lemma(dash["word"]) == dash["word"].lower()
+    return (
+        f". {dash['word']} " if plain and len(dash.string[: dash.start()].split()) > 2 else dash[0]
+    )
+
+
+def without_emoticons(text: str) -> str:
+    """An emoticon before a capital ends the sentence, as a full stop does; others only go."""
+    text = _EMOTICON_AT_END.sub(".", text)
+    return re.sub(rf"\s*{_EMOTICON_TEXT}", "", text).strip()

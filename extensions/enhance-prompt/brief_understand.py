@@ -9,15 +9,16 @@ import brief_conflicts
 import brief_gherkin
 import brief_verbs as verbs
 import brief_words as vocabulary
-from brief_clauses import NEGATION, clauses
+from brief_clauses import NEGATION, clauses, head_of
 from brief_complete import borrow_fields, finish, imply, order, say
 from brief_entities import find
 from brief_gherkin import is_criterion
 from brief_known import add_entity, name_of
-from brief_model import Clause, Specification, Statement
+from brief_model import Clause, Fate, Specification, Statement
 from brief_nouns import noun_phrase, singular, words_of
 from brief_operations import known, requirement
 from brief_take import add, expand, gap, take
+from brief_wishes import only_asks
 
 MAX_REQUIREMENTS = 120
 
@@ -26,26 +27,38 @@ def understand(title: str, found: list[Statement], left_out: int) -> Specificati
     """The whole specification of a brief."""
     spec = Specification(title=title or "Untitled", goal="")
     actors = _actors(found)
-    spec.entities = find(found, actors)
+    spec.fates = {s: Fate() for s in found}
+    spec.entities, spec.described = find(found, actors)
     _add_lending(spec, found, actors)
     criteria_stated: list[Statement] = []
     parents = {s.parent for s in found}
     for statement in found:
         if is_criterion(statement.text):
             criteria_stated.append(statement)
-        elif not (statement.text in parents and len(statement.text.split()) <= 3):
+        elif statement.text in parents and _heads(statement):
+            spec.fate(statement).reasons.append("heading: it stands above the list below it")
+        else:
             take(spec, statement, actors)
     if not any(r.verb in verbs.BUILDABLE for r in spec.requirements):
         _take_goal(spec, found, actors)
     if not spec.requirements and not spec.entities:
         _take_subject(spec, title, found)
     for statement in criteria_stated:
-        if not brief_gherkin.attach(spec, statement.text):
+        if made := brief_gherkin.attach(spec, statement.text):
+            spec.fate(statement).give(made)
+        else:
+            add(spec, gap(statement.text, statement), statement)
+    for statement, fate in spec.fates.items():
+        if not (fate.requirements or fate.reasons):
             add(spec, gap(statement.text, statement), statement)
     borrow_fields(spec)
     imply(spec)
     finish(spec)
     if left_out:
+        spec.unread = (
+            f"after line {found[-1].line}: {left_out} further statements were not read,"
+            " the brief is too long"
+        )
         spec.questions.append(
             f"The brief is long: {left_out} further statements were not read. Which of them matter?"
         )
@@ -61,6 +74,12 @@ def understand(title: str, found: list[Statement], left_out: int) -> Specificati
     spec.questions += brief_conflicts.questions(spec, found)
     order(spec)
     return spec
+
+
+def _heads(statement: Statement) -> bool:
+    """'Tasks:' above a list of what can be done with them, but not 'Delete tasks'."""
+    words = words_of(statement.text)
+    return len(statement.text.split()) <= 3 and not (len(words) > 1 and head_of(statement.text))
 
 
 _STORY_ACTOR = re.compile(
@@ -101,7 +120,7 @@ def _take_goal(spec: Specification, found: list[Statement], actors: frozenset[st
     """Where no sentence asks for anything that can be built, what the brief says of its purpose
     is taken."""
     for s in found:
-        if s.section in ("goal", "prose", ""):
+        if s.section in ("goal", "prose", "") and not only_asks(s.text):
             for clause in clauses(s.text, True, actors):
                 if clause.op and known(spec, clause):
                     for one in expand(clause):

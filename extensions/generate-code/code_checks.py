@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from textwrap import dedent, indent
 
 from code_values import figure, group_key, literal, other_state
+from plan_make import period_name
 from plan_model import Attribute, Feature, repr_str
 
 
@@ -24,7 +25,12 @@ def dedented(text: str) -> str:
 
 
 def _ids(f: Feature, arguments: str = "") -> str:
-    return f'ids(run("{f.command}"{arguments}).output)'
+    return f'ids(run("{f.command}"{arguments or _always(f)}).output)'
+
+
+def _always(f: Feature) -> str:
+    """The arguments with which a list shows every day although it names a period of its own."""
+    return ", *EVERY_DAY" if f.period else ""
 
 
 def list_checks(f: Feature) -> list[Check]:
@@ -103,6 +109,21 @@ def list_checks(f: Feature) -> list[Check]:
                 assert ids(found) == [inside.id]
             """,
             )
+        elif name == "@period" and f.period and (by := thing.get(f.option("range"))):
+            edges = _period(*f.period)
+            edges += [(3, edges[0][1] - _ONE_DAY), (4, edges[1][1] + _ONE_DAY)]
+            made = [f"{make}(db, {n}, {by.column}={_day(by, d)}{keep})" for n, d in edges]
+            add(
+                "shows_" + period_name(*f.period).replace("-", "_"),
+                f"""
+                early = {made[0]}
+                late = {made[1]}
+                {made[2]}
+                {made[3]}
+                found = run("{f.command}", "--today", "2030-01-10").output
+                assert ids(found) == [early.id, late.id]
+            """,
+            )
         elif name == "@available":
             expected = "free" if value == "true" else "lent"
             add(
@@ -160,7 +181,7 @@ def list_checks(f: Feature) -> list[Check]:
                 f"""
                 match = {make}(db, 1{own}{keep})
                 {make}(db, 2{other}{keep})
-                result = run("{f.command}"{argument})
+                result = run("{f.command}"{argument}{_always(f)})
                 assert ids(result.output) == [match.id]
             """,
             )
@@ -173,6 +194,29 @@ def list_checks(f: Feature) -> list[Check]:
         """,
         )
     return checks
+
+
+_ONE_DAY = timedelta(days=1)
+
+
+def _period(unit: str, number: int) -> list[tuple[int, date]]:
+    """The first and the last day of a period, numbered, where today is Thursday, 2030-01-10."""
+    years = {-1: 2029, 0: 2030, 1: 2031}
+    months = {-1: ((2029, 12, 1), (2029, 12, 31)), 0: ((2030, 1, 1), (2030, 1, 31))} | {
+        1: ((2030, 2, 1), (2030, 2, 28))
+    }
+    today = date(2030, 1, 10)
+    if unit == "week":
+        monday = date(2030, 1, 7) + timedelta(days=7 * number)
+        pair = (monday, monday + timedelta(days=6))
+    elif unit == "month":
+        pair = (date(*months[number][0]), date(*months[number][1]))
+    elif unit == "year":
+        pair = (date(years[number], 1, 1), date(years[number], 12, 31))
+    else:
+        away = today + timedelta(days=number)
+        pair = (min(today, away), max(today, away)) if unit == "days" else (away, away)
+    return [(1, pair[0]), (2, pair[1])]
 
 
 def _now(f: Feature, by: Attribute) -> str:

@@ -34,6 +34,8 @@ def generate(backlog: str, prompt: str = "") -> dict[str, str]:
     left = untested(plan, body)
     body += env.get_template("test_missing.py.j2").render(untested=left)
     body = _compact(re.sub(r"\n{4,}", "\n\n\n", body).strip("\n"))
+    if "EVERY_DAY" in body:
+        body = _EVERY_DAY + "\n\n\n" + body
     if "ids(" in body:
         body = _IDS + "\n\n\n" + body
     tests = render(
@@ -69,6 +71,7 @@ def generate(backlog: str, prompt: str = "") -> dict[str, str]:
     return dict(sorted(files.items()))
 
 
+_EVERY_DAY = 'EVERY_DAY = ("--from", "2000-01-01", "--to", "2099-12-31")'
 _IDS = '''def ids(output: str) -> list[int]:
     """The numbers in the first column of a table."""
     return [int(line.split()[0]) for line in output.splitlines()[1:]]'''
@@ -119,6 +122,7 @@ def _facts(plan: Plan) -> dict[str, Any]:
     sample = [n for n in ("date", "datetime") if n in kinds]
     return {
         "rules": _rules(plan),
+        "periods": any(f.option("range") and f.period for f in plan.commands),
         "datetime_names": ", ".join(aliases[n] for n in sample),
         "sample_dates": ", ".join([*sample, "timedelta"] if sample else []),
     }
@@ -203,7 +207,7 @@ def _cli_facts(env: Any, plan: Plan) -> dict[str, Any]:
         "uses_decimal": True,
         "parses_decimal": plan.uses("decimal"),
         "models": sorted(t.cls for t in plan.things),
-        "output_names": ["one", "order", "read_file", "table", "text", "write_file"],
+        "output_names": ["one", "order", "period", "read_file", "table", "text", "write_file"],
     }
 
 

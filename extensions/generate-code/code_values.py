@@ -141,6 +141,8 @@ def cli_arguments(a: Attribute, item: str, between: str = ", ") -> str:
 
 
 def plain_sample(a: Attribute) -> str:
+    if a.kind == "choice":
+        return repr_str(a.choices[0])
     return {
         "text": '"some words"',
         "integer": "10",

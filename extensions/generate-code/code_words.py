@@ -61,7 +61,8 @@ def column_sql(a: Attribute, plan: Plan) -> str:
 def option(a: Attribute, optional: bool = False, single: bool = False) -> str:
     """The Annotated type of a command's option."""
     base = a.base if not (single and a.kind == "list") else "str"
-    none = optional and (a.kind not in ("choice", "boolean") or single or False)
+    fixed = a.kind == "boolean" or (a.kind == "choice" and not a.optional)
+    none = optional and (not fixed or single)
     help_text = {
         "choice": "One of: " + ", ".join(a.choices) + ".",
         "date": "As YYYY-MM-DD.",
@@ -115,7 +116,8 @@ def first_of(f: Feature, *kinds: str) -> Attribute:
 
 
 def first_needed(t: Thing) -> Attribute | None:
-    return next((a for a in t.ordered if a.default is None), None)
+    needed = [a for a in t.ordered if a.default is None]
+    return next((a for a in needed if a.kind != "choice"), needed[0] if needed else None)
 
 
 def model_type(python: str) -> str:

@@ -180,6 +180,11 @@ def _complete(row: Feature, things: dict[str, Thing]) -> bool:
         return False
     if row.option("sort") and not row.sort:
         return False
+    dated = row.thing.get(row.option("range"))
+    if row.option("range") and not (dated and dated.kind in ("date", "datetime")):
+        return False
+    if row.option("period") and not (row.period and dated):
+        return False
     if row.verb == "status":
         return bool(row.settings)
     if row.verb == "sum":
@@ -223,6 +228,15 @@ def _command(row: Feature, kind: str, taken: set[str]) -> str:
     return name if name not in taken else f"{name}-{row.id.lower()}"
 
 
+def period_name(unit: str, number: int) -> str:
+    """('day', 0) → 'today', ('week', -1) → 'last-week', ('days', -7) → 'last-7-days'."""
+    if unit == "days":
+        return f"last-{-number}-days" if number < 0 else "upcoming"
+    if unit == "day":
+        return {0: "today", 1: "tomorrow", -1: "yesterday"}[number]
+    return f"{({0: 'this', 1: 'next', -1: 'last'})[number]}-{unit}"
+
+
 def _suffix(row: Feature) -> list[str]:
     thing = row.thing
     assert thing is not None  # noqa: S101 - as in _complete
@@ -251,6 +265,7 @@ def _suffix(row: Feature) -> list[str]:
         by = [f"by-{a.name}" for a in row.attributes[:1]] or (
             [f"by-{row.sort[0].name}"] if row.sort and not extra else []
         )
+        by = by or [period_name(*row.period)] if row.period else by
         by = by or ([f"by-{row.option('range')}"] if row.option("range") else [])
         return [many, *extra, *by]
     if row.verb == "status":

@@ -64,6 +64,7 @@ _TAKEN = frozenset(
         "decimal",
         "held",
         "mine",
+        "period",
     ]
 )  # names that the generated modules use themselves
 
@@ -130,13 +131,22 @@ class Attribute:
 
     @property
     def default(self) -> str | None:
-        if self.kind == "choice":
-            return repr_str(self.choices[0])
+        if self.kind == "choice" and self._usual:
+            return repr_str(self._usual)
         if self.kind == "boolean":
             return "False"
         if self.kind == "list":
             return "field(default_factory=list)"
         return "None" if self.optional else None
+
+    @property
+    def _usual(self) -> str:
+        """The choice that holds where none is given: a state begins with its first; of others
+        only one that is called so."""
+        if self.is_initial_state:
+            return self.choices[0]
+        usual = ("normal", "medium", "standard", "default", "regular", "average", "middle")
+        return next((c for c in self.choices if c in usual and not self.optional), "")
 
     @property
     def is_initial_state(self) -> bool:
@@ -230,6 +240,17 @@ class Feature:
         match = next((m for m in found if m), None)
         date = self.thing.get(match[1]) if match and self.thing else None
         return (date, match[2], int(match[3])) if date and match else None
+
+    @property
+    def period(self) -> tuple[str, int] | None:
+        """The days that a list shows where none are named: 'week' and -1 for last week; 'days'
+        and how many ahead of today or, below zero, back."""
+        match = re.match(
+            r"^(?:(day|week|month|year):(-1|0|1)|days:(-?\d{1,5}))$", self.option("period")
+        )
+        if match is None:
+            return None
+        return (match[1], int(match[2])) if match[1] else ("days", int(match[3]))
 
     @property
     def groups(self) -> list[tuple[Attribute, str]]:

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import typer
@@ -23,14 +23,27 @@ from symphony.sandboxes.policy import Level, SandboxRefused
 
 from .. import VERSION
 from ..errors import ExitCode, Problem, Problems, SymphonyError, from_bus, from_refusal
+from ..intake import require_text
 from ..model import DatapathName
 from ..places import Places
-from . import streams
+from . import signals, streams
+
+T = TypeVar("T")
+
+
+def _named_home(given: str) -> Path:
+    """As text: as a path, an empty one (a variable that is not set) means the folder here."""
+    if not given.strip():
+        raise Problems([Problem("the home has no name", "--home", "write --home DIR")])
+    return Path(given)
+
 
 HomeOption = Annotated[
     Path | None,
     typer.Option(
         "--home",
+        parser=_named_home,
+        metavar="DIR",
         help="Where everything durable lies [default: SYMPHONY_HOME, or the XDG data folder].",
         show_default=False,
     ),
@@ -114,12 +127,18 @@ def _root(
 def execute(app: typer.Typer, program: str) -> int:
     """Runs a command line; every outcome becomes an exit code and a clear message."""
     arguments = sys.argv[1:]
+    signals.install()
     streams.make_usable()
     try:
         code = _invoke(app, arguments, program)
         _write("")  # what is still in the buffer
-    except (typer.Abort, KeyboardInterrupt):
-        return ExitCode.INTERRUPTED
+    except signals.Left as left:
+        print(signals.again(left.code), file=sys.stderr)
+        return left.code
+    except (typer.Abort, KeyboardInterrupt) as interrupt:
+        code = next(iter(interrupt.args), int(ExitCode.INTERRUPTED))
+        print(signals.again(code), file=sys.stderr)
+        return code
     except Exception as error:  # the outermost place: nothing may end in a traceback
         return _report(as_symphony_error(error), arguments)
     finally:
@@ -140,8 +159,14 @@ def _invoke(app: typer.Typer, arguments: Sequence[str], program: str) -> int:
             ExitCode.BAD_REQUEST,
             error.format_message().rstrip("."),
             where="command line",
-            help=f"see `{program} --help`",
+            help=f"see `{_asked(error, program)} --help`",
         ) from error
+
+
+def _asked(error: ClickException, program: str) -> str:
+    """The command that the user meant, as far as it was understood."""
+    context = getattr(error, "ctx", None)
+    return program if context is None else context.command_path
 
 
 def as_symphony_error(error: Exception) -> SymphonyError:
@@ -164,9 +189,29 @@ def as_symphony_error(error: Exception) -> SymphonyError:
             return _bug(error)
 
 
-def run_async(work: Coroutine[Any, Any, int]) -> int:
-    """Runs a coroutine on a fresh loop."""
-    return asyncio.run(work)
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on a fresh loop; a signal cancels it, unless it answers that itself."""
+    return asyncio.run(_until_signal(work))
+
+
+async def _until_signal(work: Coroutine[Any, Any, T]) -> T:
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    code: int | None = None
+
+    def stop(as_: int) -> None:
+        nonlocal code
+        if code is None:
+            code = as_
+            loop.call_soon_threadsafe(task.cancel)
+
+    with signals.answered_by(stop):
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if code is None:
+                raise
+            raise signals.Left(code) from None
 
 
 _home: list[Path | None] = [None]  # of this command line: where a report of a bug goes
@@ -175,7 +220,20 @@ _home: list[Path | None] = [None]  # of this command line: where a report of a b
 def find_places(home: Path | None) -> Places:
     """The places of this command line."""
     _home[0] = home
-    return Places.find(home, os.environ)
+    places = Places.find(home, os.environ)
+    for place in (places.home, places.runtime):
+        _require_text(place)
+    return places
+
+
+def _require_text(place: Path) -> None:
+    """Refuses a folder whose name the bus and the stores cannot carry: they speak UTF-8."""
+    try:
+        str(place).encode()
+    except UnicodeEncodeError as error:
+        message = "the folder's name is not UTF-8 text"
+        help_ = "choose another one with --home, SYMPHONY_HOME or XDG_RUNTIME_DIR"
+        raise Problems([Problem(message, str(place), help_)]) from error
 
 
 def out_folder(given: str | None) -> Path | None:
@@ -184,7 +242,9 @@ def out_folder(given: str | None) -> Path | None:
         return None
     if not given.strip():
         raise Problems([Problem("the folder has no name", "--out", "write --out DIR")])
-    return Path(given).absolute()
+    folder = Path(given).absolute()
+    require_text(folder, "--out")
+    return folder
 
 
 def extension_folders(given: Sequence[Path] | None) -> tuple[Path, ...]:
@@ -202,6 +262,7 @@ def extension_folders(given: Sequence[Path] | None) -> tuple[Path, ...]:
 
 def print_json(value: object) -> None:
     """One JSON value on stdout."""
+    streams.require_stdout()
     _write(msgspec.json.encode(value).decode() + "\n")
 
 
@@ -243,7 +304,7 @@ def _bug(error: Exception) -> SymphonyError:
         folder = Places.find(_home[0], os.environ).reports
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = folder / f"{stamp}-{os.getpid()}.txt"
-        path.write_text(report)
+        path.write_text(report, errors="backslashreplace")
         where = str(path)
     except OSError:
         sys.stderr.write(report)

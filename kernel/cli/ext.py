@@ -122,7 +122,7 @@ def call(
         str | None, typer.Option(help="Which extension, if several provide it.", show_default=False)
     ] = None,
     sandbox: SandboxOption = None,
-    timeout_s: Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds.")] = 60.0,
+    timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds.")] = 60.0,
     home: HomeOption = None,
 ) -> None:
     """Call a capability through the running kernel and print the result as JSON."""

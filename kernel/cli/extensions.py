@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import signal
 import sys
@@ -15,12 +16,13 @@ from symphony.bus.client import Client
 from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import Level
 
-from ..console import CAPABILITY
+from ..console import CAPABILITY, LONGEST_CALL_S
 from ..errors import ExitCode, Problem, Problems, SymphonyError, from_bus
 from ..kit import load_kit
 from ..manifest import load_manifest
 from ..model import BrokenExtension, ExtensionInfo, Extensions, ProblemInfo, Status
 from ..places import Places, lock_holder
+from ..plaintext import one_line
 from . import render
 from .common import print_json
 from .session import ask_kernel, console_client
@@ -95,7 +97,7 @@ def attach(
         print_json(attached)
     else:
         provides = ", ".join(attached["provides"])
-        print(f"{attached['instance']} attached (sandbox {attached['sandbox']}): {provides}")
+        render.say(f"{attached['instance']} attached (sandbox {attached['sandbox']}): {provides}")
     if background:
         return ExitCode.DONE
     instance = attached["instance"]
@@ -141,6 +143,10 @@ def call(
         raise Problems([Problem(f"not valid JSON: {error}", "--json", remedy)]) from error
     if not isinstance(args, dict):
         raise Problems([Problem("the arguments must be a JSON object", "--json", remedy)])
+    if not 0 < timeout_s <= LONGEST_CALL_S:  # nor is it when it is not a number
+        message = f"{timeout_s:g} is no time limit"
+        remedy = f"give seconds, more than 0 and at most {LONGEST_CALL_S:.0f}"
+        raise Problems([Problem(message, "--timeout", remedy)])
     if out is not None and not out.is_dir():
         raise Problems([Problem(f"there is no folder {out}", "--out", "give one that is there")])
     wanted = {
@@ -176,11 +182,16 @@ class _Follower:
         self._path = path
         self._target = target
         self._offset = start
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
 
     def copy(self) -> None:
         with self._path.open("rb") as file:
             file.seek(self._offset)
             while piece := file.read(65536):
                 self._offset += len(piece)
-                self._target.buffer.write(piece)
+                self._target.write(self._seen(piece))
         self._target.flush()
+
+    def _seen(self, piece: bytes) -> str:
+        lines = self._decoder.decode(piece).split("\n")
+        return "\n".join(map(one_line, lines))

@@ -6,21 +6,30 @@ import sys
 from pathlib import Path
 
 from .. import queries
+from ..apart import require_not_within
 from ..errors import ExitCode, Problem, Problems, SymphonyError
+from ..intake import require_text
 from ..model import Artifact
+from ..places import Places
+from . import streams
 
 
-async def fetch(ask: queries.Ask, reference: str, out: Path | None) -> dict[str, object]:
+async def fetch(
+    ask: queries.Ask, places: Places, reference: str, out: Path | None
+) -> dict[str, object]:
     """Writes the artifact to ``out``, or a file to stdout; returns what was written where."""
     found = await queries.resolve(ask, reference)
     if out is None:
         if found.kind == "folder":
             remedy = "add --out FOLDER"
             raise Problems([Problem("a folder cannot go to standard output", reference, remedy)])
+        streams.require_stdout()
         async for piece in queries.read(ask, found.ref):
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         return _answer(found, "-")
+    require_text(out, "--out")
+    require_not_within(out, places)
     target = _target(out, found)
     args = {
         "folder": str(target.parent),

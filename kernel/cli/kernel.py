@@ -119,9 +119,13 @@ def run(
 
 @app.command(
     epilog="Examples: symphony-kernel serve --home /var/lib/symphony | "
-    "symphony-kernel serve --listen tcp://0.0.0.0:7700"
+    "symphony-kernel serve --background | symphony-kernel serve --listen tcp://0.0.0.0:7700"
 )
 def serve(
+    background: Annotated[
+        bool,
+        typer.Option("--background", help="Return when it serves; `stop` ends it."),
+    ] = False,
     sandbox: SandboxOption = None,
     datapath: DatapathOption = None,
     listen: Annotated[
@@ -138,6 +142,16 @@ def serve(
     as_json: JsonFlag = False,
 ) -> None:
     """Run a kernel until it is stopped; consoles and extensions attach to it."""
+    if background:
+        from .background import serve_in_background
+
+        options = [*(("--sandbox", str(sandbox)) if sandbox else ())]
+        options += ["--datapath", str(datapath)] if datapath else []
+        options += ["--listen", listen] if listen else []
+        options += ["--home", str(find_places(home).home)]
+        for folder in extensions or ():
+            options += ["--extensions", str(folder.absolute())]
+        raise typer.Exit(serve_in_background(options, as_json))
     from ..kernel import Settings
     from ..keys import require_tcp
     from .service import serve as serve_
@@ -307,7 +321,8 @@ def artifacts_get(
     if out is None and as_json:
         help_ = "add --out PATH"
         raise Problems([Problem("--json needs a place for the content", "--json", help_)])
-    found = query(find_places(home), lambda s: fetch(s.ask, artifact, out))
+    places = find_places(home)
+    found = query(places, lambda s: fetch(s.ask, places, artifact, out))
     if as_json:
         print_json(found)
 

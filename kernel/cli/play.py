@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import shlex
-import signal
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import junit
+from ..apart import require_outside
 from ..console import Console
 from ..errors import ExitCode, Problem, SymphonyError
 from ..intake import require_plain
@@ -26,13 +26,12 @@ from ..plays import (
     PlayOptions,
     new_run_id,
     require_out,
-    require_outside,
     require_writable,
 )
 from ..projection import failing_instance
 from ..sinks import STDOUT, JsonLines, last_seq
 from ..valuetypes import parse_inputs
-from . import render
+from . import render, signals, streams
 from .common import as_symphony_error
 
 STORY_S = 5.0  # for asking a tracker that may be what failed
@@ -64,10 +63,15 @@ class RunRequest:
 
 @dataclass
 class Stopper:
-    """Turns signals and `symphony-kernel stop` into the end of the run's task."""
+    """Turns signals and `symphony-kernel stop` into the end of the run's task, while it plays."""
 
     task: asyncio.Task[Finished]
+    loop: asyncio.AbstractEventLoop
     code: int | None = None
+
+    def heed(self, code: int) -> None:
+        """A signal came."""
+        self.loop.call_soon_threadsafe(self.stop, code)
 
     def stop(self, code: int) -> None:
         """Ends the run in peace; it stays resumable."""
@@ -91,14 +95,14 @@ class Watcher:
         if self.sink is not None:
             self.sink(event)
         if isinstance(event, RunOpened | RunResumed):
-            print(f"run {event.run}", file=sys.stderr, flush=True)
+            render.tell(f"run {event.run}")
             render.degraded(self.absent)
         self.progress(event)
 
 
 async def play(settings: Settings, request: RunRequest) -> int:
     """Plays or resumes a run and returns the exit code."""
-    require_outside(request.options.out, settings.places.home)
+    require_outside(request.options.out, settings.places)
     kernel = Kernel(settings)
     if request.melody is not None:
         melody = load_melody(request.melody, kernel.kit)
@@ -109,6 +113,8 @@ async def play(settings: Settings, request: RunRequest) -> int:
     else:
         melody, inputs, run = None, {}, str(request.resume)
     require_writable(request.options.out)
+    if request.events == STDOUT:
+        streams.require_stdout()
     if request.junit is not None:
         junit.require_writable(request.junit)
     async with _watching(request, kernel.absent()) as watcher:
@@ -121,19 +127,23 @@ async def play(settings: Settings, request: RunRequest) -> int:
             else:
                 seen = last_seq(request.events, run) if request.events else None
                 work = player.resume(request.options, seen)
-            try:
-                result, code = await _until_end(kernel, asyncio.create_task(work), run, watcher)
-            except SymphonyError as error:
-                await _report_unfinished(player, watcher, error.message)
-                raise
-            if result is None:
-                why = "interrupted" if code == ExitCode.INTERRUPTED else "terminated"
-                await _report_unfinished(player, watcher, f"the run was {why}; it is resumable")
-            story = [] if result is None else await player.story()
+            stopper = Stopper(asyncio.create_task(work), asyncio.get_running_loop())
+            with signals.answered_by(stopper.heed):
+                try:
+                    result, code = await _until_end(kernel, stopper, run, watcher)
+                except SymphonyError as error:
+                    await _report_unfinished(player, watcher, error.message)
+                    raise
+                if result is None:
+                    why = signals.WORDS[code]
+                    await _report_unfinished(player, watcher, f"the run was {why}; it is resumable")
+                story = [] if result is None else await player.story()
         finally:
-            await kernel.close()
+            with signals.answered_by(signals.ignore):
+                await kernel.close()
     if result is not None:
-        await _show(result, request, story, settings.places)
+        with signals.answered_by(signals.ignore):
+            await _show(result, request, story, settings.places)
     return code
 
 
@@ -155,40 +165,35 @@ async def _report_unfinished(player: Play, watcher: Watcher, reason: str) -> Non
 
 
 async def _until_end(
-    kernel: Kernel, task: asyncio.Task[Finished], run: str, watcher: Watcher
+    kernel: Kernel, stopper: Stopper, run: str, watcher: Watcher
 ) -> tuple[Finished | None, int]:
-    stopper = Stopper(task)
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, stopper.stop, int(ExitCode.INTERRUPTED))
-    loop.add_signal_handler(signal.SIGTERM, stopper.stop, int(ExitCode.TERMINATED))
     asked = asyncio.create_task(kernel.stop.wait())
     asked.add_done_callback(lambda _: stopper.stop(int(ExitCode.TERMINATED)))
     try:
-        result = await task
-    except asyncio.CancelledError:
-        if stopper.code is None:
-            raise
+        result = await stopper.task
+    except asyncio.CancelledError as error:
         watcher.progress.close()
         if kernel.failure is not None:
-            raise _resumable(kernel.failure, run, watcher) from None
-        _say_how_to_resume(run, watcher)
+            raise _resumable(kernel.failure, run, watcher) from error
+        if stopper.code is None:
+            raise
+        _say_how_to_resume(run, watcher, stopper.code)
         return None, stopper.code
     except Exception as error:
         watcher.progress.close()
-        if not watcher.events:
-            raise
-        raise _resumable(kernel.failure or as_symphony_error(error), run, watcher) from error
+        raise _resumable(kernel.failure or error, run, watcher) from error
     finally:
         stopper.code = stopper.code or 0
         asked.cancel()
         await asyncio.gather(asked, return_exceptions=True)
-        loop.remove_signal_handler(signal.SIGINT)
-        loop.remove_signal_handler(signal.SIGTERM)
     return result, ExitCode.DONE if result.outcome == "succeeded" else ExitCode.FAILED
 
 
-def _resumable(found: SymphonyError, run: str, watcher: Watcher) -> SymphonyError:
-    """The error, which also says how to go on with the run."""
+def _resumable(error: Exception, run: str, watcher: Watcher) -> SymphonyError:
+    """The error that ended the run's playing, with how to go on where there is a run."""
+    found = as_symphony_error(error)
+    if not watcher.events:
+        return found
     return SymphonyError(
         found.code,
         found.message,
@@ -229,8 +234,8 @@ async def _show(
         print(problem.render(), file=sys.stderr)
 
 
-def _say_how_to_resume(run: str, watcher: Watcher) -> None:
+def _say_how_to_resume(run: str, watcher: Watcher, code: int) -> None:
     if watcher.events:
-        print(
-            f"run {run} is kept; go on with: {watcher.request.how_to_resume(run)}", file=sys.stderr
-        )
+        render.tell(f"run {run} is kept; go on with: {watcher.request.how_to_resume(run)}")
+    else:
+        render.tell(signals.again(code))

@@ -1,4 +1,7 @@
-"""Tables and live progress for people. Everything here is also in the JSON answers."""
+"""Tables and live progress for people. Everything here is also in the JSON answers.
+
+What is shown may come from players: all of it passes `one_line` on its way to the terminal.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,12 @@ from ..model import (
     StepSkipped,
     StepStarted,
 )
+from ..plaintext import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
+    from rich.text import Text
 
     from ..members import MemberKind
     from ..plays import Finished
@@ -30,6 +35,16 @@ if TYPE_CHECKING:
 PLAIN_WIDTH = 240  # of a file or pipe, where nothing should be folded
 MOST_ROWS = 40  # in the summary of a run; a larger one shows what did not succeed
 COLOURS = {"succeeded": "green", "failed": "red", "skipped": "yellow", "running": "cyan"}
+
+
+def say(text: str) -> None:
+    """One line on stdout."""
+    print(one_line(text), flush=True)
+
+
+def tell(text: str) -> None:
+    """One line on stderr."""
+    print(one_line(text), file=sys.stderr, flush=True)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -52,23 +67,23 @@ def size(count: int) -> str:
     raise AssertionError(value)
 
 
-def short(reference: str) -> str:
-    """A reference for people; `artifacts list` shows it whole."""
-    return f"{reference[:19]}…"
-
-
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None) -> None:
     """A table on stdout."""
     from rich import box
     from rich.table import Table
-    from rich.text import Text
 
     sheet = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
     for heading in headings:
         sheet.add_column(heading, overflow="fold")
     for row in rows:
-        sheet.add_row(*(Text(cell, COLOURS.get(cell, "")) for cell in row))
+        sheet.add_row(*map(_cell, row))
     console().print(sheet)
+
+
+def _cell(text: str, colour: str = "") -> Text:
+    from rich.text import Text
+
+    return Text(one_line(text), colour or COLOURS.get(text, ""))
 
 
 class Progress:
@@ -114,18 +129,17 @@ class Progress:
         if self._live is not None:
             self._live.update(self._sheet())
         else:
-            print(f"{step}: {state}{f' ({note})' if note else ''}", file=sys.stderr, flush=True)
+            tell(f"{step}: {state}{f' ({note})' if note else ''}")
 
     def _sheet(self) -> RenderableType:
         from rich import box
         from rich.table import Table
-        from rich.text import Text
 
         sheet = Table(box=box.SIMPLE)
         for heading in ("step", "state", "note"):
             sheet.add_column(heading, overflow="ellipsis", no_wrap=True)
         for step, state, note in list(self._rows.values())[-30:]:
-            sheet.add_row(Text(step), Text(state, COLOURS.get(state, "")), Text(note))
+            sheet.add_row(_cell(step), _cell(state), _cell(note))
         return sheet
 
 
@@ -149,37 +163,30 @@ def finished(result: Finished, events: Iterable[RunEvent]) -> None:
         shown = [row for row in shown if row[1] != "succeeded"][:MOST_ROWS]
     table(("step", "state", "player", "attempts", "quality"), shown)
     if len(shown) < len(rows):
-        print(f"{len(rows) - len(shown)} further steps, see `runs show {result.run}`")
-    if result.artifacts:
-        table(
-            ("artifact", "where", "reference"),
-            (
-                (name, found.path or "in the store", short(found.reference))
-                for name, found in result.artifacts.items()
-            ),
-        )
-    out = console()
-    colour = COLOURS.get(result.outcome, "")
+        say(f"{len(rows) - len(shown)} further steps, see `runs show {result.run}`")
+    width = max((len(name) for name in result.artifacts), default=0)
+    for name, found in result.artifacts.items():  # whole lines: paths are there to be copied
+        say(f"  {name:{width}}  {found.path or f'in the store, {found.reference}'}")
     seconds = result.metrics.get("duration_s", 0)
-    out.print(f"run {result.run} [{colour}]{result.outcome}[/] in {seconds:g} s")
+    outcome = _cell(result.outcome)
+    console().print(_cell(f"run {result.run} "), outcome, _cell(f" in {seconds:g} s"), sep="")
 
 
 def degraded(absent: Iterable[MemberKind]) -> None:
     """Says on stderr which members of the Pit are not there at all, and what that means."""
     if told := "; ".join(f"no {kind.title}: {kind.effect}" for kind in absent):
-        print(f"degraded: {told}", file=sys.stderr, flush=True)
+        tell(f"degraded: {told}")
 
 
 def status(found: Status) -> None:
     """The answer of `status`."""
-    out = console()
-    out.print(f"kernel {found.version}, pid {found.pid}, {found.state}, up {found.uptime_s:.0f} s")
+    say(f"kernel {found.version}, pid {found.pid}, {found.state}, up {found.uptime_s:.0f} s")
     told = f"bus: {found.datapath} datapath"
     told += f", started anew {found.restarts} times" if found.restarts else ""
     told += f", {found.refusals} refusals (see `symphony-kernel bus`)" if found.refusals else ""
-    out.print(told)
+    say(told)
     for item in found.degraded:
-        out.print(f"degraded: no {item.member}: {item.effect}")
+        say(f"degraded: no {item.member}: {item.effect}")
     table(
         ("instance", "extension", "state", "sandbox", "pid", "provides"),
         (
@@ -217,7 +224,7 @@ def runs(found: Iterable[RunSummary]) -> None:
 
 def run(found: Run) -> None:
     """The answer of `runs show`."""
-    console().print(
+    say(
         f"{found.run}: {found.melody} {found.version}, {found.state}, opened {found.opened}, "
         f"trace {found.trace}"
     )

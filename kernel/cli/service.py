@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
+import sys
 
 from ..console import Console
 from ..errors import ExitCode
 from ..kernel import Kernel, Settings
-from . import render
+from . import render, signals
 from .common import print_json
 
 
@@ -18,19 +18,31 @@ async def serve(settings: Settings, as_json: bool) -> int:
     kernel = Kernel(settings)
     loop = asyncio.get_running_loop()
     code = ExitCode.DONE
+
+    def stop(as_: int) -> None:
+        nonlocal code
+        code = ExitCode(as_)
+        loop.call_soon_threadsafe(kernel.stop.set)
+
     await kernel.start()
     try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, kernel.stop.set)
-        await Console(kernel).open()
-        render.degraded(kernel.absent())
-        if as_json:
-            print_json({"ready": True, "pid": os.getpid(), "home": str(kernel.places.home)})
-        else:
-            print(f"ready: home {kernel.places.home}, pid {os.getpid()}", flush=True)
-        await kernel.stop.wait()
+        with signals.answered_by(stop):
+            await Console(kernel).open()
+            render.degraded(kernel.absent())
+            if as_json:
+                print_json({"ready": True, "pid": os.getpid(), "home": str(kernel.places.home)})
+            else:
+                print(f"ready: home {kernel.places.home}, pid {os.getpid()}", flush=True)
+            await kernel.stop.wait()
     finally:
-        await kernel.close()
+        with signals.answered_by(signals.ignore):
+            await kernel.close()
     if kernel.failure is not None:
         raise kernel.failure
+    if code is not ExitCode.DONE:
+        print(
+            "ended by a signal; runs that were being played are resumable: "
+            f"symphony-kernel runs list --home {kernel.places.home}",
+            file=sys.stderr,
+        )
     return code

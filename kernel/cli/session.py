@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +19,8 @@ from ..errors import ExitCode, Problem, Problems, SymphonyError
 from ..kernel import Kernel, Settings
 from ..places import Places, lock_holder
 from ..queries import Ask
-from .common import find_places
+from . import signals
+from .common import find_places, run_async
 
 T = TypeVar("T")
 ANSWER_S = 30.0
@@ -74,16 +74,29 @@ def _remote(ticket: Ticket) -> Client:
 def _local(places: Places) -> Client:
     try:
         ticket = Ticket.from_json(places.console.read_bytes())
-        if lock_holder(places) is None:
-            raise FileNotFoundError  # noqa: TRY301 - one answer for both
     except FileNotFoundError:
+        raise _no_kernel(places) from None
+    except BusError as error:
+        if lock_holder(places) is None:  # an ended one left it
+            raise _no_kernel(places) from None
         raise SymphonyError(
-            ExitCode.UNAVAILABLE,
-            "no kernel is running",
-            where=f"home {places.home}",
-            help="start one with `symphony-kernel serve`, or give another --home",
-        ) from None
+            ExitCode.IO,
+            f"the way to the running kernel is damaged: {error.message}",
+            where=str(places.console),
+            help=f"end the kernel with `kill {lock_holder(places)}` and start it again",
+        ) from error
+    if lock_holder(places) is None:
+        raise _no_kernel(places)
     return Client(ticket)
+
+
+def _no_kernel(places: Places) -> SymphonyError:
+    return SymphonyError(
+        ExitCode.UNAVAILABLE,
+        "no kernel is running",
+        where=f"home {places.home}",
+        help="start one with `symphony-kernel serve`, or give another --home",
+    )
 
 
 def ask_kernel(
@@ -122,8 +135,8 @@ def stop_kernel(places: Places) -> int:
 def query(places: Places, question: Callable[[Session], Awaitable[T]]) -> T:
     """Asks the running kernel's Pit, or starts the Pit for the question alone."""
     if lock_holder(places) is not None:
-        return asyncio.run(_with_console(places, question))
-    return asyncio.run(_with_own_kernel(places, question))
+        return run_async(_with_console(places, question))
+    return run_async(_with_own_kernel(places, question))
 
 
 async def _with_console(places: Places, question: Callable[[Session], Awaitable[T]]) -> T:
@@ -148,4 +161,5 @@ async def _with_own_kernel(places: Places, question: Callable[[Session], Awaitab
 
         return await question(Session(ask, frozenset()))
     finally:
-        await kernel.close()
+        with signals.answered_by(signals.ignore):
+            await kernel.close()

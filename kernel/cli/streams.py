@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import ExitCode, SymphonyError
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -25,6 +27,12 @@ class _Lenient(io.FileIO):
         except BrokenPipeError:
             lead_nowhere(self.fileno())
             return memoryview(data).nbytes
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, _NAMES.get(self.fileno())) from None
+
+
+_NAMES = {1: "standard output", 2: "standard error"}
+_closed: set[str] = set()  # streams that were closed when this process began
 
 
 def make_usable() -> None:
@@ -32,10 +40,22 @@ def make_usable() -> None:
     for name in ("stdin", "stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
+            _closed.add(name)
             mode = "r" if name == "stdin" else "w"
             setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - to the process' end
         elif isinstance(stream, io.TextIOWrapper) and name != "stdin":
             setattr(sys, name, _lenient(stream))
+
+
+def require_stdout() -> None:
+    """Raises `SymphonyError` if what is asked for could only be lost: standard output is closed."""
+    if "stdout" in _closed:
+        raise SymphonyError(
+            ExitCode.IO,
+            "the answer cannot be written: it is closed",
+            where="standard output",
+            help="send it somewhere",
+        )
 
 
 def finish() -> None:

@@ -72,7 +72,9 @@ ext.run()
 class Kernel:
     """The least a kernel does: a hub, and one event per notice."""
 
-    def __init__(self, folder: Path, make: Callable[[], Datapath] = ReferenceDatapath) -> None:
+    def __init__(
+        self, folder: Path, make: Callable[[], Datapath] | Datapath = ReferenceDatapath
+    ) -> None:
         self.folder = folder
         self.notices: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
         self.hub = Hub(make, heartbeat_ms=200, liveness=5, listener=self)
@@ -97,7 +99,7 @@ class Kernel:
         """Tested elsewhere."""
 
     def bus_ended(self, reason: str) -> None:
-        raise AssertionError(reason)
+        self.notices.put_nowait(("bus ended", reason))
 
     async def told(self, *notice: str) -> None:
         while await self.notices.get() != notice:
@@ -133,8 +135,10 @@ class Kernel:
 
 
 @asynccontextmanager
-async def kernel(folder: Path) -> AsyncIterator[Kernel]:
-    made = Kernel(folder)
+async def kernel(
+    folder: Path, make: Callable[[], Datapath] | Datapath = ReferenceDatapath
+) -> AsyncIterator[Kernel]:
+    made = Kernel(folder, make)
     await made.hub.start()
     try:
         yield made
@@ -145,9 +149,13 @@ async def kernel(folder: Path) -> AsyncIterator[Kernel]:
             process.wait()
 
 
-def run(folder: Path, test: Callable[[Kernel], Any]) -> None:
+def run(
+    folder: Path,
+    test: Callable[[Kernel], Any],
+    make: Callable[[], Datapath] | Datapath = ReferenceDatapath,
+) -> None:
     async def main() -> None:
-        async with asyncio.timeout(LIMIT_S), kernel(folder) as made:
+        async with asyncio.timeout(LIMIT_S), kernel(folder, make) as made:
             await test(made)
 
     asyncio.run(main())

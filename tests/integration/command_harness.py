@@ -39,6 +39,24 @@ class Symphony:
         """`symphony-ext ARGUMENTS`, to its end."""
         return self._run("symphony.kernel.cli.ext", arguments, **options)
 
+    def shell(self, script: str) -> subprocess.CompletedProcess[str]:
+        """A shell that finds the two commands on its PATH, to its end."""
+        programs = self.folder / "programs"
+        for name in ("kernel", "ext"):
+            module = f"symphony.kernel.cli.{name}"
+            text = f'#!/bin/sh\nexec "{sys.executable}" -m {module} "$@"\n'
+            self.write(f"programs/symphony-{name}", text).chmod(0o755)
+        path = f"{programs}:{self.environment['PATH']}"
+        return subprocess.run(
+            ["/bin/sh", "-c", script],
+            cwd=self.folder,
+            env={**self.environment, "PATH": path},
+            timeout=LIMIT_S,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def start(self, *arguments: str | Path, program: str = "kernel") -> subprocess.Popen[str]:
         """`symphony-kernel ARGUMENTS` (or `ext` for `symphony-ext`) in the background."""
         command = [sys.executable, "-m", f"symphony.kernel.cli.{program}", *map(str, arguments)]

@@ -78,6 +78,7 @@ def test_a_run_whose_bus_ends_for_good_says_so_and_can_be_resumed(
             kernels.append(self)
 
     monkeypatch.setattr(playing, "Kernel", Kept)
+    monkeypatch.setattr("symphony.kernel.cli.common._home", [symphony.home])  # for the report
     events = symphony.folder / "events.jsonl"
     melody = symphony.melody(
         {"id": "a", "inputs": {"plan": ["ok"]}},

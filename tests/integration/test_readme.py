@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 from command_harness import Symphony
@@ -12,33 +11,31 @@ from interface_checks import REPOSITORY
 
 README = (REPOSITORY / "README.md").read_text()
 FILES = re.compile(r"<!-- example: (?P<path>\S+) -->\n```\w+\n(?P<content>.*?)```\n", re.DOTALL)
-CALL = re.compile(r"symphony-ext call (\S+) --json '(\{.*?\})'\s+# (\{.*\})")
+COMMANDS = re.compile(r"```sh\n(symphony-ext check word-count\n.*?)```", re.DOTALL)
 
 
 @pytest.fixture
-def example(symphony: Symphony) -> Path:
+def example(symphony: Symphony) -> None:
     files = FILES.findall(README)
     assert [path for path, _ in files] == ["word-count/extension.toml", "word-count/main.py"]
     for path, content in files:
         symphony.write(path, content)
-    return symphony.folder / "word-count"
 
 
-def test_the_example_extension(symphony: Symphony, example: Path) -> None:
-    for line in ("symphony-ext check word-count", "symphony-ext attach word-count --background"):
-        assert line in README
-    checked = symphony.ext("check", "word-count")
-    assert checked.returncode == 0, checked.stderr
-    symphony.serve()
-    attached = symphony.ext("attach", "word-count", "--background")
-    assert attached.returncode == 0, attached.stderr
-    called = CALL.search(README)
-    assert called is not None
-    capability, arguments, answer = called.groups()
-    done = symphony.ext("call", capability, "--json", arguments)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{answer}\n"
-    assert json.loads(answer) == {"words": 6}
+@pytest.mark.usefixtures("example")
+def test_the_example_extension(symphony: Symphony) -> None:
+    """The block as it is pasted into a shell, one line after the other."""
+    block = COMMANDS.search(README)
+    assert block is not None
+    promised = block[1].splitlines()[-1].partition("# ")[2]
+    assert json.loads(promised) == {"words": 6}
+    try:
+        done = symphony.shell("set -e\n" + block[1])
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == promised
+    finally:
+        stopped = symphony.kernel("stop")
+    assert stopped.returncode == 0, stopped.stderr
 
 
 def test_every_command_that_the_readme_names_exists(symphony: Symphony) -> None:

@@ -41,13 +41,14 @@ def test_the_new_extension_comes_with_a_test_that_passes(symphony: Symphony) -> 
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_in_peace(symphony: Symphony, number: signal.Signals) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_it_in_peace(symphony: Symphony, number: signal.Signals, code: int) -> None:
     process = symphony.serve()
     pid = symphony.attach(PLAYERS / "trouble")["pid"]
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
-    assert process.returncode == 0, said
+    assert process.returncode == code, said
+    assert "resumable" in said.splitlines()[-1]
     assert "error" not in said
     assert "Traceback" not in said
     assert not psutil.pid_exists(pid)

@@ -223,7 +223,7 @@ def test_bad_use_is_told_in_two_lines(tmp_path: Path, name: str, capability: str
 
 
 @MEMBERS
-@pytest.mark.parametrize("damage", ["newer", "unwritable"])
+@pytest.mark.parametrize("damage", ["newer", "unwritable", "a link"])
 def test_a_store_that_cannot_be_opened_is_refused(
     play: Play, tmp_path: Path, name: str, capability: str, damage: str
 ) -> None:
@@ -232,6 +232,9 @@ def test_a_store_that_cannot_be_opened_is_refused(
         store.mkdir()
         kind = capability.partition("/")[0].removeprefix("pit.")
         (store / "format").write_text(f"symphony-{kind} 99\n")
+    elif damage == "a link":
+        (tmp_path / "elsewhere").mkdir()
+        store.symlink_to("elsewhere")
     else:
         store.write_text("a file stands where the folder should be")
 

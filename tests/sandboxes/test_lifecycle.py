@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import random
+import resource
 import select
 import signal
 import subprocess
@@ -295,3 +296,31 @@ def test_after_the_guard_was_killed_instances_are_told_and_new_ones_start(tmp_pa
 
 def _descendants(process: psutil.Process) -> set[int]:
     return {child.pid for child in process.children(recursive=True)}
+
+
+@pytest.mark.parametrize("level", [Level.STRICT, Level.NONE])
+def test_the_soft_limit_of_descriptors_can_be_another_than_the_kernels(
+    tmp_path: Path, level: Level
+) -> None:
+    """A kernel raises its own; programs that count on a small one (select, loops that close all
+    descriptors) must not meet that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def test() -> str:
+        launcher = LocalLauncher(open_files=333)
+        await launcher.start()
+        try:
+            spec = SpawnSpec(
+                instance="counter",
+                argv=("/usr/bin/sh", "-c", "ulimit -Sn; ulimit -Hn"),
+                policy=SandboxPolicy(level=level, open_files=222),
+                log=tmp_path / "log",
+            )
+            await (await launcher.spawn(spec)).wait()
+        finally:
+            await launcher.close()
+        return spec.log.read_text()
+
+    found = asyncio.run(test()).split()
+    assert found == (["222", "222"] if level is Level.STRICT else ["333", str(hard)])
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)

@@ -144,29 +144,6 @@ def test_requests_that_no_longer_fit_the_socket_fail_too(tmp_path: Path) -> None
     asyncio.run(whole())
 
 
-def test_a_slow_answer_of_a_guard_that_is_well_is_waited_for(tmp_path: Path) -> None:
-    """An instance that cannot be killed yet, here frozen by a debugger's stop of bubblewrap."""
-
-    async def whole() -> None:
-        async with held(tmp_path / "log") as subject:
-            process = await subject.sleeper(Level.STRICT)
-            outer = next(p for p in subject.guard.children() if process.pid in _below(p))
-            outer.suspend()
-            process.kill("its time was up")
-            ended = asyncio.ensure_future(process.wait())
-            done, _ = await asyncio.wait({ended}, timeout=SILENCE_S * (SILENCES + 1))
-            assert not done
-            assert subject.guard.is_running()
-            outer.resume()
-            assert (await ended).text == "its time was up"
-
-    asyncio.run(whole())
-
-
-def _below(process: psutil.Process) -> set[int]:
-    return {child.pid for child in process.children(recursive=True)}
-
-
 def test_a_guard_lost_while_the_sandbox_was_tried_is_replaced(tmp_path: Path) -> None:
     async def whole() -> str:
         before = watchdogs(psutil.Process())
@@ -234,6 +211,8 @@ def test_guards_lost_again_and_again_are_reported_as_that(open_folder: Path) -> 
 
 
 def test_a_bubblewrap_that_does_nothing_is_given_up_and_harms_no_other(open_folder: Path) -> None:
+    """It keeps the guard longer than one that is stuck may be silent."""
+    assert SETUP_S > SILENCE_S * SILENCES
     stub = open_folder / "bwrap"
     stub.write_text("#!/bin/sh\nexec sleep 60\n")
     stub.chmod(0o755)
@@ -286,3 +265,30 @@ def test_a_stopped_guard_does_not_outlive_its_kernel(tmp_path: Path) -> None:
         os.kill(guard_below(watchdog).pid, signal.SIGSTOP)
         kernel.kill()
     assert all_end(lambda: [*session(watchdog.pid), *marked(marker)], 3 * ENDING_S)
+
+
+@pytest.mark.parametrize("ended_by", ["the kernel", "itself"])
+def test_a_stopped_bubblewrap_does_not_keep_its_instance(tmp_path: Path, ended_by: str) -> None:
+    """Killing the sandbox's first process leaves the outer one waiting to be continued."""
+
+    async def test() -> None:
+        async with held(tmp_path / "log") as subject:
+            process = await subject.sleeper(Level.STRICT)
+            outer = psutil.Process(process.pid).parent()
+            assert outer is not None
+            outer.suspend()
+            if ended_by == "the kernel":
+                process.kill("enough")
+            else:
+                psutil.Process(process.pid).kill()
+            reason = await asyncio.wait_for(process.wait(), 2 * ENDING_S)
+            assert (reason.kind, reason.text) in (
+                ("killed", "enough"),
+                ("signal", "ended by SIGKILL"),
+            )
+            assert (reason.kind == "killed") == (ended_by == "the kernel")
+            assert subject.guard.is_running()
+            assert marked(subject.marker) == []
+            assert not outer.is_running()
+
+    asyncio.run(test())

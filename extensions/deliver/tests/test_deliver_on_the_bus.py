@@ -72,3 +72,56 @@ def test_a_folder_that_cannot_be_written_is_told_and_left_alone(
         deliver(bus, "x")
     assert (caught.value.code, caught.value.where) == ("io", "out")
     assert [p.name for p in out.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    "intent",
+    [
+        "{",
+        "\ud800",
+        "[]",
+        '{"number": 2}',
+        '{"entries": {}}',
+        '{"number": "2", "entries": {}}',
+        '{"number": 2, "run": "", "entries": {"../mine": 7}}',
+        '{"number": 2, "run": "", "entries": {"x": "7"}}',
+        '{"number": 2, "run": "", "entries": {"x": 7}}',
+        '{"undo": 1, "entries": {"enhanced_prompt.txt": 7}}',
+    ],
+)
+@pytest.mark.parametrize("method", ["undo", None])
+def test_a_damaged_record_of_an_interrupted_delivery_is_told_and_changes_nothing(
+    bus: FakeConductor, out: Path, intent: str, method: str | None
+) -> None:
+    out.mkdir()
+    deliver(bus, "old")
+    deliver(bus, "new")
+    (out / ".symphony/intent.json").write_bytes(intent.encode(errors="surrogatepass"))
+    with pytest.raises(BusError) as caught:
+        bus.call("output.deliver/1", "undo") if method else deliver(bus, "newest")
+    error = caught.value
+    assert (error.code, error.fault) == ("corrupt", "environment")
+    assert error.where == "out: .symphony/intent.json"
+    assert "damaged" in error.message
+    assert (out / "enhanced_prompt.txt").read_text() == "new"
+    (out / ".symphony/intent.json").unlink()
+    assert bus.call("output.deliver/1", "undo") == {"enhanced_prompt.txt": "restored"}
+
+
+@pytest.mark.parametrize("damage", ["record", "content"])
+def test_a_damaged_former_version_is_told_and_changes_nothing(
+    bus: FakeConductor, out: Path, damage: str
+) -> None:
+    out.mkdir()
+    deliver(bus, "old")
+    deliver(bus, "new")
+    former = out / ".symphony/previous/2"
+    if damage == "record":
+        (former / "manifest.json").write_text("not JSON")
+    else:
+        (former / "enhanced_prompt.txt").unlink()
+    with pytest.raises(BusError) as caught:
+        bus.call("output.deliver/1", "undo")
+    assert caught.value.code == "corrupt"
+    assert caught.value.where == "out: .symphony/previous/2/manifest.json"
+    assert (out / "enhanced_prompt.txt").read_text() == "new"

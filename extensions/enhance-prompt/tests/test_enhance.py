@@ -107,6 +107,7 @@ def test_every_example_gives_a_whole_prompt(brief: Path) -> None:
         "Assumptions",
         "Context",
         "Open questions",
+        "Statements of the brief",
     ]
     numbers = [int(n) for n in re.findall(r"^R(\d+)\.", text, re.MULTILINE)]
     assert numbers == list(range(1, len(numbers) + 1))

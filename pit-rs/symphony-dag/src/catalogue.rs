@@ -4,6 +4,7 @@
 //! that are not in memory, without rebuilding their state. Both are remembered, a few hundred bytes a run.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 
 use serde::de::IgnoredAny;
 use serde::Deserialize;
@@ -110,7 +111,9 @@ impl Catalogue {
 fn order_of<S: Storage>(shelf: &mut Shelf<S>) -> Result<BTreeSet<(String, String)>, BusError> {
     let names = shelf.storage.names().map_err(|error| io_error("*", &error))?;
     let mut order = BTreeSet::new();
-    for run in names.iter().filter_map(|name| run_of(name)) {
+    let drafts: Vec<String> = shelf.drafts().map(str::to_owned).collect();
+    for run in names.iter().filter_map(|name| run_of(name)).chain(drafts.iter().map(String::as_str))
+    {
         let opened = match shelf.peek(run) {
             Some(state) => Some(state.opened.clone()),
             None => opened_at(shelf, run)?,
@@ -193,7 +196,12 @@ fn pass<S: Storage>(
     mut visit: impl FnMut(&[u8]) -> bool,
 ) -> Result<bool, BusError> {
     let mut read = || {
-        let Some(file) = shelf.storage.open(&file_of(run))? else { return Ok(true) };
+        let file = match shelf.storage.open(&file_of(run)) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(false),
+            Err(error) => return Err(error),
+        };
         let mut frames = Frames::new(&file, 0, file.len()?);
         loop {
             match frames.read()? {
@@ -203,7 +211,7 @@ fn pass<S: Storage>(
             }
         }
     };
-    read().map_err(|error| io_error(run, &error))
+    read().map_err(|error: io::Error| io_error(run, &error))
 }
 
 fn summary_of(name: &str, run: &Run) -> Summary {

@@ -46,6 +46,16 @@ pub fn file_of(run: &str) -> String {
     format!("{run}{SUFFIX}")
 }
 
+/// Where a journal lies until its first record is on disk: one that has a run's name holds a run.
+pub fn draft_of(run: &str) -> String {
+    format!("{run}{SUFFIX}.new")
+}
+
+/// Where the torn ends of a run's journal are kept.
+pub fn torn_of(run: &str) -> String {
+    format!("{run}{SUFFIX}.torn")
+}
+
 /// Whose journal this file is, if it is one.
 pub fn run_of(file: &str) -> Option<&str> {
     file.strip_suffix(SUFFIX).filter(|run| is_run(run))
@@ -65,6 +75,7 @@ mod tests {
             assert_eq!(run_of(&file_of(run)), Some(run));
         }
         assert_eq!(run_of("x.journal.old"), None);
+        assert_eq!((run_of(&draft_of("x")), run_of(&torn_of("x"))), (None, None));
     }
 
     #[test]

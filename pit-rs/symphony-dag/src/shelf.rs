@@ -6,11 +6,11 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
-use symphony_journal::{Log, LogError, Storage};
+use symphony_journal::{Log, LogError, Medium, Storage};
 use symphony_wire::{BusError, Code};
 use tracing::warn;
 
-use crate::names::file_of;
+use crate::names::{draft_of, file_of, torn_of};
 use crate::record::Record;
 use crate::replies::MAX_RECORD;
 use crate::state::Run;
@@ -38,7 +38,9 @@ pub struct Shelf<S: Storage> {
     unsound: HashMap<String, Log<S::File>>,
     /// Runs with records that wait for a flush.
     touched: BTreeSet<String>,
-    /// A file was made since the folder was last synced.
+    /// Runs whose journal does not have its name yet.
+    drafts: BTreeSet<String>,
+    /// A file got its name since the folder was last synced.
     unlisted: bool,
     uses: u64,
 }
@@ -50,6 +52,7 @@ impl<S: Storage> Shelf<S> {
             slots: HashMap::new(),
             unsound: HashMap::new(),
             touched: BTreeSet::new(),
+            drafts: BTreeSet::new(),
             unlisted: false,
             uses: 0,
         }
@@ -58,6 +61,11 @@ impl<S: Storage> Shelf<S> {
     /// Whether something was said about the run, or about any, that the next flush may take back.
     pub fn is_waiting(&self, run: Option<&str>) -> bool {
         run.map_or(!self.touched.is_empty(), |run| self.touched.contains(run))
+    }
+
+    /// Runs that are in memory alone until the next flush.
+    pub fn drafts(&self) -> impl Iterator<Item = &str> {
+        self.drafts.iter().map(String::as_str).filter(|run| self.slots.contains_key(*run))
     }
 
     /// The run if it is in memory, without making it a recently used one.
@@ -100,7 +108,6 @@ impl<S: Storage> Shelf<S> {
             self.set_aside(run, log);
             return Err(io_error(run, &error));
         }
-        self.unlisted = true;
         self.touched.insert(run.to_owned());
         self.place(run, Slot { log, run: state, cut, used: self.uses });
         Ok(&self.slots[run].run)
@@ -160,6 +167,12 @@ impl<S: Storage> Shelf<S> {
             if let Some(slot) = self.slots.get_mut(run) {
                 slot.log.sync().map_err(|error| io_error(run, &error))?;
             }
+            if self.drafts.contains(run) {
+                let named = self.storage.rename(&draft_of(run), &file_of(run));
+                named.map_err(|error| io_error(run, &error))?;
+                self.drafts.remove(run);
+                self.unlisted = true;
+            }
         }
         if self.unlisted {
             self.storage.sync().map_err(|error| io_error("*", &error))?;
@@ -169,28 +182,42 @@ impl<S: Storage> Shelf<S> {
     }
 
     fn log(&mut self, run: &str, make: bool) -> Result<Option<Opened<S::File>>, BusError> {
-        let (mut log, cut) = match self.unsound.remove(run) {
-            Some(log) => (log, 0),
+        let (mut log, torn) = match self.unsound.remove(run) {
+            Some(log) => (log, Vec::new()),
             None => {
-                let name = file_of(run);
-                let file = match make {
-                    true => self.storage.create(&name).map(Some),
-                    false => self.storage.open(&name),
-                };
+                let file =
+                    if make { self.draft(run).map(Some) } else { self.storage.open(&file_of(run)) };
                 let Some(file) = file.map_err(|error| io_error(run, &error))? else {
                     return Ok(None);
                 };
                 Log::open(file).map_err(|error| log_error(run, &error))?
             }
         };
+        if !torn.is_empty() {
+            self.keep_torn(run, &torn).map_err(|error| io_error(run, &error))?;
+            warn!(run, bytes = torn.len(), "set a torn last record aside");
+        }
         if let Err(error) = log.secure() {
             self.set_aside(run, log);
             return Err(io_error(run, &error));
         }
-        if cut > 0 {
-            warn!(run, bytes = cut, "cut off a torn last record");
-        }
-        Ok(Some((log, cut)))
+        Ok(Some((log, torn.len() as u64)))
+    }
+
+    /// An empty file for the journal of a new run; what a killed predecessor left there was never told to anybody.
+    fn draft(&mut self, run: &str) -> io::Result<S::File> {
+        let file = self.storage.create(&draft_of(run))?;
+        file.truncate(0)?;
+        self.drafts.insert(run.to_owned());
+        Ok(file)
+    }
+
+    /// Adds the bytes to those kept of the run's journal, durably: only then may they be cut off.
+    fn keep_torn(&self, run: &str, bytes: &[u8]) -> io::Result<()> {
+        let kept = self.storage.create(&torn_of(run))?;
+        kept.write_at(kept.len()?, bytes)?;
+        kept.sync()?;
+        self.storage.sync()
     }
 
     /// Forgets a log unless its file says something else.
@@ -275,6 +302,9 @@ fn corrupt(run: &str, what: &str) -> BusError {
 }
 
 pub fn io_error(run: &str, error: &io::Error) -> BusError {
+    if error.kind() == io::ErrorKind::InvalidData {
+        return corrupt(run, &error.to_string());
+    }
     BusError::new(Code::Io, format!("the journal of run {run}: {error}; nothing was written"))
         .at(file_of(run))
         .help("free disk space or repair the disk; then repeat the call")

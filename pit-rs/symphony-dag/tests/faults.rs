@@ -45,6 +45,7 @@ fn a_last_record_torn_at_any_byte_is_cut_off_reported_and_the_run_goes_on() {
         let mut dag = in_memory(&storage);
         let state = dag.state("r");
         assert_eq!((&state["last"], &state["cut"]), (&json!(4), &json!(length - ends[3])));
+        assert_eq!(storage.bytes("r.journal.torn"), whole[ends[3]..length]);
         assert_eq!(dag.states("r"), ["succeeded", "ready", "skipped", "pending"]);
         // The cascade that the tear cut short is completed before anything else is written.
         dag.ok("resume", json!({"run": "r", "ts": TS}));
@@ -67,11 +68,39 @@ fn a_repeated_call_completes_a_cascade_that_was_cut_short_and_gives_the_same_rep
 }
 
 #[test]
+fn a_torn_record_that_cannot_be_kept_is_not_cut_off() {
+    let storage = some_runs();
+    let whole = storage.bytes(FILE);
+    let torn = &whole[..whole.len() - 3];
+    storage.put(FILE, torn.to_vec());
+    storage.set_capacity(Some(torn.len()));
+    let mut dag = in_memory(&storage);
+    assert_eq!(dag.code("state", json!({"run": "r"})), Code::Io);
+    assert_eq!(storage.bytes(FILE), torn);
+    storage.set_capacity(None);
+    assert_eq!(dag.state("r")["last"], 4);
+}
+
+#[test]
+fn a_journal_without_a_whole_record_is_corrupt_and_stays_as_it_is() {
+    let whole = some_runs().bytes("other.journal");
+    for length in 1..whole.len() {
+        let storage = MemoryStorage::new();
+        storage.put(FILE, whole[..length].to_vec());
+        let mut dag = in_memory(&storage);
+        assert_eq!(dag.ok("runs", json!({}))["runs"][0]["state"], "corrupt");
+        assert_eq!(dag.code("state", json!({"run": "r"})), Code::Corrupt);
+        assert_eq!(dag.code("open", opening("r", diamond())), Code::Corrupt);
+        assert_eq!(storage.bytes(FILE), whole[..length]);
+    }
+}
+
+#[test]
 fn a_first_record_torn_at_any_byte_is_no_run_and_the_name_is_free() {
     let whole = some_runs().bytes("other.journal");
     for length in 0..whole.len() {
         let storage = MemoryStorage::new();
-        storage.put(FILE, whole[..length].to_vec());
+        storage.put("r.journal.new", whole[..length].to_vec());
         let mut dag = in_memory(&storage);
         assert_eq!(dag.ok("runs", json!({})), json!({"runs": []}));
         assert_eq!(dag.code("state", json!({"run": "r"})), Code::NotFound);

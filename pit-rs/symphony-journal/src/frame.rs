@@ -27,6 +27,13 @@ pub fn decode(bytes: &[u8]) -> Option<&[u8]> {
     (crc32c::crc32c(payload) == sum).then_some(payload)
 }
 
+/// Whether `bytes` can be what is left of one frame whose write was cut short: the beginning of it, and zeros
+/// where the file system made the file longer before it wrote.
+pub fn is_torn(bytes: &[u8]) -> bool {
+    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    written < HEADER || length(bytes).is_some_and(|length| written < HEADER + length)
+}
+
 /// Whether an undamaged frame begins anywhere in `bytes`.
 pub fn any_in(bytes: &[u8]) -> bool {
     (0..bytes.len().saturating_sub(HEADER)).any(|start| decode(&bytes[start..]).is_some())

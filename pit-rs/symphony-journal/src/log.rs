@@ -12,7 +12,7 @@ use crate::storage::Medium;
 #[derive(Debug)]
 pub enum LogError {
     Io(io::Error),
-    /// The record that begins at this byte is damaged, and whole ones follow it.
+    /// What begins at this byte is no whole record, and not one whose write was cut short either.
     Corrupt {
         at: u64,
     },
@@ -54,9 +54,10 @@ pub struct Log<M> {
 }
 
 impl<M: Medium> Log<M> {
-    /// Reads every record but a torn last one. Returns the log and how many bytes are torn. Whoever wrote the
-    /// records may have died before their sync: before they are shown, call [`secure`](Self::secure).
-    pub fn open(file: M) -> Result<(Self, u64), LogError> {
+    /// Reads every record but a torn last one. Returns the log and the torn bytes, which are still in the file:
+    /// the first [`secure`](Self::secure) removes them. It is also to be called before any record is shown, for
+    /// whoever wrote them may have died before their sync. A file that has bytes, but no record, is corrupt.
+    pub fn open(file: M) -> Result<(Self, Vec<u8>), LogError> {
         let end = file.len()?;
         let mut ends = Vec::new();
         let mut frames = Frames::new(&file, 0, end);
@@ -67,17 +68,16 @@ impl<M: Medium> Log<M> {
                 Item::Damage => break frames.at(),
             }
         };
+        let mut torn = vec![0; usize::try_from(end - whole).unwrap_or(usize::MAX)];
         if whole < end {
-            let rest = usize::try_from(end - whole).unwrap_or(usize::MAX);
-            let mut rest = vec![0; rest];
-            file.read_at(whole, &mut rest)?;
-            if frame::any_in(&rest[1..]) {
+            file.read_at(whole, &mut torn)?;
+            if ends.is_empty() || !frame::is_torn(&torn) || frame::any_in(&torn[1..]) {
                 return Err(LogError::Corrupt { at: whole });
             }
         }
         let kept = ends.len();
         let log = Self { file, ends, kept, synced: 0, sound: end == 0, suspect: false };
-        Ok((log, end - whole))
+        Ok((log, torn))
     }
 
     /// How many records there are.

@@ -19,7 +19,9 @@ struct Bytes {
 
 #[derive(Debug, Default)]
 struct Disk {
-    files: BTreeMap<String, Bytes>,
+    names: BTreeMap<String, usize>,
+    files: BTreeMap<usize, Bytes>,
+    made: usize,
     capacity: Option<usize>,
     syncs_fail: bool,
     truncates_fail: bool,
@@ -34,7 +36,7 @@ pub struct MemoryStorage(Arc<Mutex<Disk>>);
 #[derive(Debug)]
 pub struct MemoryFile {
     storage: MemoryStorage,
-    name: String,
+    number: usize,
 }
 
 fn no_space() -> io::Error {
@@ -78,6 +80,8 @@ impl MemoryStorage {
     pub fn cut_power(&self) {
         let mut disk = self.disk();
         disk.files.retain(|_, bytes| bytes.listed);
+        let Disk { names, files, .. } = &mut *disk;
+        names.retain(|_, number| files.contains_key(number));
         for bytes in disk.files.values_mut() {
             bytes.written.clone_from(&bytes.on_disk);
         }
@@ -85,18 +89,34 @@ impl MemoryStorage {
 
     /// A file's bytes, empty if there is none.
     pub fn bytes(&self, name: &str) -> Vec<u8> {
-        self.disk().files.get(name).map(|bytes| bytes.written.clone()).unwrap_or_default()
+        let disk = self.disk();
+        let found = disk.names.get(name).and_then(|number| disk.files.get(number));
+        found.map(|bytes| bytes.written.clone()).unwrap_or_default()
     }
 
     /// Replaces a file, durably.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let on_disk = bytes.clone();
         let stored = Bytes { on_disk, written: bytes, dirty: Vec::new(), listed: true };
-        self.disk().files.insert(name.to_owned(), stored);
+        let number = self.number_of(name);
+        self.disk().files.insert(number, stored);
     }
 
-    fn file(&self, name: &str) -> MemoryFile {
-        MemoryFile { storage: self.clone(), name: name.to_owned() }
+    /// The number of the file with this name, made if there is none.
+    fn number_of(&self, name: &str) -> usize {
+        let mut disk = self.disk();
+        if let Some(number) = disk.names.get(name) {
+            return *number;
+        }
+        disk.made += 1;
+        let number = disk.made;
+        disk.names.insert(name.to_owned(), number);
+        disk.files.insert(number, Bytes::default());
+        number
+    }
+
+    fn file(&self, number: usize) -> MemoryFile {
+        MemoryFile { storage: self.clone(), number }
     }
 }
 
@@ -104,16 +124,25 @@ impl Storage for MemoryStorage {
     type File = MemoryFile;
 
     fn open(&self, name: &str) -> io::Result<Option<MemoryFile>> {
-        Ok(self.disk().files.contains_key(name).then(|| self.file(name)))
+        let number = self.disk().names.get(name).copied();
+        Ok(number.map(|number| self.file(number)))
     }
 
     fn create(&self, name: &str) -> io::Result<MemoryFile> {
-        self.disk().files.entry(name.to_owned()).or_default();
-        Ok(self.file(name))
+        Ok(self.file(self.number_of(name)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut disk = self.disk();
+        let number = disk.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        if let Some(former) = disk.names.insert(to.to_owned(), number) {
+            disk.files.remove(&former);
+        }
+        Ok(())
     }
 
     fn names(&self) -> io::Result<Vec<String>> {
-        Ok(self.disk().files.keys().cloned().collect())
+        Ok(self.disk().names.keys().cloned().collect())
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -128,7 +157,7 @@ impl Storage for MemoryStorage {
 
 impl MemoryFile {
     fn with<T>(&self, act: impl FnOnce(&mut Bytes) -> T) -> io::Result<T> {
-        self.storage.disk().files.get_mut(&self.name).map(act).ok_or_else(broken)
+        self.storage.disk().files.get_mut(&self.number).map(act).ok_or_else(broken)
     }
 }
 
@@ -154,11 +183,11 @@ impl Medium for MemoryFile {
         let others: usize = disk
             .files
             .iter()
-            .filter(|(name, _)| **name != self.name)
+            .filter(|(number, _)| **number != self.number)
             .map(|f| f.1.written.len())
             .sum();
         let room = disk.capacity.map_or(usize::MAX, |capacity| capacity.saturating_sub(others));
-        let bytes = disk.files.get_mut(&self.name).ok_or_else(broken)?;
+        let bytes = disk.files.get_mut(&self.number).ok_or_else(broken)?;
         let end = (start + data.len()).min(room.max(bytes.written.len()));
         let fitting = end.saturating_sub(start);
         if bytes.written.len() < start + fitting {
@@ -184,7 +213,7 @@ impl Medium for MemoryFile {
         let mut disk = self.storage.disk();
         let fail = disk.syncs_fail;
         disk.syncs += usize::from(!fail);
-        let bytes = disk.files.get_mut(&self.name).ok_or_else(broken)?;
+        let bytes = disk.files.get_mut(&self.number).ok_or_else(broken)?;
         let dirty = std::mem::take(&mut bytes.dirty);
         if fail {
             return Err(broken());

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 pub trait Storage {
     type File: Medium;
 
-    /// The file, if there is one.
+    /// The file, if there is one; an error of the kind `InvalidData` for what is no plain file.
     fn open(&self, name: &str) -> io::Result<Option<Self::File>>;
     /// The file, made empty if there is none.
     fn create(&self, name: &str) -> io::Result<Self::File>;
     fn names(&self) -> io::Result<Vec<String>>;
+    /// Gives a file another name, instead of what has that now.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Makes durable which files there are.
     fn sync(&self) -> io::Result<()>;
 }
@@ -46,8 +48,16 @@ impl Folder {
 
     fn options() -> OpenOptions {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).mode(0o600);
+        options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
         options
+    }
+
+    /// A pipe would read as an empty file.
+    fn plain(file: File) -> io::Result<File> {
+        match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::new(io::ErrorKind::InvalidData, "not a plain file")),
+        }
     }
 }
 
@@ -56,14 +66,21 @@ impl Storage for Folder {
 
     fn open(&self, name: &str) -> io::Result<Option<File>> {
         match Self::options().open(self.0.join(name)) {
-            Ok(file) => Ok(Some(file)),
+            Ok(file) => Self::plain(file).map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EISDIR)) => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "not a plain file"))
+            }
             Err(error) => Err(error),
         }
     }
 
     fn create(&self, name: &str) -> io::Result<File> {
-        Self::options().create(true).truncate(false).open(self.0.join(name))
+        Self::options().create(true).truncate(false).open(self.0.join(name)).and_then(Self::plain)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.0.join(from), self.0.join(to))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {

@@ -27,6 +27,12 @@ pub fn take(path: &Path) -> Result<File, BusError> {
         .mode(0o700)
         .create(path)
         .map_err(io("make the store's folder"))?;
+    let found = fs::symlink_metadata(path).map_err(io("look at the store's folder"))?;
+    if !found.is_dir() {
+        return Err(BusError::new(Code::Io, "the store's folder is a link: it is not followed")
+            .at(path.display().to_string())
+            .help("put the folder itself in its place, or use another home"));
+    }
     let name = path.join("pid");
     let mut file = OpenOptions::new()
         .read(true)
@@ -34,6 +40,7 @@ pub fn take(path: &Path) -> Result<File, BusError> {
         .create(true)
         .truncate(false)
         .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
         .open(&name)
         .map_err(io("open the store's lock"))?;
     let deadline = Instant::now() + PATIENCE;

@@ -1,7 +1,9 @@
 """A player that misbehaves on demand, by attempt: `plan` is a list of the words below."""
 
+import contextlib
 import os
 import signal
+import socket
 import threading
 from typing import Any
 
@@ -9,6 +11,22 @@ from symphony.bus.errors import BusError
 from symphony.bus.extension import Context, Extension
 
 ext = Extension()
+
+
+def connect_without_end() -> None:
+    """Opens as many connections to the bus as 25 processes may hold."""
+    for _ in range(25):
+        if os.fork() == 0:
+            held = []
+            while True:
+                connection = socket.socket(socket.AF_UNIX)
+                connection.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    connection.connect("/run/bus.sock")
+                    held.append(connection)
+                if len(held) == 240:
+                    signal.pause()
+    signal.pause()
 
 
 @ext.provides("test.act/1")
@@ -43,6 +61,8 @@ def act(ctx: Context, plan: list[Any]) -> dict[str, Any]:
                 os.chdir("d")
         case "large":
             return {"answer": "x" * 2_000_000}
+        case "connect":
+            connect_without_end()
         case "stop":
             os.kill(os.getpid(), signal.SIGSTOP)
     return {"answer": str(word), "score": 0.9}
