@@ -117,6 +117,7 @@ class KernelCalls:
         self._leading = leading
         self._requests = count(1)
         self._open: dict[int, Outgoing] = {}
+        self._ended: BusError | None = None  # why nothing can be called any more
 
     def call(
         self,
@@ -136,7 +137,10 @@ class KernelCalls:
         )
 
     def send(self, call: Outgoing) -> int:
-        """Opens a call; raises BusError `deadline` if no time is left for it."""
+        """Opens a call; raises BusError `deadline` if no time is left for it, or why the bus has
+        ended for good."""
+        if self._ended is not None:
+            raise self._ended
         request = next(self._requests)
         header = call.header(request, self._state.clock())
         self._add(request, call)
@@ -214,7 +218,8 @@ class KernelCalls:
             self._repeat(request, call)
 
     def fail_all(self, error: BusError) -> None:
-        """Nothing will be answered any more."""
+        """Nothing will be answered any more, nor can be called."""
+        self._ended = error
         for request in list(self._open):
             self._end(request).fail(error)
 
