@@ -99,6 +99,7 @@ class TestJoining:
         assert plane.notices == [("rejected", "p", "protocol")]
         assert plane.control.refusals["p", "hello", "protocol"] == 1
         assert plane.count("undecodable") == 0
+        plane.tick()  # now it is forgotten
         peer.say(wire.HELLO, body=hello(CAPABILITY))
         plane.counted("unknown-identity")
 
