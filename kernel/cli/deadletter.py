@@ -55,6 +55,7 @@ def show(letter: LetterArgument, home: HomeOption = None, as_json: JsonFlag = Fa
     import msgspec
 
     from ..deadletters import DeadLetterBox
+    from .render import say
 
     found = DeadLetterBox(find_places(home).home).get(letter)
     if as_json:
@@ -62,8 +63,9 @@ def show(letter: LetterArgument, home: HomeOption = None, as_json: JsonFlag = Fa
         return
     for key, value in msgspec.to_builtins(found).items():
         if key != "body":
-            print(f"{key + ':':11}{'' if value is None else value}")
-    print(msgspec.json.format(msgspec.json.encode(found.body)).decode())
+            say(f"{key + ':':11}{'' if value is None else value}")
+    for line in msgspec.json.format(msgspec.json.encode(found.body)).decode().split("\n"):
+        say(line)
 
 
 @app.command("redrive", epilog="Example: symphony-kernel deadletter redrive 1f2e3d4c5b6a")

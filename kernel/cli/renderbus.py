@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from ..busreport import Bus
-from .render import console, size, table
+from .render import say, size, table
 
 
 def show(found: Bus) -> None:
     """Everything of the answer, what is most looked for first."""
     told = f"{found.datapath} datapath, epoch {found.epoch}, started anew {found.restarts} times"
     told += f", {found.letters_lost} dead letters lost" if found.letters_lost else ""
-    console().print(told)
+    say(told)
     headings = ("caller", "capability", "provider", "calls", "results", "errors", "shed", "open")
     table(
         (*headings, "p50", "p99"),

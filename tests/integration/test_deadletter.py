@@ -100,3 +100,11 @@ def test_without_a_kernel_letters_are_listed_and_not_sent(symphony: Symphony) ->
     check_errors(done, 5, "no kernel is running")
     assert json.loads(done.stdout)["error"]["code"] == "unavailable"
     assert symphony.answer("deadletter", "drop", letter) == {"dropped": 1}
+
+
+def test_what_a_letter_carries_is_only_shown(symphony: Symphony) -> None:
+    letter = keep_letter(symphony, method="a\x1b[2J\nerror: b", body=encode({"c\u202ed": "e\x9bf"}))
+    for command in (("list",), ("show", letter)):
+        shown = symphony.kernel("deadletter", *command).stdout
+        assert r"a\x1b[2J\nerror: b" in shown
+        assert not {"\x1b", "\u202e", "\x9b"}.intersection(shown)
