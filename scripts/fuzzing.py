@@ -29,7 +29,7 @@ from symphony.bus.datapaths import NATIVE, REFERENCE
 from symphony.bus.native import available
 
 ATHERIS = ("atheris==3.0.0", "msgspec>=0.19", "pyzmq>=26")
-TICKETS = 4  # of each sort, instances and consoles
+TICKETS = {"caller": 1, "console": 7}  # a caller that was turned away once is nobody for ever
 WITNESS_RATE = 100.0  # calls per second beside the inputs
 GROWTH_KIB = 8 * 1024  # of a hub's memory in the second half of its inputs
 PROPERTIES = {  # those that are made of hostile input, by crate and file
@@ -85,8 +85,8 @@ async def _live_hub(datapath: str, inputs: int, seed: int) -> Outcome:
             await providers.add()
             await callers.add(str(WITNESS_RATE))
             tickets = []
-            for number in range(TICKETS):
-                for kind in ("caller", "console"):
+            for kind, many in TICKETS.items():
+                for number in range(many):
                     ticket = folder / f"fuzz-{kind}-{number}.ticket"
                     made = await hub.ask(kind, ticket.stem)
                     ticket.write_text(made, encoding="ascii")
