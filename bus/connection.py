@@ -234,6 +234,8 @@ class Connection:
                     self._rest(_QUICK_S)
                     with self._lock:
                         self._beat()
+                        if not self._reader:  # whoever only speaks reads nothing
+                            self._read()
         finally:
             with self._lock:
                 self._flush()

@@ -29,15 +29,9 @@ class ListeningSocket:
 
     def __init__(self, endpoint: str) -> None:
         self._path = Path(endpoint.removeprefix(_SCHEME))
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            _remove_abandoned(self._path)
-            # A file that is bound gets the mode of its socket: there is no moment of another one.
-            os.fchmod(self._socket.fileno(), OWNER_ONLY)
-            self._socket.bind(str(self._path))
-            self._socket.listen(BACKLOG)
+            self._socket = _listen(self._path)
         except OSError as error:
-            self._socket.close()
             raise BusError(
                 "io",
                 f"cannot listen on the bus socket: {error.strerror or error}",
@@ -62,6 +56,20 @@ class ListeningSocket:
 def is_local(endpoint: str) -> bool:
     """Whether an endpoint is a path for which there is a listening socket."""
     return endpoint.startswith(_SCHEME)
+
+
+def _listen(path: Path) -> socket.socket:
+    _remove_abandoned(path)
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # A file that is bound gets the mode of its socket: there is no moment of another one.
+        os.fchmod(made.fileno(), OWNER_ONLY)
+        made.bind(str(path))
+        made.listen(BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
 
 
 def _remove_abandoned(path: Path) -> None:

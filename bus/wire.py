@@ -59,6 +59,7 @@ MAX_KEPT_BYTES: Final = 256 * 1024  # of one event
 
 # What a provider remembers (section 11).
 MAX_ANSWERS: Final = 256
+MAX_ANSWERED: Final = 16_384  # calls that are known to have been answered
 MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 
 # Identities (sections 1 and 8), bytes.

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
@@ -14,6 +15,7 @@ from pathlib import Path
 from benchlib import PROJECT, BenchError
 from benchproc import end_with_the_benchmark
 
+LONGEST_LINE = 16 * 1024 * 1024  # counters by the names that hostile peers made up
 PROGRAMS = PROJECT / "scripts" / "soakprograms"
 ANSWER_S = 60.0
 QUIET = {"RUST_BACKTRACE": "0"}  # that of a panic on purpose would count as memory of the hub
@@ -30,6 +32,7 @@ async def start(program: str, *arguments: str, ticket: Path | None = None) -> Pr
         env=os.environ | QUIET | ({"SYMPHONY_TICKET": f"file:{ticket}"} if ticket else {}),
         preexec_fn=end_with_the_benchmark,
         start_new_session=True,
+        limit=LONGEST_LINE,
     )
 
 
@@ -41,6 +44,7 @@ class StressedHub:
         self._noticed = noticed
         self._answers: asyncio.Queue[str] = asyncio.Queue()
         self._asking = asyncio.Lock()
+        self._registered: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
@@ -57,6 +61,13 @@ class StressedHub:
         async with self._asking:
             self._process.stdin.write(" ".join(command).encode() + b"\n")
             return await self._answer()
+
+    async def registered(self, name: str) -> None:
+        """Waits until this peer is there."""
+        try:
+            await asyncio.wait_for(self._registered[name].wait(), ANSWER_S)
+        except TimeoutError:
+            raise BenchError(f"{name} does not join") from None
 
     async def counters(self) -> dict[str, int]:
         counters: dict[str, int] = json.loads(await self.ask("counters"))
@@ -93,6 +104,8 @@ class StressedHub:
             elif what == "answer":
                 self._answers.put_nowait(rest[0])
             else:
+                if what == "registered":
+                    self._registered[line.split()[1]].set()
                 self._noticed(line.split())
         self._answers.put_nowait("")
 
@@ -109,17 +122,14 @@ class Peers:
         self._running: dict[str, Process] = {}
 
     async def add(self, *arguments: str) -> None:
-        """One more; returns when a caller has joined, and for a provider at once."""
+        """One more; returns when it has joined."""
         name = f"{self.kind}-{next(self._names)}"
         ticket = self._folder / f"{name}.ticket"
         ticket.write_text(await self._hub.ask(self.kind, name), encoding="ascii")
         ledger = self._folder / f"{name}.ledger"
         process = await start(self.kind, str(ledger), name, *arguments, ticket=ticket)
         self._running[name] = process
-        if self.kind == "caller":
-            assert process.stdout is not None
-            if not await process.stdout.readline():
-                raise BenchError(f"{name} could not join")
+        await self._hub.registered(name)
 
     async def kill(self, name: str) -> None:
         """As a crash, and what the kernel does when it hears of one."""

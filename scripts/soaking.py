@@ -187,7 +187,7 @@ class Soak:
         return self._random.uniform(4.0, 12.0)  # more often, and the kernel would give up
 
     def _noticed(self, notice: list[str]) -> None:
-        if notice[0] in ("rejected", "overdue", "ended"):
+        if notice[0] in ("rejected", "overdue", "ended", "bug"):
             self._stint.faults.append(" ".join(notice))
 
     async def _wait(self, seconds: float) -> None:

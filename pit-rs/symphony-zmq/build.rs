@@ -121,6 +121,12 @@ const EDITS: &[Edit] = &[
         find: "    _pipe->rollback ();\n    _pipe->flush ();\n",
         replace: "    _pipe->rollback ();\n    _pipe->flush ();\n    _message_frames = _message_bytes = 0;\n    _muted = false;\n",
     },
+    // Over ipc, unlike tcp, libzmq ends the process when there is no descriptor for whoever connects.
+    Edit {
+        file: "ipc_listener.cpp",
+        find: "                      || errno == ENFILE);\n",
+        replace: "                      || errno == ENFILE || errno == EMFILE);\n",
+    },
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -53,13 +53,21 @@ def finish() -> str:
     return f"{key} {answer} {(time.perf_counter() - begun) * 1e6:.0f}\n"
 
 
+def rest(seconds: float) -> None:
+    """At most so long, or until the oldest call is answered."""
+    if waiting:
+        oldest = waiting[0][1]
+        oldest.connection.wait(oldest.is_done, seconds)
+    else:
+        time.sleep(seconds)
+
+
 def write(lines: list[str]) -> None:
     if lines:
         os.write(ledger, "".join(lines).encode())
 
 
 with Client(Ticket.load(os.environ)) as client:
-    print("joined", flush=True)
     due = time.perf_counter()
     while not select.select([sys.stdin], [], [], 0)[0]:
         if rate == 0:
@@ -76,7 +84,7 @@ with Client(Ticket.load(os.environ)) as client:
         while waiting and (waiting[0][1].done or len(waiting) >= AT_ONCE):
             lines.append(finish())
         write(lines)
-        if due > now and (not waiting or not waiting[0][1].done):
-            time.sleep(min(PACE_S, due - now))
+        if due > now:
+            rest(due - now)
     while waiting:
         write([finish()])

@@ -8,6 +8,7 @@ whom. Ends with its input.
 
 import asyncio
 import json
+import logging
 import resource
 import sys
 from collections.abc import Callable
@@ -30,6 +31,14 @@ GRANTS = {
 
 def say(*words: str) -> None:
     print(*words, flush=True)
+
+
+class Bugs(logging.Handler):
+    """Tells of exceptions that the hub caught; a crash on purpose is none."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and "on purpose" not in str(record.exc_info[1]):
+            say("bug", repr(record.exc_info[1]))
 
 
 class StressedHub:
@@ -101,6 +110,9 @@ class StressedHub:
 async def main(datapath: str, folder: str) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    log = logging.getLogger("symphony.bus")
+    log.addHandler(Bugs())
+    log.propagate = False
     stressed = StressedHub(datapath, folder)
     await stressed.hub.start()
     lines = asyncio.StreamReader()

@@ -52,7 +52,10 @@ def test_an_answer_is_repeated_from_memory_within_its_bounds() -> None:
     assert hear(session, wire.CALL, FLOW, 2, body={}, again=True) is None
     [(head, value)] = said(session)
     assert (head.kind, head.target, head.request, value) == (wire.RESULT, FLOW, 2, 2)
-    assert isinstance(hear(session, wire.CALL, FLOW, 1, body={}, again=True), Called)
+    assert hear(session, wire.CALL, FLOW, 1, body={}, again=True) is None
+    [(head, value)] = said(session)
+    assert (head.kind, head.request, value["code"]) == (wire.ERROR, 1, "crashed")
+    assert isinstance(hear(session, wire.CALL, FLOW, 9_999, body={}, again=True), Called)
 
 
 def test_large_answers_leave_the_memory_sooner() -> None:
@@ -60,8 +63,12 @@ def test_large_answers_leave_the_memory_sooner() -> None:
     for request in range(1, 6):
         hear(session, wire.CALL, FLOW, request, body={})
         session.serving.answer(FLOW, request, bytes(wire.MAX_ANSWER_BYTES // 4), 1.0)
-    assert isinstance(hear(session, wire.CALL, FLOW, 1, body={}, again=True), Called)
-    assert hear(session, wire.CALL, FLOW, 5, body={}, again=True) is None
+    session.out.clear()
+    for request, kind in ((1, wire.ERROR), (5, wire.RESULT)):
+        assert hear(session, wire.CALL, FLOW, request, body={}, again=True) is None
+        [(head, _)] = said(session)
+        assert head.kind == kind
+        session.out.clear()
 
 
 def test_a_new_epoch_repeats_calls_and_subscriptions_and_ends_streams() -> None:

@@ -1,9 +1,9 @@
 //! The last answers of a provider, for callers that ask again because the hub has lost them (PROTOCOL section 11).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use symphony_wire::constants::{MAX_ANSWERS, MAX_ANSWER_BYTES};
-use symphony_wire::Kind;
+use symphony_wire::constants::{MAX_ANSWERED, MAX_ANSWERS, MAX_ANSWER_BYTES};
+use symphony_wire::{BusError, Code, Fault, Kind};
 
 use crate::serving::Key;
 use crate::Body;
@@ -14,6 +14,9 @@ pub struct Answers {
     /// The oldest first.
     order: VecDeque<Key>,
     bytes: usize,
+    /// What was answered, for longer than the answers are kept: it must not be done twice.
+    answered: HashSet<Key>,
+    answered_order: VecDeque<Key>,
 }
 
 impl Answers {
@@ -27,16 +30,34 @@ impl Answers {
             let Some(oldest) = self.order.pop_front() else { break };
             self.drop_bytes(oldest);
         }
+        if self.answered.insert(key) {
+            self.answered_order.push_back(key);
+        }
+        while self.answered_order.len() > MAX_ANSWERED {
+            let Some(oldest) = self.answered_order.pop_front() else { break };
+            self.answered.remove(&oldest);
+        }
     }
 
+    /// The answer that this call got, or the error that it is no longer known; `None` if it got none.
     pub fn recall(&mut self, key: Key) -> Option<(Kind, Body)> {
-        self.kept.get_mut(&key).map(|(kind, body)| (*kind, body.share()))
+        match self.kept.get_mut(&key) {
+            Some((kind, body)) => Some((*kind, body.share())),
+            None => self.answered.contains(&key).then(|| {
+                let text = "the bus started anew, and the answer of long ago is no longer remembered";
+                let error = BusError::new(Code::Crashed, text).fault(Fault::Kernel);
+                (Kind::Error, error.to_body().into())
+            }),
+        }
     }
 
     /// The number stands for another call now.
     pub fn forget(&mut self, key: Key) {
         if self.drop_bytes(key) {
             self.order.retain(|kept| *kept != key);
+        }
+        if self.answered.remove(&key) {
+            self.answered_order.retain(|kept| *kept != key);
         }
     }
 
@@ -77,7 +98,10 @@ mod tests {
                 }
             }
             for request in 0..400 {
-                let found = answers.recall((1, request)).map(|(_, body)| body.len());
+                let found = answers
+                    .recall((1, request))
+                    .filter(|(kind, _)| *kind == Kind::Result)
+                    .map(|(_, body)| body.len());
                 let known = model.iter().find(|(kept, _)| *kept == request).map(|(_, size)| *size);
                 prop_assert_eq!(found, known);
             }

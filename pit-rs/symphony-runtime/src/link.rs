@@ -13,6 +13,8 @@ use crate::{Body, RuntimeError, Stop, SDK};
 
 /// How long the hub may take to welcome a peer.
 const JOIN_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a hello may be unanswered before it is said again.
+const HELLO_AGAIN: Duration = Duration::from_secs(2);
 /// How long the last messages may take to leave at the end, milliseconds.
 const LINGER_MS: i32 = 500;
 /// How long the hub may take to answer a farewell.
@@ -43,14 +45,20 @@ impl Link {
         };
         let (sdk, pid) = (SDK.to_owned(), std::process::id());
         let hello = body::write(&Hello { protocol: PROTOCOL, sdk, pid, provides });
-        link.send(Outgoing { header: Header::new(Kind::Hello), body: hello.into() })?;
+        let mut said = None;
         while !stop.is_raised() {
+            // A hub that ended took a hello with it; one that is there only counts another.
+            if said.is_none_or(|said: Instant| said.elapsed() >= HELLO_AGAIN) {
+                let body = hello.clone().into();
+                link.send(Outgoing { header: Header::new(Kind::Hello), body })?;
+                said = Some(Instant::now());
+            }
             let Some((header, frame)) = link.receive()? else {
                 let left = (now + JOIN_PATIENCE).saturating_duration_since(Instant::now());
                 if left.is_zero() {
                     return Err(RuntimeError::NoWelcome);
                 }
-                link.wait(left, stop)?;
+                link.wait(left.min(HELLO_AGAIN), stop)?;
                 continue;
             };
             match header.kind {

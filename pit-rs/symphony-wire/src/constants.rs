@@ -37,6 +37,8 @@ pub const MAX_CREDIT: u32 = 1_024;
 pub const RETRY_MS: u32 = 50;
 /// Answers that a provider remembers.
 pub const MAX_ANSWERS: usize = 256;
+/// Calls that a provider knows to have answered.
+pub const MAX_ANSWERED: usize = 16_384;
 /// Bytes of the answers that a provider remembers.
 pub const MAX_ANSWER_BYTES: usize = 4 * 1_024 * 1_024;
 

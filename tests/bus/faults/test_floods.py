@@ -63,9 +63,12 @@ def strange_peers(endpoint: str, number: int) -> Iterator[None]:
 @pytest.mark.parametrize("descriptors", [0, DESCRIPTORS])
 @pytest.mark.parametrize("kind", ["silent", "strange"])
 def test_those_who_are_there_are_served(
-    datapath: str, tmp_path: Path, kind: str, descriptors: int
+    datapath: str, tmp_path: Path, kind: str, descriptors: int, request: pytest.FixtureRequest
 ) -> None:
     """And when the flood is over the hub lets newcomers in again and holds nothing of it."""
+    if descriptors and datapath == "reference":
+        reason = "the libzmq of pyzmq ends its process when it has no descriptor for a connection"
+        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
 
     async def test(ground: Ground) -> None:
         hub, caller = await rehearsed(ground, datapath, descriptors)
