@@ -107,6 +107,7 @@ def play(plan: Plan, options: argparse.Namespace) -> int:
     if options.list:
         print(*chosen, sep="\n")
         return 0
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     kept = read_kept(options.keep)
     results: list[Result] = []
