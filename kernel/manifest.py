@@ -13,8 +13,8 @@ from typing import Annotated, Any, Final
 from msgspec import Meta, Struct
 
 from .document import KeyPath, load_document
+from .events import SandboxLevel
 from .intake import require_text
-from .model import SandboxLevel
 from .structure import DROP, Finding, Report, decode
 from .syntax import (
     CAPABILITY,

@@ -144,7 +144,7 @@ def status(home: HomeOption = None, as_json: JsonFlag = False) -> None:
     """What the running kernel does, and what is degraded."""
     import msgspec
 
-    from ..model import Status
+    from ..answers import Status
     from . import render
     from .session import ask_kernel
 
