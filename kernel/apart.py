@@ -20,7 +20,13 @@ def require_outside(out: Path | None, places: Places) -> None:
     if out is not None:
         require_not_within(out, places)
         remedy = "choose a folder for the results alone with --out"
-        require_not_around(out, places, "--out", remedy)
+        _require_not_around(out, places, "--out", remedy)
+
+
+def require_showable(extension: Path, places: Places) -> None:
+    """Raises if a player of that folder would see what only the kernel may."""
+    remedy = "give the extension a folder of its own"
+    _require_not_around(extension, places, "the extension's folder", remedy)
 
 
 def require_not_within(out: Path, places: Places) -> None:
@@ -31,8 +37,7 @@ def require_not_within(out: Path, places: Places) -> None:
             raise Problems([Problem(message, "--out", "choose another folder with --out")])
 
 
-def require_not_around(folder: Path, places: Places, where: str, remedy: str) -> None:
-    """Raises if whoever sees the folder sees the kernel's own in it."""
+def _require_not_around(folder: Path, places: Places, where: str, remedy: str) -> None:
     for kept, what in _kept(places):
         if _lies_in(kept, folder):
             message = f"{folder} would show players {what} {kept}"

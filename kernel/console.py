@@ -22,7 +22,7 @@ from symphony.bus.trace import child
 from symphony.bus.wire import DEFAULT_METHOD
 from symphony.sandboxes.policy import Level, SandboxRefused
 
-from .apart import require_outside
+from .apart import require_outside, require_showable
 from .busreport import report
 from .calling import CallContext, Undeclared
 from .chambering import State
@@ -133,16 +133,13 @@ class Console:
         folder = _text(args, "folder")
         level = _level(args)
         kit = self._kernel.kit
-        former = {e.name: e for e in kit.extensions if e.origin == "attached"}
-        self._kernel.require_showable(Path(folder))
+        require_showable(Path(folder), self._kernel.places)
         installed = kit.attach(Path(folder), _grant(args))
         try:
             options = self._kernel.options_for(installed, None, level)
             instance = await self._kernel.instances.summon(installed, options)
         except BaseException:
-            kit.detach(installed.name)
-            if (before := former.get(installed.name)) is not None:
-                kit.restore(before)
+            kit.detach(installed)
             raise
         self._attached[instance.name] = instance
         return {
@@ -175,8 +172,7 @@ class Console:
         instance = self._attached.pop(name, None)
         if instance is None:
             raise BusError("not-found", "no such attached instance", where=name)
-        if self._kernel.kit.get(instance.installed.name) is instance.installed:  # not a newer one
-            self._kernel.kit.detach(instance.installed.name)
+        self._kernel.kit.detach(instance.installed)
         await self._kernel.instances.unload(instance)
         return {"detached": instance.name}
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from .artifacts import Artifacts
 from .errors import ExitCode, SymphonyError
-from .model import Delivered
+from .events import Delivered
 from .values import TEXT, Value
 
 

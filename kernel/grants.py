@@ -12,8 +12,8 @@ from msgspec import Struct
 
 from .document import load_document
 from .errors import Problem, Problems
+from .events import SandboxLevel
 from .manifest import Permissions
-from .model import SandboxLevel
 from .structure import Report, decode
 from .syntax import ExtensionName
 

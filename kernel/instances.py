@@ -12,6 +12,7 @@ import itertools
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -34,6 +35,11 @@ REGISTER_S = 20.0  # from spawn to hello, on a machine under load
 ACTIVATE_S = 20.0
 LAST_WORDS = 4096  # bytes of a log's end that are looked at
 GRACE_S = 2.0  # from unload to the end of the process
+REJECTIONS: Final = {  # what the hub's reasons mean
+    "protocol": "it speaks another version of the bus protocol: build and install it again",
+    "manifest": "it provides what its manifest does not name",
+    "violation": "it sent what the bus protocol forbids",
+}
 
 
 class SpawnError(Exception):
@@ -188,7 +194,7 @@ class Instances:
             instance.rejected = reason
             instance.hello.set()
             if instance.state is not State.REQUESTED:
-                self.end(name, f"cut off by the hub: {reason}")
+                self.end(name, REJECTIONS[reason])
 
     def end(self, name: str, reason: str) -> None:
         """Kills an instance that cannot be used any more; `reason` is that of its process' end."""
@@ -276,11 +282,7 @@ class Instances:
                 task.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
         if instance.rejected is not None:
-            reason = instance.rejected
-            text = f"the hub refused its hello: {reason}"
-            if reason == "protocol":
-                text = "it speaks another version of the bus protocol: build and install it again"
-            raise SpawnError(instance, text)
+            raise SpawnError(instance, REJECTIONS[instance.rejected])
         if ended in done:
             if instance.starved:
                 raise full_disk(self._places.home, f"{instance.name} ended before it registered")

@@ -17,8 +17,8 @@ from typing import Any
 
 from symphony.bus.errors import BusError
 
+from .events import RunEvent
 from .members import AWAY, Member
-from .model import RunEvent
 from .pacing import Body, Pace
 from .projection import STRIDE, progress_event, project
 

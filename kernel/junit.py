@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from .errors import ExitCode, SymphonyError
-from .model import RunEvent, RunFinished, StepFailed, StepFinished, StepSkipped, StepStarted
+from .events import RunEvent, RunFinished, StepFailed, StepFinished, StepSkipped, StepStarted
 from .pipes import open_for_output, write_all
 
 

@@ -23,7 +23,8 @@ from symphony.sandboxes.launch import LocalLauncher
 from symphony.sandboxes.policy import Level
 
 from . import VERSION, descriptors
-from .apart import require_not_around
+from .answers import DatapathName, Degraded, InstanceInfo, RunSummary, Status
+from .apart import require_showable
 from .artifacts import Artifacts
 from .calling import Caller
 from .deadletters import DeadLetterBox
@@ -42,7 +43,6 @@ from .members import (
     not_started,
     unavailable,
 )
-from .model import DatapathName, Degraded, InstanceInfo, RunSummary, Status
 from .places import HomeLock, Places
 from .removal import Remover
 from .space import full_disk
@@ -51,7 +51,7 @@ from .supervisor import Child, Quarantine, Start, Stop, Supervision, Supervisor
 log = logging.getLogger(__name__)
 
 
-class BusBroken(Exception):  # noqa: N818 - a bug of ours, reported as one
+class BusBrokenError(Exception):
     """The kernel's bus is gone; its notes hold the report."""
 
 
@@ -74,10 +74,10 @@ class Kernel:
         self.settings = settings
         self.places = settings.places
         for folder in settings.extensions:
-            self.require_showable(folder)
+            require_showable(folder, self.places)
         self.kit = load_kit(settings.places.home, attached=settings.extensions)
         self.stop = asyncio.Event()
-        self.failure: BusBroken | None = None  # the kernel cannot go on; told when it has ended
+        self.failure: BusBrokenError | None = None  # told when the kernel has ended for it
         self.datapath = settings.datapath or _best_datapath()
         self.letters = DeadLetterBox(settings.places.home)
         self.letter_writer = LetterWriter(self.letters)
@@ -201,15 +201,10 @@ class Kernel:
     def bus_ended(self, reason: str) -> None:
         """Without its bus nothing can be played, asked or stopped in peace."""
         log.critical("bus ended", extra={"reason": reason})
-        self.failure = BusBroken(
+        self.failure = BusBrokenError(
             f"the {self.datapath} bus ended and could not be started anew: {reason}"
         )
         self.stop.set()
-
-    def require_showable(self, extension: Path) -> None:
-        """Raises if a player of that folder would see what only the kernel may."""
-        remedy = "give the extension a folder of its own"
-        require_not_around(extension, self.places, "the extension's folder", remedy)
 
     def _has_players(self) -> bool:
         return any(i.level is not Level.NONE for i in self.instances.all.values())

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final, Literal
 
 from .errors import Problem, Problems
+from .events import SandboxLevel
 from .grants import Grant, load_grants
 from .manifest import FILE_NAME, Manifest, Permissions, Provides, load_manifest, manifest_path
-from .model import SandboxLevel
 from .syntax import version_key
 
 Origin = Literal["attached", "installed", "bundled"]
@@ -119,25 +119,17 @@ class Kit:
         home = manifest_path(folder).resolve().parent
         given = grant or Grant(manifest.permissions)
         extension = _install(manifest, home, "attached", given)
-        self._candidates = [c for c in self._candidates if not _is_attached(c, manifest.name)]
         self._candidates.append(extension)
         self._index()
         return extension
 
-    def detach(self, name: str) -> bool:
-        """Removes an attached extension; what it replaced is back. False if there is none."""
-        left = [c for c in self._candidates if not _is_attached(c, name)]
-        found = len(left) < len(self._candidates)
-        self._candidates = left
-        self._index()
-        return found
-
-    def restore(self, former: Installed) -> None:
-        """Adds an attached extension again that another attempt had replaced."""
-        self._candidates.append(former)
+    def detach(self, attached: Installed) -> None:
+        """Takes back what `attach` gave; what it replaced is there again. Idempotent."""
+        self._candidates = [c for c in self._candidates if c is not attached]
         self._index()
 
     def _index(self) -> None:
+        """Of several with one name the nearest counts, and of those the one that came last."""
         self._by_name: dict[str, Installed] = {}
         for extension in sorted(self._candidates, key=lambda c: _NEARNESS[c.origin], reverse=True):
             self._by_name[extension.name] = extension
@@ -202,10 +194,6 @@ def _install(manifest: Manifest, folder: Path, origin: Origin, grant: Grant) -> 
     asked = manifest.extension.sandbox
     level: SandboxLevel = asked if grant.sandbox == asked else "strict"
     return Installed(manifest, folder, origin, manifest.permissions & grant.permissions, level)
-
-
-def _is_attached(extension: Installed, name: str) -> bool:
-    return extension.origin == "attached" and extension.name == name
 
 
 def _prefer(players: list[Installed], capability: str) -> None:

@@ -15,8 +15,8 @@ from msgspec import Meta, Struct
 from symphony.bus.wire import MAX_OPEN_CALLS
 
 from .document import KeyPath, load_document
+from .events import SandboxLevel
 from .intake import require_text
-from .model import SandboxLevel
 from .structure import DROP, Finding, Report, decode
 from .syntax import (
     CAPABILITY,

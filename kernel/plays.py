@@ -17,17 +17,18 @@ import msgspec
 from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import Level
 
+from .answers import RunSummary
 from .apart import require_outside
 from .bindings import FromInput, FromStep
 from .conductor import Conductor, StepRules
 from .errors import ExitCode, Problem, Problems, SymphonyError, from_bus
+from .events import Delivered, RunEvent
 from .export import Result, export
 from .journal import Emit, RunJournal, timestamp
 from .kernel import Kernel
 from .kit import Installed
 from .leases import Leases
 from .melody import Melody, from_document
-from .model import Delivered, RunEvent, RunSummary
 from .policy import Decision, RetryRule, RulePolicy
 from .queries import no_run
 from .runner import Cast, Runner, Stage

@@ -10,8 +10,21 @@ from typing import Any
 
 import msgspec
 
-from . import model
-from .model import RunEvent
+from .events import (
+    Decision,
+    Delivered,
+    ErrorInfo,
+    Gate,
+    RunEvent,
+    RunFinished,
+    RunOpened,
+    RunResumed,
+    StepFailed,
+    StepFinished,
+    StepProgress,
+    StepSkipped,
+    StepStarted,
+)
 
 STRIDE = 1000  # seq numbers per record; those between two records are for progress
 Record = Mapping[str, Any]
@@ -30,11 +43,9 @@ def project(run: str, record: Record) -> RunEvent | None:
     return make(common, record.get("data") or {})
 
 
-def progress_event(
-    seq: int, ts: str, run: str, step: str, body: Mapping[str, Any]
-) -> model.StepProgress:
+def progress_event(seq: int, ts: str, run: str, step: str, body: Mapping[str, Any]) -> StepProgress:
     """A step's progress as an event."""
-    return model.StepProgress(
+    return StepProgress(
         seq=seq,
         ts=ts,
         run=run,
@@ -52,11 +63,11 @@ def failing_instance(events: Iterable[RunEvent]) -> str | None:
     blamed: str | None = None
     for event in events:
         match event:
-            case model.StepStarted():
+            case StepStarted():
                 instances[event.step] = event.instance
-            case model.StepFailed():
+            case StepFailed():
                 last = instances.get(event.step)
-            case model.Decision(action="fail"):  # a step that never began fails for another's sake
+            case Decision(action="fail"):  # a step that never began fails for another's sake
                 blamed = instances.get(event.step or "", last)
     return blamed
 
@@ -70,7 +81,7 @@ def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _opened(common: dict[str, Any], data: Record) -> RunEvent:
-    return model.RunOpened(
+    return RunOpened(
         **common,
         melody=data["melody"],
         version=data["version"],
@@ -79,7 +90,7 @@ def _opened(common: dict[str, Any], data: Record) -> RunEvent:
 
 
 def _resumed(common: dict[str, Any], data: Record) -> RunEvent:
-    return model.RunResumed(
+    return RunResumed(
         **common,
         melody=data["melody"],
         version=data["version"],
@@ -89,11 +100,11 @@ def _resumed(common: dict[str, Any], data: Record) -> RunEvent:
 
 
 def _started(common: dict[str, Any], data: Record) -> RunEvent:
-    return model.StepStarted(**common, **data)
+    return StepStarted(**common, **data)
 
 
 def _completed(common: dict[str, Any], data: Record) -> RunEvent:
-    return model.StepFinished(
+    return StepFinished(
         **common,
         outputs=_references(data.get("outputs", {})),
         quality=data.get("quality"),
@@ -101,30 +112,30 @@ def _completed(common: dict[str, Any], data: Record) -> RunEvent:
 
 
 def _failed(common: dict[str, Any], data: Record) -> RunEvent:
-    return model.StepFailed(
+    return StepFailed(
         **common,
-        error=msgspec.convert(data["error"], model.ErrorInfo),
+        error=msgspec.convert(data["error"], ErrorInfo),
         exit=data["error"].get("exit"),
     )
 
 
 def _skipped(common: dict[str, Any], data: Record) -> RunEvent:
-    return model.StepSkipped(**common, reason=data["reason"])
+    return StepSkipped(**common, reason=data["reason"])
 
 
 def _decision(common: dict[str, Any], data: Record) -> RunEvent:
-    return model.Decision(**common, **data)
+    return Decision(**common, **data)
 
 
 def _gate(common: dict[str, Any], data: Record) -> RunEvent:
-    return model.Gate(**common, **data)
+    return Gate(**common, **data)
 
 
 def _finished(common: dict[str, Any], data: Record) -> RunEvent:
-    return model.RunFinished(
+    return RunFinished(
         **common,
         outcome=data["outcome"],
-        artifacts=msgspec.convert(data["data"]["artifacts"], dict[str, model.Delivered]),
+        artifacts=msgspec.convert(data["data"]["artifacts"], dict[str, Delivered]),
         metrics=data["data"]["metrics"],
     )
 

@@ -11,7 +11,7 @@ import msgspec
 
 from symphony.bus.errors import BusError
 
-from . import model
+from . import answers, events
 from .errors import ExitCode, SymphonyError, from_bus
 from .journal import whole_state
 from .tracing import trace_id
@@ -25,11 +25,11 @@ REFERENCE = len("blake3:") + 64
 CHUNK = 256 * 1024
 
 
-async def runs(ask: Ask, limit: int, playing: frozenset[str]) -> model.Runs:
+async def runs(ask: Ask, limit: int, playing: frozenset[str]) -> answers.Runs:
     """The newest runs."""
     reply = await ask(DAG, "runs", {"limit": limit})
-    found = msgspec.convert(reply["runs"], list[model.RunSummary])
-    return model.Runs(
+    found = msgspec.convert(reply["runs"], list[answers.RunSummary])
+    return answers.Runs(
         runs=[
             msgspec.structs.replace(run, state="running") if run.run in playing else run
             for run in found
@@ -37,7 +37,7 @@ async def runs(ask: Ask, limit: int, playing: frozenset[str]) -> model.Runs:
     )
 
 
-async def run(ask: Ask, name: str, log: Callable[[str], Path]) -> model.Run:
+async def run(ask: Ask, name: str, log: Callable[[str], Path]) -> answers.Run:
     """One run with its steps; ``log`` tells where an instance's log is."""
     try:
         state = await whole_state(partial(ask, DAG), name)
@@ -46,7 +46,7 @@ async def run(ask: Ask, name: str, log: Callable[[str], Path]) -> model.Run:
     players: dict[str, str] = {}
     logs: dict[str, Path] = {}
     reasons: dict[str, str] = {}
-    artifacts: dict[str, model.Delivered] = {}
+    artifacts: dict[str, events.Delivered] = {}
     async for record in journal(ask, name):
         data = record.get("data") or {}
         match record["kind"]:
@@ -58,9 +58,9 @@ async def run(ask: Ask, name: str, log: Callable[[str], Path]) -> model.Run:
             case "failed":
                 reasons[record["step"]] = _failure(data["error"], logs.get(record["step"]))
             case "finished":
-                artifacts = msgspec.convert(data["data"]["artifacts"], dict[str, model.Delivered])
+                artifacts = msgspec.convert(data["data"]["artifacts"], dict[str, events.Delivered])
     steps = [
-        model.StepInfo(
+        answers.StepInfo(
             id=step["id"],
             state=step["state"],
             attempt=step["attempt"],
@@ -74,7 +74,7 @@ async def run(ask: Ask, name: str, log: Callable[[str], Path]) -> model.Run:
         for step in state["steps"]
     ]
     ended = sum(step.state in ("succeeded", "failed", "skipped") for step in steps)
-    return model.Run(
+    return answers.Run(
         run=name,
         melody=state["melody"],
         version=state["version"],
@@ -121,13 +121,13 @@ async def journal(ask: Ask, name: str) -> AsyncIterator[dict[str, Any]]:
         more = reply["more"]
 
 
-async def artifacts(ask: Ask, limit: int, filters: Mapping[str, str]) -> model.Artifacts:
+async def artifacts(ask: Ask, limit: int, filters: Mapping[str, str]) -> answers.Artifacts:
     """The newest artifacts, by name, run, step or player where asked."""
     reply = await ask(STORE, "list", {"limit": limit, **filters})
-    return model.Artifacts(artifacts=msgspec.convert(reply["artifacts"], list[model.Artifact]))
+    return answers.Artifacts(artifacts=msgspec.convert(reply["artifacts"], list[answers.Artifact]))
 
 
-async def resolve(ask: Ask, reference: str) -> model.Artifact:
+async def resolve(ask: Ask, reference: str) -> answers.Artifact:
     """The artifact with this reference or the beginning of one, or the newest of this name."""
     begun = reference.removesuffix("…")
     try:
@@ -150,7 +150,7 @@ async def resolve(ask: Ask, reference: str) -> model.Artifact:
             where=reference,
             help="see `symphony-kernel artifacts list`",
         )
-    return msgspec.convert(reply["artifacts"][0], model.Artifact)
+    return msgspec.convert(reply["artifacts"][0], answers.Artifact)
 
 
 async def read(ask: Ask, reference: str) -> AsyncIterator[bytes]:

@@ -45,9 +45,9 @@ class Remover:
     async def _run(self) -> None:
         while self._more:
             self._more = False
-            waiting = [str(path) for path in self._trash.iterdir()]
-            for at in range(0, len(waiting), 500):
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):
+                waiting = [str(path) for path in self._trash.iterdir()]
+                for at in range(0, len(waiting), 500):
                     await asyncio.to_thread(_remove, waiting[at : at + 500])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from .document import KeyPath
-from .schemalimits import TooMuchWork, errors, pattern_fault
+from .schemalimits import TooMuchWorkError, errors, pattern_fault
 from .structure import Finding, explain, shown
 
 
@@ -48,7 +48,7 @@ def author_findings(value: object, schema: Mapping[str, Any], base: KeyPath) -> 
     try:
         for error in errors(value, schema):
             yield from explain(error, base)
-    except TooMuchWork:
+    except TooMuchWorkError:
         yield Finding(base, f"{shown(value)} takes too long to check against its JSON Schema")
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MAX_STEPS: Final = 300_000  # each takes some microseconds
 
 
-class TooMuchWork(Exception):  # noqa: N818 - an answer, not a fault of ours
+class TooMuchWorkError(Exception):
     """A check that takes more steps than it may."""
 
 
@@ -29,7 +29,7 @@ _left = threading.local()
 
 
 def errors(value: object, schema: Mapping[str, Any]) -> list[ValidationError]:
-    """Every way in which `value` breaks the schema. Raises `TooMuchWork`."""
+    """Every way in which `value` breaks the schema. Raises `TooMuchWorkError`."""
     from jsonschema_specifications import REGISTRY
 
     _left.steps = MAX_STEPS
@@ -60,7 +60,7 @@ def _counted(check: Keyword) -> Keyword:
     def counted(validator: Any, rule: Any, value: Any, schema: Any) -> Iterator[ValidationError]:
         _left.steps -= 1
         if _left.steps < 0:
-            raise TooMuchWork
+            raise TooMuchWorkError
         yield from check(validator, rule, value, schema) or ()
 
     return counted

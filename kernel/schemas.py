@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from . import model
+from . import answers, busreport, events
 from .errors import ExitCode, SymphonyError
 from .manifest import Manifest
 from .melody import MelodyFile
@@ -16,21 +16,21 @@ DRAFT: Final = "https://json-schema.org/draft/2020-12/schema"
 _SCHEMAS: Final[dict[str, tuple[Any, str]]] = {
     "melody": (MelodyFile, "a Melody: *.melody.toml, or the same as JSON"),
     "manifest": (Manifest, "the manifest of an extension: extension.toml"),
-    "events": (model.RunEvent, "one line of the events of a run: run --json FILE"),
-    "status": (model.Status, "answer of: symphony-kernel status --json"),
-    "runs": (model.Runs, "answer of: symphony-kernel runs list --json"),
-    "run": (model.Run, "answer of: symphony-kernel runs show RUN --json"),
-    "artifacts": (model.Artifacts, "answer of: symphony-kernel artifacts list --json"),
-    "artifact": (model.Artifact, "answer of: symphony-kernel artifacts show REF --json"),
-    "extensions": (model.Extensions, "answer of: symphony-ext list --json"),
+    "events": (events.RunEvent, "one line of the events of a run: run --json FILE"),
+    "status": (answers.Status, "answer of: symphony-kernel status --json"),
+    "runs": (answers.Runs, "answer of: symphony-kernel runs list --json"),
+    "run": (answers.Run, "answer of: symphony-kernel runs show RUN --json"),
+    "artifacts": (answers.Artifacts, "answer of: symphony-kernel artifacts list --json"),
+    "artifact": (answers.Artifact, "answer of: symphony-kernel artifacts show REF --json"),
+    "extensions": (answers.Extensions, "answer of: symphony-ext list --json"),
     "deadletters": (
-        model.DeadLetters,
+        answers.DeadLetters,
         "answer of: symphony-kernel deadletter list --json",
     ),
-    "deadletter": (model.DeadLetter, "answer of: symphony-kernel deadletter show ID --json"),
-    "bus": (model.Bus, "answer of: symphony-kernel bus --json"),
-    "keys": (model.Keys, "answer of: symphony-kernel keys list --json"),
-    "check": (model.Check, "answer of: symphony-ext check FOLDER --json"),
+    "deadletter": (answers.DeadLetter, "answer of: symphony-kernel deadletter show ID --json"),
+    "bus": (busreport.Bus, "answer of: symphony-kernel bus --json"),
+    "keys": (answers.Keys, "answer of: symphony-kernel keys list --json"),
+    "check": (answers.Check, "answer of: symphony-ext check FOLDER --json"),
 }
 NAMES: Final = tuple(_SCHEMAS)
 

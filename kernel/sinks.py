@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from .errors import ExitCode, SymphonyError
-from .model import RunEvent
+from .events import RunEvent
 from .pipes import open_for_output, write_all
 
 STDOUT = "-"

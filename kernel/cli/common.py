@@ -22,9 +22,9 @@ from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import Level, SandboxRefused
 
 from .. import VERSION
+from ..answers import DatapathName
 from ..errors import ExitCode, Problem, Problems, SymphonyError, from_bus, from_refusal
 from ..intake import require_text
-from ..model import DatapathName
 from ..places import Places
 from . import signals, streams
 
@@ -221,19 +221,9 @@ def find_places(home: Path | None) -> Places:
     """The places of this command line."""
     _home[0] = home
     places = Places.find(home, os.environ)
-    for place in (places.home, places.runtime):
-        _require_text(place)
+    require_text(places.home, "--home, or SYMPHONY_HOME")  # the bus and the stores speak UTF-8
+    require_text(places.runtime, "XDG_RUNTIME_DIR")
     return places
-
-
-def _require_text(place: Path) -> None:
-    """Refuses a folder whose name the bus and the stores cannot carry: they speak UTF-8."""
-    try:
-        str(place).encode()
-    except UnicodeEncodeError as error:
-        message = "the folder's name is not UTF-8 text"
-        help_ = "choose another one with --home, SYMPHONY_HOME or XDG_RUNTIME_DIR"
-        raise Problems([Problem(message, str(place), help_)]) from error
 
 
 def out_folder(given: str | None) -> Path | None:

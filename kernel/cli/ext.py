@@ -58,8 +58,8 @@ def check(
     as_json: JsonFlag = False,
 ) -> None:
     """Check a manifest whole: every error with its line."""
+    from ..answers import Check, ProblemInfo
     from ..manifest import load_manifest
-    from ..model import Check, ProblemInfo
 
     try:
         manifest = load_manifest(folder)

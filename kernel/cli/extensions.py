@@ -16,11 +16,11 @@ from symphony.bus.client import Client
 from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import Level
 
+from ..answers import BrokenExtension, ExtensionInfo, Extensions, ProblemInfo, Status
 from ..console import CAPABILITY, LONGEST_CALL_S
 from ..errors import ExitCode, Problem, Problems, SymphonyError, from_bus
 from ..kit import load_kit
 from ..manifest import load_manifest
-from ..model import BrokenExtension, ExtensionInfo, Extensions, ProblemInfo, Status
 from ..places import Places, lock_holder
 from ..plaintext import one_line
 from . import render

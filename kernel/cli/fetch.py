@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from .. import queries
+from ..answers import Artifact
 from ..apart import require_not_within
 from ..errors import ExitCode, Problem, Problems, SymphonyError
 from ..intake import require_text
-from ..model import Artifact
 from ..places import Places
 from . import streams
 

@@ -171,7 +171,7 @@ def status(home: HomeOption = None, ticket: TicketOption = None, as_json: JsonFl
     """What the running kernel does, and what is degraded."""
     import msgspec
 
-    from ..model import Status
+    from ..answers import Status
     from . import render
     from .session import ask_kernel, find_kernel
 

@@ -14,11 +14,11 @@ from .. import junit
 from ..apart import require_outside
 from ..console import Console
 from ..errors import ExitCode, Problem, SymphonyError
+from ..events import RunEvent, RunOpened, RunResumed
 from ..intake import require_plain
 from ..kernel import Kernel, Settings
 from ..melody import load_melody
 from ..members import MemberKind
-from ..model import RunEvent, RunOpened, RunResumed
 from ..places import Places
 from ..plays import (
     Finished,

@@ -9,13 +9,10 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..model import (
-    Artifact,
+from ..answers import Artifact, Run, RunSummary, Status
+from ..events import (
     Decision,
-    Run,
     RunEvent,
-    RunSummary,
-    Status,
     StepFailed,
     StepFinished,
     StepProgress,

@@ -9,10 +9,10 @@ import pytest
 from command_harness import PLAYERS, Symphony
 
 from symphony.bus.native import available
-from symphony.kernel.events import StepFinished, StepProgress, StepStarted
+from symphony.kernel.answers import DatapathName
+from symphony.kernel.events import RunEvent, StepFinished, StepProgress, StepStarted
 from symphony.kernel.kernel import Kernel, Settings
 from symphony.kernel.melody import load_melody
-from symphony.kernel.model import DatapathName, RunEvent
 from symphony.kernel.places import Places
 from symphony.kernel.plays import Finished, Play, PlayOptions, new_run_id
 from symphony.sandboxes.policy import Level

@@ -49,6 +49,17 @@ def test_a_stopped_player_is_killed_at_its_deadline(symphony: Symphony) -> None:
     assert of(events, "step.failed")[0]["error"]["class"] == "deadline"
 
 
+def test_a_player_that_breaks_the_bus_protocol_is_killed(symphony: Symphony) -> None:
+    """Its connection is cut; the process that still runs behind it goes with it, at once."""
+    step = {"id": "a", "capability": "test.break/1", "timeout_s": 60, "retry": {"attempts": 1}}
+    code, events = symphony.play(symphony.melody(step))
+    assert code == 1
+    (failed,) = of(events, "step.failed")
+    assert failed["error"]["class"] == "crashed"
+    assert failed["exit"] == "it sent what the bus protocol forbids"
+    assert not psutil.pid_exists(of(events, "step.started")[0]["pid"])
+
+
 @pytest.mark.parametrize("word", ["wrong", "nothing"])
 def test_a_wrong_output_is_refused_at_the_gate_with_the_field_named(
     symphony: Symphony, word: str

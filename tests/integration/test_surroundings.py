@@ -126,7 +126,7 @@ def test_a_home_that_is_no_text_is_refused(symphony: Symphony) -> None:
         check=False,
         timeout=30,
     )
-    check_errors(done, 2, "not UTF-8")
+    check_errors(done, 2, "not valid UTF-8")
 
 
 @pytest.mark.parametrize(

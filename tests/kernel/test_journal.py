@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from symphony.bus.errors import BusError
+from symphony.kernel.events import RunEvent
 from symphony.kernel.journal import RunJournal
 from symphony.kernel.members import Member
-from symphony.kernel.model import RunEvent
 from symphony.kernel.projection import STRIDE
 
 

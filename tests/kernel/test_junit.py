@@ -3,7 +3,7 @@
 import xml.etree.ElementTree as ET
 
 from symphony.kernel import junit
-from symphony.kernel.model import (
+from symphony.kernel.events import (
     ErrorInfo,
     RunEvent,
     RunFinished,

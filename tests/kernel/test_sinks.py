@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from symphony.kernel.errors import ExitCode, SymphonyError
-from symphony.kernel.model import StepSkipped
+from symphony.kernel.events import StepSkipped
 from symphony.kernel.sinks import JsonLines, last_seq
 
 

@@ -135,11 +135,16 @@ def test_attaching_replaces_until_it_is_detached(tmp_path: Path) -> None:
     attached = kit.attach(folder)
     assert kit.get("echo") is attached
     assert attached.granted.out
-    assert kit.detach("echo")
+    newer = kit.attach(folder)
+    assert kit.get("echo") is newer
+    kit.detach(newer)
+    assert kit.get("echo") is attached
+    kit.detach(attached)
     again = kit.get("echo")
     assert again is not None
     assert again.version == "1.2.0"
-    assert not kit.detach("echo")
+    kit.detach(attached)
+    assert kit.get("echo") is again
     with pytest.raises(Problems):
         kit.attach(tmp_path / "gone")
 

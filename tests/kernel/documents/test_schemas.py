@@ -10,7 +10,7 @@ import pytest
 from document_samples import ECHO, MELODY
 from jsonschema import Draft202012Validator
 
-from symphony.kernel import model
+from symphony.kernel import events
 from symphony.kernel.errors import SymphonyError
 from symphony.kernel.schemas import NAMES, schema
 
@@ -74,7 +74,7 @@ def test_valid_documents_fit_their_schema(name: str, text: str) -> None:
 
 def test_events_have_exactly_the_keys_of_the_interface() -> None:
     keys = {}
-    for event in get_args(model.RunEvent):
+    for event in get_args(events.RunEvent):
         info = msgspec.inspect.type_info(event)
         assert isinstance(info, msgspec.inspect.StructType)
         keys[info.tag] = {field.encode_name for field in info.fields} | {"event"}
@@ -82,13 +82,13 @@ def test_events_have_exactly_the_keys_of_the_interface() -> None:
 
 
 def test_an_encoded_event_fits_the_schema() -> None:
-    event = model.StepFailed(
+    event = events.StepFailed(
         seq=3,
         ts="2026-01-31T12:00:00.000Z",
         run="r-1",
         step="a",
         attempt=1,
-        error=model.ErrorInfo(class_="crashed", message="killed", fault="provider"),
+        error=events.ErrorInfo(class_="crashed", message="killed", fault="provider"),
     )
     data = msgspec.json.decode(msgspec.json.encode(event))
     assert data["event"] == "step.failed"

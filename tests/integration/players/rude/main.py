@@ -1,0 +1,32 @@
+"""Answers a call with a message that the bus protocol forbids."""
+
+import os
+import threading
+
+from symphony.bus import wire
+from symphony.bus.context import Log
+from symphony.bus.extension import Context, Extension
+from symphony.bus.session import Called, Event
+from symphony.bus.ticket import Ticket
+from symphony.bus.worker import _Worker
+
+ext = Extension()
+
+
+@ext.provides("test.break/1")
+def never_answered(ctx: Context) -> dict[str, str]:
+    threading.Event().wait()
+    return {}
+
+
+class Rude(_Worker):
+    """Says too much on the thread that owns the socket."""
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Called):
+            self._connection._dealer._socket.send_multipart([b""] * (wire.MAX_FRAMES + 1))
+        super()._on_event(event)
+
+
+if __name__ == "__main__":
+    Rude(ext, Ticket.load(os.environ)).run(Log())
