@@ -27,6 +27,11 @@ class Header(Struct, array_like=True, frozen=True, gc=False):
     method: str | None
     options: dict[str, Any] | None = None
 
+    @property
+    def again(self) -> bool:
+        """Whether it says that it was sent before, so that its provider may know it."""
+        return self.options is not None and self.options.get(wire.AGAIN_OPTION) is True
+
 
 class _Options(TypedDict, total=False):
     """The options of a header that have a meaning, with their types."""

@@ -304,8 +304,7 @@ class Control:
             if wire.IDEM_OPTION in options:
                 self._keyed.begin(caller, capability, head, body)
                 return
-            again = options.get(wire.AGAIN_OPTION) is True
-            number = self._leading.lead(caller, capability, again=again)
+            number = self._leading.lead(caller, capability, again=head.again)
         except BusError as error:
             if error.code == "unavailable":
                 self._lost(caller, "", head, capability, error.code, body)
@@ -372,7 +371,7 @@ class Control:
                 head.request,
                 trace,
                 min(credit, wire.MAX_CREDIT) if type(credit) is int and credit >= 0 else None,
-                options.get(wire.AGAIN_OPTION) is True,
+                head.again,
             )
         )
 

@@ -198,7 +198,8 @@ class KernelCalls:
         if head.kind == wire.CALL and head.request in self._open:
             call = self._end(head.request)
             where = call.instance
-            call.fail(BusError("crashed", "the provider ended", where=where, repeatable=True))
+            again = not head.again  # what was sent before may have been done
+            call.fail(BusError("crashed", "the provider ended", where=where, repeatable=again))
 
     def behalf(self, request: int) -> str:
         """Whose call this really is; the kernel's if it is not open any more."""

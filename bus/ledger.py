@@ -46,17 +46,24 @@ class Ledger:
         self._emit(route.caller, header, encode(error.to_body()))
 
     def refuse(self, caller: Peer, head: Header, error: BusError) -> None:
-        """Answers a message that is about no open call with an error."""
+        """Answers a message that is about no open call with an error.
+
+        What is repeated after the hub started anew may have reached its provider before that.
+        """
+        if head.again:
+            error.repeatable = False
         number = head.target if isinstance(head.target, int) else None
         header = encode_header(wire.ERROR, number, head.request)
         self._emit(caller, header, encode(error.to_body()))
 
     def cancel(self, request: int, call: OpenCall, now: float) -> None:
-        """Tells the provider to end a call; it owes the answer from the first time on."""
+        """Tells the provider to end a call, once; it owes the answer from then on."""
+        if call.owed_until:
+            return
+        call.owed_until = now + self._grace_s
         number = call.route.number
         self._emit(call.provider, encode_header(wire.CANCEL, number, request), b"")
-        if call.provider is not self._kernel and not call.owed_until:
-            call.owed_until = now + self._grace_s
+        if call.provider is not self._kernel:
             call.provider.owed[number, request] = call
 
     def abandon(self, caller: Peer, now: float) -> None:

@@ -48,13 +48,14 @@ class Losses:
             self._ledger.refuse(peer, head, self._unread(head))
 
     def give_up_queue(self, gone: Peer) -> set[tuple[Target, int]]:
-        """Empties the queue of an expelled peer; returns flow and request of its calls."""
+        """Empties the queue of an expelled peer; returns flow and request of the calls in it that
+        were never sent before."""
         unsent = set()
         for header, body in gone.queue:
             head = decode_header(header)
             if head.kind == wire.EVENT:
                 self._report(gone, header, body)
-            elif head.kind == wire.CALL:
+            elif head.kind == wire.CALL and not head.again:
                 unsent.add((head.target, head.request))
         gone.queue.clear()
         gone.queued_bytes = 0
@@ -66,10 +67,11 @@ class Losses:
             return
         # The lost call may be the one that said what the flow's number stands for.
         call.route.provider = None
+        safe = call.route.safe or not head.again
         error = (
-            refusals.crashed(provider.name, repeatable=True)
+            refusals.crashed(provider.name, repeatable=safe)
             if gone
-            else refusals.overloaded("messages queued for the provider")
+            else refusals.overloaded("messages queued for the provider", repeatable=safe)
         )
         self._ledger.end(head.request, call, error)
 

@@ -41,6 +41,7 @@ _KERNEL_DECIDES: Final = frozenset({wire.CAPABILITY_OPTION, wire.IDEM_OPTION})
 _FROM_HUB_ONLY: Final = frozenset({wire.WELCOME, wire.ACTIVATE, wire.UNLOAD})
 # What else goes to the kernel is bounded by the open calls and the credit that it belongs to.
 _DROPPED_BY_A_BUSY_KERNEL: Final = frozenset({wire.PROGRESS, wire.EVENT})
+_ANSWERED_BY_THE_KERNEL: Final = frozenset({wire.CALL, wire.SUBSCRIBE})
 
 
 class Switch:
@@ -218,10 +219,13 @@ class Switch:
             self._credit(peer, head.request, body)
         elif kind == wire.CANCEL:
             call = peer.open_calls.get(head.request)
-            if call is not None:
+            if call is None:
+                if not injected:  # its call may still be with the control plane
+                    self._upcall(peer, head, header, body)
+            elif call.owed_until:
+                self.counts["repeated-cancel"] += 1
+            else:
                 self._ledger.cancel(head.request, call, now)
-            elif not injected:  # its call may still be with the control plane
-                self._upcall(peer, head, header, body)
         elif kind in _FROM_HUB_ONLY:
             self.counts["wrong-side"] += 1
         elif kind == wire.HELLO:
@@ -237,7 +241,7 @@ class Switch:
         decided = injected or options is None or _KERNEL_DECIDES.isdisjoint(options)
         if request in open_calls:
             call = open_calls[request]
-            if decided and _says_again(head) and _leads_as_before(route, call):
+            if decided and head.again and _leads_as_before(route, call):
                 self.counts["repeated"] += 1
                 self._emit(call.provider, header, body)
             else:
@@ -357,7 +361,7 @@ class Switch:
             self.counts["upcalls-full"] += 1
 
     def _upcall(self, peer: Peer, head: Header, header: bytes, body: bytes) -> None:
-        if not self._report(peer, header, body) and head.kind == wire.CALL:
+        if not self._report(peer, header, body) and head.kind in _ANSWERED_BY_THE_KERNEL:
             self._ledger.refuse(peer, head, refusals.overloaded("messages waiting for the kernel"))
 
     def _report(self, peer: Peer, header: bytes, body: bytes) -> bool:
@@ -365,10 +369,6 @@ class Switch:
         if not taken:
             self.counts["upcalls-full"] += 1
         return taken
-
-
-def _says_again(head: Header) -> bool:
-    return head.options is not None and head.options.get(wire.AGAIN_OPTION) is True
 
 
 def _leads_as_before(route: Route | None, call: OpenCall) -> bool:

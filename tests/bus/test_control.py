@@ -328,9 +328,16 @@ class TestOverdue:
         assert ("overdue", "provider") in memory.notices
 
 
-def anew(plane: Plane) -> MemoryDatapath:
+class Deserted(MemoryDatapath):
+    """Everybody has left it again."""
+
+    def admit(self, peer: str, identity: bytes, *, console: bool = False) -> None:
+        del peer, identity, console
+
+
+def anew(plane: Plane, kind: type[MemoryDatapath] = MemoryDatapath) -> MemoryDatapath:
     """The hub goes on over a new datapath; returns it."""
-    datapath = MemoryDatapath(clock=plane.clock)
+    datapath = kind(clock=plane.clock)
     datapath.start(lambda: None, heartbeat_ms=1_000, liveness=5, grace_ms=2_000)
     plane.control.rejoin(datapath)
     plane.datapath = datapath
@@ -408,6 +415,19 @@ class TestStartingAnew:
         provider.say(wire.RESULT, None, number, body=encode(None))
         memory.pump()
         assert (ends, others) == (["once"], [None])
+
+    @pytest.mark.parametrize("kind", [MemoryDatapath, Deserted])
+    def test_what_a_provider_may_have_done_is_not_repeatable_when_it_is_gone(
+        self, memory: Plane, kind: type[MemoryDatapath]
+    ) -> None:
+        provider = memory.join("provider", PROVIDES)
+        call, ends = kernel_call()
+        request = memory.control.call(CAPABILITY, None, b"\x80", 0, call)
+        provider.expect(wire.CALL, request)
+        anew(memory, kind)
+        memory.control.remove("provider")
+        memory.pump()
+        assert [(end.code, end.repeatable) for end in ends] == [("crashed", False)]
 
     def test_streams_of_the_kernel_end(self, memory: Plane) -> None:
         provider = memory.join("provider", PROVIDES)

@@ -17,6 +17,7 @@ from symphony.bus.datapath import (
     CONSOLE,
     DELIVERY,
     KERNEL,
+    MAX_UPCALLS_PER_PEER,
     MESSAGE,
     OVERDUE,
     UNDELIVERED,
@@ -39,9 +40,12 @@ class Bare(Plane):
     def __init__(self, folder: Path, datapath: Any, clock: Clock) -> None:
         super().__init__(folder, datapath, clock)
         self.upcalls: list[Upcall] = []
+        self.busy = False  # no upcall is taken
 
     def pump(self) -> None:
-        self.upcalls += self.datapath.poll()
+        self._told.hush()
+        if not self.busy:
+            self.upcalls += self.datapath.poll()
 
     def add(self, name: str) -> Connection:
         """An opened peer."""
@@ -390,6 +394,37 @@ class TestOwedAnswers:
         bare.advance(GRACE_S - 4 * 0.4 + 0.6)
         assert ends.error(1)["code"] == "cancelled"
 
+    def test_a_flood_of_cancels_reaches_the_provider_as_one(self, bare: Bare, ends: Ends) -> None:
+        ends.call(1, ttl=700)
+        for _ in range(1_000):
+            ends.caller.say(wire.CANCEL, FLOW, 1)
+        assert ends.caller.fence() == []
+        assert [head.kind for head in ends.provider.fence()] == [wire.CANCEL]
+        assert bare.count("repeated-cancel") == 999
+        bare.advance(0.8)  # and its deadline cancels it no second time
+        assert ends.error(1)["code"] == "deadline"
+        assert ends.provider.fence() == []
+        assert bare.count("repeated-cancel") == 999
+
+    def test_a_number_that_is_used_again_can_be_cancelled_again(self, ends: Ends) -> None:
+        for _ in range(2):
+            ends.call(1)
+            ends.caller.say(wire.CANCEL, FLOW, 1)
+            ends.provider.expect(wire.CANCEL, 1)
+            ends.answer(1)
+
+    def test_the_kernel_hears_of_a_cancel_once_too(self, bare: Bare) -> None:
+        peer = bare.add("peer")
+        bare.datapath.install(Flow(FLOW, "peer", KERNEL, 1))
+        bare.tick()
+        peer.say(wire.CALL, FLOW, 1)
+        for _ in range(3):
+            peer.say(wire.CANCEL, FLOW, 1)
+        peer.fence()
+        bare.pump()
+        kinds = [decode_header(upcall.header).kind for upcall in bare.upcalls]
+        assert kinds == [wire.CALL, wire.CANCEL]
+
     @pytest.mark.parametrize("end", ["deadline", "caller"])
     def test_it_is_owed_although_nobody_waits(self, bare: Bare, ends: Ends, end: str) -> None:
         ends.call(1, ttl=300)
@@ -468,6 +503,27 @@ class TestRepeatable:
         assert {error["code"] for error in errors.values()} == {"crashed"}
         assert errors[sent]["repeatable"] is True
 
+    def test_one_that_may_have_been_sent_before_is_not(self, bare: Bare) -> None:
+        ends = Ends(bare, credit=1)
+        ends.call(1)
+        ends.caller.say(wire.CALL, FLOW, 2)
+        assert ends.error(2)["repeatable"] is True
+        ends.caller.say(wire.CALL, FLOW, 3, options={"again": True})
+        error = ends.error(3)
+        assert (error["code"], "repeatable" in error) == ("overloaded", False)
+
+    def test_nor_is_it_when_it_waits_for_a_provider_that_ends(self, bare: Bare, ends: Ends) -> None:
+        ends.provider.close()
+        sent = 0
+        while not bare.peer("provider").queued:
+            sent += 1
+            ends.caller.say(wire.CALL, FLOW, sent, options={"again": True})
+            ends.caller.fence()
+        bare.datapath.expel("provider")
+        for request in range(1, sent + 1):
+            error = ends.error(request)
+            assert (error["code"], "repeatable" in error) == ("crashed", False)
+
 
 class TestKernelsFlows:
     def test_its_calls_are_answered_whatever_becomes_of_others(self, bare: Bare) -> None:
@@ -508,6 +564,31 @@ class TestConsoles:
         assert bare.upcall(MESSAGE).peer == "console/2"
 
 
+class TestBusyKernel:
+    @pytest.mark.parametrize("kind", [wire.CALL, wire.SUBSCRIBE])
+    def test_what_it_cannot_even_queue_is_overloaded(self, bare: Bare, kind: int) -> None:
+        peer = bare.add("peer")
+        bare.busy = True
+        for _ in range(MAX_UPCALLS_PER_PEER):
+            peer.say(wire.EVENT, "test.topic")
+        peer.say(kind, "test.topic", 5, body=encode(True))
+        head, error = peer.expect(wire.ERROR, 5)
+        assert head.target is None
+        assert error == {
+            "code": "overloaded",
+            "message": "too many messages waiting for the kernel",
+            "fault": "environment",
+            "where": "messages waiting for the kernel",
+            "help": "wait for answers before calling again",
+            "retry_after_ms": wire.RETRY_MS,
+            "repeatable": True,
+        }
+        assert bare.count("upcalls-full") == 1
+        bare.busy = False
+        bare.pump()
+        assert len(bare.upcalls) == MAX_UPCALLS_PER_PEER
+
+
 class TestLostMessages:
     def silence(self, bare: Bare, connection: Connection) -> None:
         """Fills what is between the hub and a peer that does not read."""
@@ -534,6 +615,17 @@ class TestLostMessages:
         assert (lost.peer, decode_header(lost.header).request) == ("provider", 1)
         assert decode(lost.body) == "lost"
         assert bare.stats().open == 0
+
+    @pytest.mark.parametrize("safe", [True, False])
+    def test_one_that_was_sent_before_is_repeatable_only_by_contract(
+        self, bare: Bare, safe: bool
+    ) -> None:
+        ends = Ends(bare, safe=safe)
+        self.silence(bare, ends.provider)
+        self.fill(bare, "provider")
+        ends.caller.say(wire.CALL, FLOW, 1, options={"again": True})
+        error = ends.error(1)
+        assert (error["code"], error.get("repeatable", False)) == ("overloaded", safe)
 
     @pytest.mark.parametrize("kind", [wire.RESULT, wire.ERROR])
     def test_an_answer_to_a_full_queue_is_replaced_by_a_small_error(

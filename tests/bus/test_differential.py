@@ -386,6 +386,8 @@ def test_bounds_are_the_same() -> None:
     many = range(1, 1_100)
     compare([call(1, request) for request in many])
     compare([call("t.a/1", request) for request in many])
+    compare([*(say(wire.SUBSCRIBE, "t.a", request) for request in many), ("take",)])
+    compare([call(1, 1), *(say(wire.CANCEL, 1, 1),) * 5, ("tick", 3.0), ("take",)])
     compare([call(1, 1), *(("inject", KERNEL, b"\x96\x01\x08\x01\x01\x00\xc0", b""),) * 2])
     nobody: set[str] = set()
     flush = ("flush", set(NAMES), nobody, False)
@@ -446,6 +448,12 @@ def test_rare_turns_are_the_same() -> None:
     for first in (call, safe):
         full = [first, call, beat_of("a"), stuck, fill, stuck]
         compare([*full, say("b", wire.RESULT, 1, 1), stuck, flush])
+        for again in (True, False):
+            late = say("a", wire.CALL, 1, 2, options={"again": again})
+            compare([first, call, stuck, ("crowd", "b", 2_048), stuck, late, stuck, flush])
+            compare([first, stuck, late, stuck, ("expel", "b"), flush])
+            one = ("install", Flow(1, "a", "b", 2, safe=first is safe, credit=1))
+            compare([one, call, late, flush])
     compare([("crowd", "b", 2_100), stuck, call, stuck, say("a", wire.CALL, 1, 2), take, flush])
     limited = ("install", Flow(1, "a", "b", 2, False, 0, 1.0, 2))
     numbers = range(1, 9)

@@ -30,6 +30,7 @@ reasons! {
     Oversize = "oversize",
     QueueFull = "queue-full",
     Repeated = "repeated",
+    RepeatedCancel = "repeated-cancel",
     RepeatedHello = "repeated-hello",
     StrayAnswer = "stray-answer",
     StrayCredit = "stray-credit",

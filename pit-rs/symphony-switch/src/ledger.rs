@@ -41,13 +41,16 @@ impl<F: Frame> Switch<F> {
         self.emit(caller, header, F::copy_from(&error.to_body()));
     }
 
-    /// Answers a message that is about no open call with an error.
-    pub(crate) fn refuse(&mut self, caller: PeerId, head: &Head, error: &BusError) {
+    /// Answers a message that is about no open call with an error. What is repeated after the hub started anew may have
+    /// reached its provider before that.
+    pub(crate) fn refuse(&mut self, caller: PeerId, head: &Head, error: BusError) {
+        let may_repeat = error.repeatable && !head.options.again;
+        let error = repeatable(error, may_repeat);
         let header = header(Kind::Error, head.flow(), head.request);
         self.emit(caller, header, F::copy_from(&error.to_body()));
     }
 
-    /// Tells the provider to end a call of flow `number`; it owes the answer from the first time on.
+    /// Tells the provider to end a call of flow `number`, once; it owes the answer from then on.
     pub(crate) fn cancel(
         &mut self,
         number: u32,
@@ -56,12 +59,15 @@ impl<F: Frame> Switch<F> {
         call: OpenCall,
         now: f64,
     ) {
-        self.emit(call.provider, header(Kind::Cancel, Some(number), request), nothing());
-        if call.provider == self.members.kernel || call.cancelled {
+        if call.cancelled {
             return;
         }
         if let Some(open) = self.members[caller].open_calls.get_mut(&request) {
             open.cancelled |= open.order == call.order;
+        }
+        self.emit(call.provider, header(Kind::Cancel, Some(number), request), nothing());
+        if call.provider == self.members.kernel {
+            return;
         }
         let until = now + self.ledger.grace_s;
         if let Some(provider) = self.members.find_mut(call.provider) {

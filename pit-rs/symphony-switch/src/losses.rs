@@ -40,15 +40,15 @@ impl<F: Frame> Switch<F> {
                     self.break_off(peer, head.request, call, &self.unread(&head), now);
                 }
             }
-            Kind::Result => self.refuse(peer, &head, &self.unread(&head)),
+            Kind::Result => self.refuse(peer, &head, self.unread(&head)),
             Kind::Error if body.len() > MAX_SMALL_ERROR => {
-                self.refuse(peer, &head, &self.unread(&head));
+                self.refuse(peer, &head, self.unread(&head));
             }
             _ => {}
         }
     }
 
-    /// Empties the queue of an expelled peer; returns flow and request of its calls.
+    /// Empties the queue of an expelled peer; returns flow and request of the calls in it that were never sent before.
     pub(crate) fn give_up_queue(&mut self, gone: PeerId) -> HashSet<(u32, u64)> {
         let peer = &mut self.members[gone];
         peer.queued_bytes = 0;
@@ -57,7 +57,7 @@ impl<F: Frame> Switch<F> {
             let Ok(head) = Head::decode(&header) else { continue };
             match (head.kind, head.flow()) {
                 (Kind::Event, _) => self.report_lost(gone, header, body),
-                (Kind::Call, Some(flow)) => {
+                (Kind::Call, Some(flow)) if !head.options.again => {
                     unsent.insert((flow, head.request));
                 }
                 _ => {}
@@ -71,13 +71,15 @@ impl<F: Frame> Switch<F> {
             return;
         };
         // The lost call may be the one that said what the flow's number stands for.
-        self.routes[call.route].provider = None;
+        let route = &mut self.routes[call.route];
+        route.provider = None;
+        let safe = route.safe || !head.options.again;
         let error = if gone {
-            repeatable(refusals::crashed(&self.members[provider].name), true)
+            refusals::crashed(&self.members[provider].name)
         } else {
             refusals::overloaded("messages queued for the provider")
         };
-        self.end(caller, head.request, call, &error);
+        self.end(caller, head.request, call, &repeatable(error, safe));
     }
 
     /// The provider has done its work already, so the call is not simply made again.

@@ -224,12 +224,15 @@ impl<F: Frame> Switch<F> {
             }
             Kind::Credit => self.credit(peer, head.request, body),
             Kind::Cancel => {
-                if let Some(call) = self.members[peer].open_calls.get(&head.request).copied() {
-                    let number = self.routes[call.route].number;
-                    self.cancel(number, peer, head.request, call, now);
-                } else if !injected {
+                match self.members[peer].open_calls.get(&head.request).copied() {
+                    Some(call) if call.cancelled => self.counters.count(Reason::RepeatedCancel),
+                    Some(call) => {
+                        let number = self.routes[call.route].number;
+                        self.cancel(number, peer, head.request, call, now);
+                    }
                     // Its call may still be with the control plane.
-                    self.upcall(peer, &head, header, body);
+                    None if !injected => self.upcall(peer, &head, header, body),
+                    None => {}
                 }
             }
             Kind::Welcome | Kind::Activate | Kind::Unload => self.counters.count(Reason::WrongSide),
@@ -259,7 +262,7 @@ impl<F: Frame> Switch<F> {
             return;
         }
         if open_calls.len() >= MAX_OPEN_CALLS {
-            self.refuse(peer, &head, &refusals::overloaded("open calls of this caller"));
+            self.refuse(peer, &head, refusals::overloaded("open calls of this caller"));
             return;
         }
         let leads_to = |id| {
@@ -273,7 +276,7 @@ impl<F: Frame> Switch<F> {
         let route = &mut self.routes[id];
         if let Some(limit) = route.over_limit(now) {
             route.shed += 1;
-            self.refuse(peer, &head, &refusal(&limit));
+            self.refuse(peer, &head, refusal(&limit));
             return;
         }
         route.opened();
@@ -416,8 +419,9 @@ impl<F: Frame> Switch<F> {
     }
 
     fn upcall(&mut self, peer: PeerId, head: &Head, header: F, body: F) {
-        if !self.report(peer, header, body) && head.kind == Kind::Call {
-            self.refuse(peer, head, &refusals::overloaded("messages waiting for the kernel"));
+        let answered = matches!(head.kind, Kind::Call | Kind::Subscribe);
+        if !self.report(peer, header, body) && answered {
+            self.refuse(peer, head, refusals::overloaded("messages waiting for the kernel"));
         }
     }
 
