@@ -19,11 +19,11 @@ Verdict = tuple[bytes, bool]  # token, whether it may come in
 
 @dataclass(frozen=True)
 class Rule:
-    """Who may connect to a domain. `uid` None: any user. `process`: only the expected process and
+    """Who may connect to a domain. `uids` None: any user. `process`: only the expected process and
     those below it. `key`: whether a public CURVE key (32 bytes) is let in; None: there are none.
     """
 
-    uid: int | None = None
+    uids: frozenset[int] | None = None
     process: bool = False
     key: Callable[[bytes], bool] | None = None
 
@@ -73,13 +73,13 @@ class Admission:
         rule = door.rule
         if rule.key is not None and not rule.key(key):
             return [(token, self._refuse(domain, "key"))]
-        if rule.uid is None and not rule.process:
+        if rule.uids is None and not rule.process:
             return [(token, True)]
         origin = _credentials(address)
         if origin is None:
             return [(token, self._refuse(domain, "address"))]
         uid, pid = origin
-        if rule.uid is not None and rule.uid != uid:
+        if rule.uids is not None and uid not in rule.uids:
             return [(token, self._refuse(domain, "uid"))]
         if not rule.process:
             return [(token, True)]

@@ -7,6 +7,7 @@ from typing import Final
 from .grants import ANY
 
 MAX_ROWS: Final = 1_000
+MAX_SHOWN: Final = 128  # characters of a name, which a peer may have chosen
 
 _log = logging.getLogger("symphony.bus")
 
@@ -19,7 +20,7 @@ class Denials:
 
     def count(self, peer: str, what: str, rule: str) -> None:
         """`peer` was refused `what` (a capability, topic, domain) by `rule`."""
-        row = (peer, what, rule)
+        row = (peer, _shown(what), rule)
         if row not in self.rows and len(self.rows) >= MAX_ROWS:
             row = (peer.partition("/")[0], ANY, rule)
         if row not in self.rows and len(self.rows) >= 2 * MAX_ROWS:
@@ -29,5 +30,11 @@ class Denials:
         if times & (times - 1) == 0:  # powers of two, so that a flood does not fill the log
             _log.warning(
                 "refused",
-                extra={"peer": row[0], "what": row[1][:200], "rule": rule, "times": times},
+                extra={"peer": row[0], "what": row[1], "rule": rule, "times": times},
             )
+
+
+def _shown(name: str) -> str:
+    """A name in so many characters, all of which can be seen; others as Python escapes them."""
+    seen = name if name.isprintable() else name.encode("unicode_escape").decode("ascii")
+    return seen if len(seen) <= MAX_SHOWN else seen[: MAX_SHOWN - 1] + "…"

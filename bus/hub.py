@@ -43,6 +43,7 @@ INBOX = "/inbox"
 OUTBOX = "/outbox"
 
 DEFAULT_CREDIT: Final = 16  # chunks
+ROOT: Final = 0  # the user who can read every console's ticket anyway
 
 
 class Hub:
@@ -106,7 +107,8 @@ class Hub:
         self._refuse_known(instance)
         endpoint_ = _endpoint(endpoint, uid, curve)
         secret = os.urandom(wire.IDENTITY_BYTES)
-        rule = Rule(uid, uid is not None, curve.allows if curve else None)
+        uids = None if uid is None else frozenset({uid})
+        rule = Rule(uids, uid is not None, curve.allows if curve else None)
         self._control.add(instance, secret, grants, rule if endpoint_.guarded else None)
         self._listen(instance, endpoint_)
         return Ticket(
@@ -146,7 +148,8 @@ class Hub:
         self._refuse_known(name)
         endpoint_ = _endpoint(endpoint, uid, curve)
         secret = secret or os.urandom(wire.IDENTITY_BYTES)
-        rule = Rule(uid, process=False, key=curve.allows if curve else None)
+        uids = None if uid is None else frozenset({uid, ROOT})
+        rule = Rule(uids, process=False, key=curve.allows if curve else None)
         self._control.add_consoles(name, secret, grants, rule if endpoint_.guarded else None)
         self._listen(name, endpoint_)
         return Ticket(v=wire.VERSION, endpoint=endpoint, identity=secret.hex(), instance=name)

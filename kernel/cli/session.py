@@ -62,11 +62,14 @@ def _remote(ticket: Ticket) -> Client:
     try:
         return Client(ticket)
     except BusError as error:
+        local = ticket.curve is None
         raise SymphonyError(
             ExitCode.UNAVAILABLE,
             f"the kernel there does not let this console in: {error.message}",
             where=ticket.endpoint,
-            help="see that it runs with --listen and can be reached; if its keys were rotated or "
+            help="see that it runs and that you are its user or root"
+            if local
+            else "see that it runs with --listen and can be reached; if its keys were rotated or "
             "this one revoked, have a new ticket made with `symphony-kernel keys export`",
         ) from error
 

@@ -455,6 +455,37 @@ class TestWhoMayConnect:
 
         asyncio.run(main())
 
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+    @pytest.mark.parametrize(
+        ("uid", "said"), [(NOBODY, b"joined\n"), (0, b"joined\n"), (1, b"nothing\n")]
+    )
+    def test_consoles_are_the_kernels_user_and_root(
+        self, folder: Path, uid: int, said: bytes
+    ) -> None:
+        async def main() -> None:
+            async with world() as made:
+                ticket = made.hub.add_console(f"ipc://{folder}/c", Grants(), uid=NOBODY)
+                (folder / "c").chmod(0o666)
+                ticket = msgspec.structs.replace(ticket, identity=2 * ticket.identity)
+                limit_ms = 300 if said == b"nothing\n" else 20_000
+                other = await join(ticket, uid=uid, limit_ms=limit_ms)
+                assert (await other.communicate())[0] == said
+                refused = made.hub.counters().get("refused console connect uid", 0)
+                assert (refused > 0) == (uid == 1)
+
+        asyncio.run(main())
+
+    @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+    def test_root_is_no_instance(self, folder: Path) -> None:
+        async def main() -> None:
+            async with world() as made:
+                ticket = made.hub.add_peer("p", f"ipc://{folder}/p", Grants(), uid=NOBODY)
+                root = await join(ticket, uid=0, limit_ms=300)
+                made.hub.expect("p", root.pid)
+                assert (await root.communicate())[0] == b"nothing\n"
+
+        asyncio.run(main())
+
     def test_a_secret_is_worth_nothing_after_its_instance(self, folder: Path) -> None:
         async def main() -> None:
             async with world() as made:

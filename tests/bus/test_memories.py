@@ -185,9 +185,25 @@ def test_refusals_are_counted_in_a_bounded_number_of_rows() -> None:
     assert denials.rows.total() == 5_000
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("No Topic", "No Topic"),
+        ("x" * 128, "x" * 128),
+        ("x" * 129, "x" * 127 + "…"),
+        ("\x1b[2J\n\u202e", r"\x1b[2J\n\u202e"),
+        ("\0" * 4_000, (r"\x00" * 32)[:127] + "…"),
+    ],
+)
+def test_a_name_that_a_peer_chose_is_kept_short_and_harmless(name: str, shown: str) -> None:
+    denials = Denials()
+    denials.count("p", name, "calls")
+    assert denials.rows == {("p", shown, "calls"): 1}
+
+
 def test_connections_that_wait_are_bounded() -> None:
     admission = Admission(Denials(), lambda pid, ancestor: pid == ancestor)
-    admission.guard("p", Rule(uid=0, process=True))
+    admission.guard("p", Rule(uids=frozenset({0}), process=True))
     refused = []
     for number in range(40):
         refused += admission.connecting("p", b"localhost:0:0:7", number.to_bytes(8, "big"))
@@ -199,7 +215,7 @@ def test_connections_that_wait_are_bounded() -> None:
 
 def test_an_address_that_says_nothing_is_refused() -> None:
     admission = Admission(Denials(), lambda pid, ancestor: True)
-    admission.guard("p", Rule(uid=0, process=True))
+    admission.guard("p", Rule(uids=frozenset({0}), process=True))
     admission.guard("k", Rule(key=lambda key: key == b"good"))
     token = bytes(8)
     for address in (b"", b"localhost", b"a:b:c:d", b"\xff:0:0:7", b"localhost:1:0:7"):
