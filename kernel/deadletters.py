@@ -100,11 +100,18 @@ class DeadLetterBox:
             again = "UPDATE letters SET times = times + 1, last = ? WHERE id = ?"
             store.execute(again, (_now(), letter))
 
+    def arrived(self, letter: str) -> None:
+        """Forgets a letter that was sent again; nothing if it was dropped meanwhile."""
+        self._delete(letter)
+
     def drop(self, letter: str) -> None:
         """Forgets a letter; raises SymphonyError `not found`."""
+        if not self._delete(letter):
+            raise _unknown(letter)
+
+    def _delete(self, letter: str) -> bool:
         with self._open(write=True) as store:
-            if not store.execute("DELETE FROM letters WHERE id = ?", (letter,)).rowcount:
-                raise _unknown(letter)
+            return store.execute("DELETE FROM letters WHERE id = ?", (letter,)).rowcount > 0
 
     def clear(self) -> int:
         """Forgets all letters; returns how many."""

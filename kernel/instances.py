@@ -299,7 +299,6 @@ class Instances:
         self.all.pop(instance.name, None)
         self._hub.remove_peer(instance.name)
         self._remover.remove(instance.folder)
-        instance.socket.unlink(missing_ok=True)
         instance.ended.set()
 
 

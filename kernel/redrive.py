@@ -1,4 +1,8 @@
-"""Sends a dead letter again: a call as the kernel's own, an event to whoever subscribes now."""
+"""Sends a dead letter again: a call as the kernel's own, an event to whoever subscribes now.
+
+At least once: a letter is forgotten when its answer is there, so one whose kernel or command ended
+before that is still kept, and may have arrived.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from .deadletters import DeadLetterBox
 
 
 class Redriver:
-    """Sends letters of one box over one hub, each at most once at a time."""
+    """Sends letters of one box over one hub, each at most once at a time: a home has one kernel,
+    and that one redriver."""
 
     def __init__(self, hub: Hub, box: DeadLetterBox) -> None:
         self._hub = hub
@@ -31,7 +36,7 @@ class Redriver:
         self._busy.add(letter)
         try:
             await self._send(letter, ttl_ms)
-            await asyncio.to_thread(self._box.drop, letter)
+            await asyncio.to_thread(self._box.arrived, letter)
         except BusError:
             await asyncio.to_thread(self._box.again, letter)
             raise

@@ -75,7 +75,11 @@ def redrive(
     ticket: TicketOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Send a letter again, through the running kernel; one that arrives is forgotten."""
+    """Send a letter again, through the running kernel; one that arrives is forgotten.
+
+    At least once: if this command or the kernel ends before the answer comes, the letter stays,
+    although it may have arrived.
+    """
     from ..console import CALL_TIMEOUT_S
     from .session import ask_kernel, find_kernel
 

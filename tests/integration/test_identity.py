@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import msgspec
 import pytest
-from command_harness import PEERS, Symphony
+from command_harness import LIMIT_S, PEERS, Symphony
 from interface_checks import schema
 
 from symphony.bus.client import Client
@@ -127,3 +129,18 @@ def test_a_refused_call_is_counted_with_caller_capability_and_rule(symphony: Sym
         symphony
     )
     assert "pit.dag/1" in symphony.kernel("bus").stdout
+
+
+def test_an_instances_socket_goes_with_it(symphony: Symphony) -> None:
+    symphony.serve()
+    instance = symphony.attach(PEERS / "counter")
+    number = instance["instance"].rpartition("-")[2]
+    path = runtime_of(symphony) / f"{number}.sock"
+    assert path.is_socket()
+    os.kill(instance["pid"], signal.SIGKILL)
+    deadline = time.monotonic() + LIMIT_S
+    while any(
+        e["instance"] == instance["instance"] for e in symphony.answer("status")["extensions"]
+    ):
+        assert time.monotonic() < deadline, "it is still there"
+    assert not path.exists()

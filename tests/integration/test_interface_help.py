@@ -7,7 +7,9 @@ from command_harness import Symphony
 
 KERNEL = (
     *("", "run", "serve", "status", "stop", "schema", "runs list", "runs show"),
-    *("artifacts list", "artifacts show", "artifacts get"),
+    *("artifacts list", "artifacts show", "artifacts get", "bus"),
+    *("deadletter list", "deadletter show", "deadletter redrive", "deadletter drop"),
+    *("keys list", "keys new", "keys export", "keys revoke", "keys rotate"),
 )
 EXT = ("", "create", "check", "attach", "list", "call")
 
@@ -35,12 +37,13 @@ def test_help_of_the_extensions_command(symphony: Symphony, command: str) -> Non
     )
 
 
-@pytest.mark.parametrize("group", ["runs", "artifacts"])
+@pytest.mark.parametrize("group", ["runs", "artifacts", "deadletter", "keys"])
 def test_help_of_a_group_names_its_commands(symphony: Symphony, group: str) -> None:
     done = symphony.kernel(group, "--help")
     assert done.returncode == 0
-    assert "list" in done.stdout
-    assert "show" in done.stdout
+    for command in KERNEL:
+        if command.startswith(f"{group} "):
+            assert f"  {command.removeprefix(f'{group} ')} " in done.stdout
 
 
 def test_without_a_command_the_help_is_shown(symphony: Symphony) -> None:
