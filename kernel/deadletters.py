@@ -75,7 +75,7 @@ class DeadLetterBox:
         told = (kind, sender, letter.name, letter.method, letter.code, letter.body)
         key = hashlib.blake2b(msgspec.msgpack.encode(told), digest_size=6).hexdigest()
         row = (key, kind, sender, letter.addressee, letter.name, letter.method, letter.code)
-        with self._open(write=True) as store:
+        with self._open(make=True) as store:
             store.execute(_ADD, (*row, times, now, now, letter.body))
             store.execute(_MAKE_ROOM, (MOST, MOST_BYTES))
 
@@ -96,7 +96,7 @@ class DeadLetterBox:
 
     def again(self, letter: str) -> None:
         """Counts another attempt that failed; nothing if the letter was dropped meanwhile."""
-        with self._open(write=True) as store:
+        with self._open() as store:
             again = "UPDATE letters SET times = times + 1, last = ? WHERE id = ?"
             store.execute(again, (_now(), letter))
 
@@ -110,12 +110,12 @@ class DeadLetterBox:
             raise _unknown(letter)
 
     def _delete(self, letter: str) -> bool:
-        with self._open(write=True) as store:
+        with self._open() as store:
             return store.execute("DELETE FROM letters WHERE id = ?", (letter,)).rowcount > 0
 
     def clear(self) -> int:
         """Forgets all letters; returns how many."""
-        with self._open(write=True) as store:
+        with self._open() as store:
             return store.execute("DELETE FROM letters").rowcount
 
     def _row(self, letter: str) -> tuple[Any, ...]:
@@ -127,9 +127,9 @@ class DeadLetterBox:
         return row
 
     @contextmanager
-    def _open(self, *, write: bool = False) -> Iterator[sqlite3.Connection]:
+    def _open(self, *, make: bool = False) -> Iterator[sqlite3.Connection]:
         """A transaction; a box that does not exist yet is empty and is made by the first letter."""
-        if not write and not self._path.exists():
+        if not make and not self._path.exists():
             place = ":memory:"
         else:
             place = str(self._path)

@@ -25,6 +25,7 @@ from .errors import ExitCode, Problem, Problems, SymphonyError
 
 FOLDER: Final = "keys"
 HUB: Final = "hub.json"
+OWN: Final = "hub"  # what the kernel's own key is called in lists
 NAME: Final = "[a-z][a-z0-9-]{0,62}"
 _TCP: Final = re.compile(r"tcp://(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._*-]+):([0-9]{1,5})")
 
@@ -77,7 +78,7 @@ class KeyRing:
             Key(name=path.stem, public=pair.public, created=pair.created)
             for path, pair in self._pairs()
         ]
-        own = Key(name="hub", public=hub.public, created=hub.created) if hub else None
+        own = Key(name=OWN, public=hub.public, created=hub.created) if hub else None
         return Keys(hub=own, keys=keys)
 
     def new(self, name: str) -> Key:
@@ -85,6 +86,7 @@ class KeyRing:
         if re.fullmatch(NAME, name) is None:
             remedy = "small letters, digits and hyphens, a letter first"
             raise Problems([Problem(f'"{name}" is no name for a key', "NAME", remedy)])
+        _refuse_own(name, "choose another name")
         pair = _pair()
         if not self._write(self._path(name), pair, replace=False):
             remedy = f"choose another, or `symphony-kernel keys revoke {name}` first"
@@ -93,6 +95,7 @@ class KeyRing:
 
     def revoke(self, name: str) -> None:
         """Forgets a console's pair; it is not let in any more."""
+        _refuse_own(name, "`symphony-kernel keys rotate` gives the kernel another one")
         try:
             self._path(name).unlink()
         except FileNotFoundError:
@@ -100,6 +103,7 @@ class KeyRing:
 
     def ticket(self, name: str, endpoint: str) -> Ticket:
         """What a console elsewhere needs to reach this home's kernel at `endpoint`."""
+        _refuse_own(name, "name a console's key; `symphony-kernel keys new NAME` makes one")
         try:
             pair = _read(self._path(name), Pair)
         except FileNotFoundError:
@@ -203,6 +207,11 @@ def _read(path: Path, kind: type[_P]) -> _P:
             help="remove it and make the key again",
             fault="environment",
         ) from None
+
+
+def _refuse_own(name: str, remedy: str) -> None:
+    if name == OWN:
+        raise Problems([Problem(f'"{OWN}" is the kernel\'s own key', "NAME", remedy)])
 
 
 def _unknown(name: str) -> SymphonyError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -12,6 +12,7 @@ from .common import HomeOption, JsonFlag, TicketOption, find_places, print_json
 app = typer.Typer(
     help="Calls and events that reached nobody.", no_args_is_help=True, rich_markup_mode=None
 )
+MOST_SHOWN: Final = 64  # characters of a capability and its method, which a peer may have chosen
 LetterArgument = Annotated[str, typer.Argument(metavar="ID", help="As the list shows it.")]
 
 
@@ -38,7 +39,7 @@ def list_(
                     letter.id,
                     letter.kind,
                     letter.sender,
-                    letter.name + (f" {letter.method}" if letter.method else ""),
+                    _short(letter.name + (f" {letter.method}" if letter.method else "")),
                     letter.code,
                     str(letter.times),
                     letter.last,
@@ -47,6 +48,11 @@ def list_(
                 for letter in found.letters
             ),
         )
+
+
+def _short(text: str) -> str:
+    """For one row of a table; `show` tells it whole."""
+    return text if len(text) <= MOST_SHOWN else text[: MOST_SHOWN - 1] + "…"
 
 
 @app.command("show", epilog="Example: symphony-kernel deadletter show 1f2e3d4c5b6a")

@@ -30,6 +30,9 @@ def list_(home: HomeOption = None, as_json: JsonFlag = False) -> None:
         print_json(found)
         return
     rows = [found.hub, *found.keys] if found.hub else found.keys
+    if not rows:
+        print("no keys; `symphony-kernel keys new NAME` makes one")
+        return
     table(("name", "public key", "made"), ((key.name, key.public, key.created) for key in rows))
 
 

@@ -108,3 +108,15 @@ def test_what_a_letter_carries_is_only_shown(symphony: Symphony) -> None:
         shown = symphony.kernel("deadletter", *command).stdout
         assert r"a\x1b[2J\nerror: b" in shown
         assert not {"\x1b", "\u202e", "\x9b"}.intersection(shown)
+
+
+def test_a_long_method_is_short_in_the_list_and_whole_when_shown(symphony: Symphony) -> None:
+    letter = keep_letter(symphony, method="m" * 4_000)
+    assert "m" * 64 not in symphony.kernel("deadletter", "list").stdout
+    assert symphony.answer("deadletter", "show", letter)["method"] == "m" * 4_000
+
+
+def test_without_letters_nothing_is_dropped(symphony: Symphony) -> None:
+    assert symphony.answer("deadletter", "drop", "--all") == {"dropped": 0}
+    check_errors(symphony.kernel("deadletter", "drop", "1f2e3d4c5b6a"), 4, "deadletter list")
+    assert symphony.kernel("deadletter", "list").stdout == "no dead letters\n"

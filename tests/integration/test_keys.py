@@ -197,6 +197,9 @@ def test_secrets_are_the_users_alone_and_never_printed(symphony: Symphony, endpo
     [
         (("keys", "new", "Not A Name"), 2, "NAME"),
         (("keys", "new", "../x"), 2, "NAME"),
+        (("keys", "new", "hub"), 2, "another name"),
+        (("keys", "revoke", "hub"), 2, "keys rotate"),
+        (("keys", "export", "hub", "--connect", "tcp://x:1", "--out", "t"), 2, "keys new NAME"),
         (("keys", "revoke", "../../kernel"), 4, "keys list"),
         (("keys", "export", "a", "--connect", "tcp://x", "--out", "t"), 4, "keys list"),
         (("serve", "--listen", "ipc:///tmp/x"), 2, "tcp://HOST:PORT"),
@@ -210,6 +213,11 @@ def test_bad_usage_is_told_with_a_remedy(
     symphony: Symphony, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     check_errors(symphony.kernel(*arguments), code, words)
+
+
+def test_without_keys_the_list_says_how_to_make_one(symphony: Symphony) -> None:
+    assert "symphony-kernel keys new NAME" in symphony.kernel("keys", "list").stdout
+    assert symphony.answer("keys", "list") == {"hub": None, "keys": []}
 
 
 def test_a_taken_name_or_port_is_told(symphony: Symphony, endpoint: str) -> None:

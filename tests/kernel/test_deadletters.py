@@ -33,7 +33,17 @@ def box(tmp_path: Path) -> DeadLetterBox:
 
 def test_an_empty_box_makes_no_file(box: DeadLetterBox, tmp_path: Path) -> None:
     assert box.all(10).letters == []
+    assert box.clear() == 0
+    box.again("1f2e3d4c5b6a")
     assert not (tmp_path / FILE).exists()
+
+
+def test_a_home_that_is_not_there_has_no_letters(tmp_path: Path) -> None:
+    box = DeadLetterBox(tmp_path / "home")
+    assert box.clear() == 0
+    with pytest.raises(SymphonyError) as caught:
+        box.drop("1f2e3d4c5b6a")
+    assert caught.value.code == ExitCode.NOT_FOUND
 
 
 def test_a_letter_is_kept_whole_and_for_its_user_alone(box: DeadLetterBox, tmp_path: Path) -> None:
