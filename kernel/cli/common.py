@@ -53,7 +53,7 @@ TicketOption = Annotated[
     typer.Option(
         "--ticket",
         metavar="FILE",
-        help="A kernel elsewhere, by a ticket of `keys export` "
+        help="Another kernel, mostly elsewhere, by a ticket of `keys export` "
         "[default: SYMPHONY_TICKET, file:FILE].",
         show_default=False,
     ),

@@ -10,7 +10,10 @@ from ..errors import Problem, Problems
 from .common import HomeOption, JsonFlag, TicketOption, find_places, print_json
 
 app = typer.Typer(
-    help="Calls and events that reached nobody.", no_args_is_help=True, rich_markup_mode=None
+    help="Calls and events that reached nobody.",
+    epilog="Example: symphony-kernel deadletter list, then redrive or drop what it shows",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 MOST_SHOWN: Final = 64  # characters of a capability and its method, which a peer may have chosen
 LetterArgument = Annotated[str, typer.Argument(metavar="ID", help="As the list shows it.")]

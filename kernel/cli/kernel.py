@@ -119,7 +119,8 @@ def run(
 
 @app.command(
     epilog="Examples: symphony-kernel serve --home /var/lib/symphony | "
-    "symphony-kernel serve --background | symphony-kernel serve --listen tcp://0.0.0.0:7700"
+    "symphony-kernel serve --background | symphony-kernel serve --listen tcp://0.0.0.0:7700 "
+    "(after `symphony-kernel keys new NAME`)"
 )
 def serve(
     background: Annotated[
@@ -179,7 +180,9 @@ def status(home: HomeOption = None, ticket: TicketOption = None, as_json: JsonFl
     print_json(found) if as_json else render.status(found)
 
 
-@app.command(epilog="Example: symphony-kernel bus --json")
+@app.command(
+    epilog="Examples: symphony-kernel bus --json | symphony-kernel bus --ticket laptop.ticket"
+)
 def bus(home: HomeOption = None, ticket: TicketOption = None, as_json: JsonFlag = False) -> None:
     """The running kernel's bus: who called what, how long it took, what was refused."""
     import msgspec

@@ -13,6 +13,9 @@ from .common import HomeOption, JsonFlag, find_places, print_json
 
 app = typer.Typer(
     help="Keys of consoles elsewhere, for `serve --listen`.",
+    epilog="Examples: symphony-kernel keys new laptop | symphony-kernel keys export laptop "
+    "--connect tcp://192.0.2.7:7700 --out laptop.ticket | "
+    "symphony-kernel status --ticket laptop.ticket",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -61,7 +64,11 @@ def new(
 def export(
     name: NameArgument,
     connect: Annotated[
-        str, typer.Option(metavar="tcp://HOST:PORT", help="Where the console reaches the kernel.")
+        str,
+        typer.Option(
+            metavar="tcp://HOST:PORT",
+            help="Where the console reaches the kernel, which runs with --listen.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE", help="A new file.")],
     home: HomeOption = None,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from command_harness import Symphony
 
@@ -44,6 +47,20 @@ def test_help_of_a_group_names_its_commands(symphony: Symphony, group: str) -> N
     for command in KERNEL:
         if command.startswith(f"{group} "):
             assert f"  {command.removeprefix(f'{group} ')} " in done.stdout
+
+
+COMMANDS = re.compile(r"^symphony-kernel ([^#\n]+)", re.MULTILINE)
+OPERATING = (Path(__file__).parents[2] / "OPERATING.md").read_text()
+
+
+@pytest.mark.parametrize("line", sorted(set(COMMANDS.findall(OPERATING))))
+def test_the_page_for_operators_names_what_there_is(symphony: Symphony, line: str) -> None:
+    words = line.split()
+    command = next(name for name in KERNEL[::-1] if words[: len(name.split())] == name.split())
+    assert command
+    shown = symphony.kernel(*command.split(), "--help").stdout
+    for option in (word for word in words if word.startswith("--")):
+        assert f"{option} " in shown
 
 
 def test_without_a_command_the_help_is_shown(symphony: Symphony) -> None:
