@@ -18,6 +18,7 @@ from .datapath import (
     CONNECTING,
     CONSOLE,
     DELIVERY,
+    HANDSHAKE,
     KERNEL,
     MESSAGE,
     OVERDUE,
@@ -258,6 +259,8 @@ class Control:
             self._membership.console(peer, upcall.body)
         elif event == CONNECTING:
             self._membership.connecting(peer, upcall.header, upcall.body)
+        elif event == HANDSHAKE:
+            self._state.denials.count(peer, "connect", "handshake", int(upcall.header))
         elif event == UNDELIVERED:
             self._undelivered(peer, decode_header(upcall.header), upcall.body)
         elif event == DELIVERY:

@@ -22,6 +22,7 @@ SILENT: Final = "silent"  # nothing was heard of this peer for the whole window
 OVERDUE: Final = "overdue"  # it owes the answer to a cancelled call for longer than the grace
 UNDELIVERED: Final = "undelivered"  # a call or event to this peer that had to be given up
 CONNECTING: Final = "connecting"  # somebody connects; wants a `verdict`
+HANDSHAKE: Final = "handshake"  # so many (`header`) did not come to speak CURVE where it must be
 FAILED: Final = "failed"  # the datapath itself ended; `header` says why
 VIOLATION: Final = "violation"  # this peer sent a message of more than `wire.MAX_FRAMES` frames
 
@@ -55,9 +56,10 @@ class Upcall(NamedTuple):
     FAILED is the last upcall; nothing is forwarded any more and commands have no effect.
     After VIOLATION the peer's routing id is nobody's; the peer itself is known until expelled.
 
-    For `connecting`, `peer` is the domain that its endpoint was bound with, `header` where it comes
-    from (over ipc it ends in `:UID:GID:PID`) and `body` eight bytes that stand for the connection,
-    followed by its public CURVE key if it has one.
+    For `handshake`, `peer` is the domain and `header` their number in ASCII, at most one upcall a
+    tick. For `connecting`, `peer` is the domain that its endpoint was bound with, `header` where it
+    comes from (over ipc it ends in `:UID:GID:PID`) and `body` eight bytes that stand for the
+    connection, followed by its public CURVE key if it has one.
     """
 
     event: str

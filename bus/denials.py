@@ -18,19 +18,19 @@ class Denials:
     def __init__(self) -> None:
         self.rows: Counter[tuple[str, str, str]] = Counter()
 
-    def count(self, peer: str, what: str, rule: str) -> None:
-        """`peer` was refused `what` (a capability, topic, domain) by `rule`."""
+    def count(self, peer: str, what: str, rule: str, times: int = 1) -> None:
+        """`peer` was refused `what` (a capability, topic, domain) by `rule`, so many times."""
         row = (peer, _shown(what), rule)
         if row not in self.rows and len(self.rows) >= MAX_ROWS:
             row = (peer.partition("/")[0], ANY, rule)
         if row not in self.rows and len(self.rows) >= 2 * MAX_ROWS:
             row = (ANY, ANY, rule)
-        self.rows[row] += 1
-        times = self.rows[row]
-        if times & (times - 1) == 0:  # powers of two, so that a flood does not fill the log
+        before = self.rows[row]
+        after = self.rows[row] = before + times
+        if before.bit_length() != after.bit_length():  # so that a flood does not fill the log
             _log.warning(
                 "refused",
-                extra={"peer": row[0], "what": row[1], "rule": rule, "times": times},
+                extra={"peer": row[0], "what": row[1], "rule": rule, "times": after},
             )
 
 

@@ -20,9 +20,10 @@ from typing import Any, Final
 import zmq
 
 from . import wire
-from .datapath import FAILED, KERNEL, Flow, FlowStats, PeerStats, Upcall, UpcallQueue
+from .datapath import FAILED, HANDSHAKE, KERNEL, Flow, FlowStats, PeerStats, Upcall, UpcallQueue
 from .egress import Egress, Refusal
 from .errors import BusError
+from .handshakes import Handshakes
 from .switch import Switch
 from .zap import OPEN_DOMAIN, Door
 
@@ -90,6 +91,7 @@ class ReferenceDatapath:
         router.set(zmq.SNDHWM, HIGH_WATER)
         router.set(zmq.RCVHWM, HIGH_WATER)
         router.set(zmq.LINGER, 0)
+        self._handshakes = Handshakes(router)
         endpoint = f"inproc://symphony-waker-{next(_names)}"
         router.bind(endpoint)
         self._waker = self._context.socket(zmq.DEALER)
@@ -211,6 +213,7 @@ class ReferenceDatapath:
             why = f"{type(error).__name__}: {error}"
             _log.exception("the bus ended because of a bug in it")
         finally:
+            self._handshakes.close()
             self._router.close(0)
             self._ended = True
             self._fail_bindings()
@@ -232,6 +235,7 @@ class ReferenceDatapath:
         now = self._clock()
         if now >= switch.next_tick():
             switch.tick(now)
+            self._report_handshakes()
         if self._egress.absent:
             self._retry_absent()
         self._egress.flush()
@@ -377,6 +381,8 @@ class ReferenceDatapath:
                 router.set(zmq.CURVE_SERVER, 1)
             try:
                 router.bind(endpoint)
+                if curve:
+                    self._handshakes.bound(endpoint, domain.decode())
             finally:
                 router.set(zmq.USE_FD, -1)
                 router.set(zmq.CURVE_SERVER, 0)
@@ -395,6 +401,12 @@ class ReferenceDatapath:
         else:
             done.set_result(None)
 
+    def _report_handshakes(self) -> None:
+        for domain, failed in self._handshakes.take().items():
+            self._switch.counts["handshake-failed"] += failed
+            self._upcalls.offer(Upcall(HANDSHAKE, domain, b"%d" % failed, b""), bounded=False)
+
     def _unbind(self, endpoint: str) -> None:
+        self._handshakes.unbound(endpoint)
         with suppress(zmq.ZMQError):  # it was not bound
             self._router.unbind(endpoint)

@@ -16,7 +16,7 @@ from zmq.utils import z85
 
 from symphony.bus import native, wire, zap
 from symphony.bus.codec import decode_header, encode_header
-from symphony.bus.datapath import CONNECTING, FAILED, KERNEL, Datapath, Upcall
+from symphony.bus.datapath import CONNECTING, FAILED, HANDSHAKE, KERNEL, Datapath, Upcall
 from symphony.bus.errors import BusError
 from symphony.bus.memory import MemoryDatapath
 from symphony.bus.reference import ReferenceDatapath
@@ -218,13 +218,35 @@ class TestCurve:
         assert not answered(peer, 50)
         assert not house.datapath.counters().get("forwarded")
 
+    @pytest.mark.parametrize("kind", ["wrong", "plain"])
     def test_a_wrong_server_key_or_none_does_not_even_reach_the_door(
-        self, house: House, place: str, public: bytes, context: "zmq.Context[Any]"
+        self, house: House, place: str, public: bytes, context: "zmq.Context[Any]", kind: str
     ) -> None:
-        wrong, _ = self.connect(context, place, zmq.curve_keypair()[0])
-        plain = connect(context, place)
-        assert not answered(wrong, 150)
-        assert not answered(plain, 150)
+        if kind == "wrong":
+            peer, _ = self.connect(context, place, zmq.curve_keypair()[0])
+        else:
+            peer = connect(context, place)
+        assert not answered(peer, 150)
+        upcall = house.upcall()
+        assert (upcall.event, upcall.peer, upcall.body) == (HANDSHAKE, "tcp", b"")
+        assert int(upcall.header) >= 1
+        assert house.datapath.counters()["handshake-failed"] >= int(upcall.header)
+
+    def test_an_address_for_all_is_found_by_its_port(
+        self, house: House, place: str, context: "zmq.Context[Any]"
+    ) -> None:
+        secret = z85.decode(zmq.curve_keypair()[1])
+        everywhere = place.replace("127.0.0.1", "0.0.0.0")  # noqa: S104 - only CURVE is spoken there
+        house.datapath.bind(everywhere, domain="tcp", curve=secret)
+        connect(context, place)
+        assert house.upcall()[:2] == (HANDSHAKE, "tcp")
+
+    def test_where_no_curve_is_spoken_nobody_is_told_of(
+        self, house: House, endpoint: str, context: "zmq.Context[Any]"
+    ) -> None:
+        house.datapath.bind(endpoint)
+        peer, _ = self.connect(context, endpoint, zmq.curve_keypair()[0])
+        assert not answered(peer, 1_200)  # longer than a tick
         assert house.datapath.poll() == []
 
     def test_the_next_endpoint_speaks_no_curve(

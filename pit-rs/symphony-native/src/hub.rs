@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::commands::Command;
 use crate::endpoint;
 use crate::frame::Wire;
+use crate::handshakes::Handshakes;
 use crate::notifier::Notifier;
 use crate::shared::{panic_text, Shared};
 
@@ -54,6 +55,7 @@ pub struct Hub {
     notifier: Arc<Notifier>,
     clock: Clock,
     router: Router,
+    handshakes: Handshakes,
     switch: Switch<Wire>,
     egress: Egress<Wire>,
     /// When those that are not connected are tried again.
@@ -75,10 +77,22 @@ impl Hub {
         socket.set_i64(opt::MAXMSGSIZE, i64::try_from(MAX_BODY).unwrap_or(i64::MAX))?;
         socket.set(opt::SNDHWM, HIGH_WATER)?;
         socket.set(opt::RCVHWM, HIGH_WATER)?;
+        let handshakes = Handshakes::of(context, &mut socket)?;
         let (upcalls, counters) = (Arc::clone(&shared.upcalls), Arc::clone(&shared.counters));
         let switch = Switch::new(upcalls, counters, times, clock.now());
         let (router, egress, absent_at) = (Router(socket), Egress::default(), Instant::now());
-        Ok(Self { shared, notifier, clock, router, switch, egress, absent_at, stopping: false })
+        let stopping = false;
+        Ok(Self {
+            shared,
+            notifier,
+            clock,
+            router,
+            handshakes,
+            switch,
+            egress,
+            absent_at,
+            stopping,
+        })
     }
 
     /// Serves until told to stop. A failure, a panic included, is the last upcall.
@@ -89,8 +103,8 @@ impl Hub {
             Ok(Err(reason)) => Some(reason),
             Err(panic) => Some(format!("a bug in it: {}", panic_text(&*panic))),
         };
-        let Self { shared, notifier, router, .. } = self;
-        drop(router);
+        let Self { shared, notifier, router, handshakes, .. } = self;
+        drop((router, handshakes));
         shared.commands.close();
         if let Some(reason) = failure {
             let (header, body) = (Wire::copy_from(reason.as_bytes()), Wire::copy_from(&[]));
@@ -119,6 +133,7 @@ impl Hub {
         let now = self.clock.now();
         if now >= self.switch.next_tick() {
             self.switch.tick(now);
+            self.report_handshakes();
         }
         self.egress.retry_blocked(&mut self.switch, &mut self.router, now);
         if self.egress.absent() && Instant::now() >= self.absent_at {
@@ -130,6 +145,19 @@ impl Hub {
         let drained = self.receive_batch(now)?;
         self.tell();
         Ok(drained)
+    }
+
+    fn report_handshakes(&mut self) {
+        for (domain, failed) in self.handshakes.take() {
+            for _ in 0..failed {
+                self.switch.counters().count(Reason::HandshakeFailed);
+            }
+            let header = Wire::copy_from(failed.to_string().as_bytes());
+            let body = Wire::copy_from(&[]);
+            let upcall = Upcall { event: Event::Handshake, peer: domain.into(), header, body };
+            // It is not bounded, so it is taken.
+            let _ = self.shared.upcalls.offer(upcall, false);
+        }
     }
 
     fn receive_batch(&mut self, now: f64) -> Result<bool, Error> {
@@ -206,9 +234,15 @@ impl Hub {
         match command {
             Command::Bind { place, done } => {
                 // Nobody hears it if the caller has stopped waiting; so it is with the other answers.
+                if !place.curve.is_empty() {
+                    self.handshakes.bound(&place.endpoint, &place.domain);
+                }
                 let _ = done.try_send(endpoint::bind(&mut self.router.0, place));
             }
-            Command::Unbind { endpoint } => endpoint::unbind(&mut self.router.0, &endpoint),
+            Command::Unbind { endpoint } => {
+                self.handshakes.unbound(&endpoint);
+                endpoint::unbind(&mut self.router.0, &endpoint);
+            }
             Command::Admit { peer, identity, console: true } => {
                 self.switch.admit_consoles(&peer, &identity);
             }

@@ -11,6 +11,7 @@ mod datapath;
 mod door;
 mod endpoint;
 mod frame;
+mod handshakes;
 mod hub;
 mod mailbox;
 mod notifier;

@@ -26,6 +26,8 @@ reasons! {
     /// Another number of frames than a message has.
     Frames = "frames",
     FromUnknownPeer = "from-unknown-peer",
+    /// Connections that did not come to speak CURVE where it must be.
+    HandshakeFailed = "handshake-failed",
     LateAnswer = "late-answer",
     Oversize = "oversize",
     QueueFull = "queue-full",

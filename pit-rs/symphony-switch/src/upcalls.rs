@@ -24,6 +24,8 @@ pub enum Event {
     Undelivered,
     /// Somebody connects; wants a verdict.
     Connecting,
+    /// So many, as the header says, did not come to speak CURVE where it must be.
+    Handshake,
     /// The datapath itself ended; the header says why.
     Failed,
     /// This peer sent a message of more than `MAX_FRAMES` frames.
@@ -40,6 +42,7 @@ impl Event {
             Self::Overdue => "overdue",
             Self::Undelivered => "undelivered",
             Self::Connecting => "connecting",
+            Self::Handshake => "handshake",
             Self::Failed => "failed",
             Self::Violation => "violation",
         }

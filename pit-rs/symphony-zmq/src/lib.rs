@@ -20,4 +20,4 @@ pub use error::Error;
 pub use limits::{MAX_FRAMES, MAX_MESSAGE};
 pub use message::Message;
 pub use poll::{poll, Interest};
-pub use socket::{opt, Kind, Socket, DONTWAIT, SNDMORE};
+pub use socket::{event, opt, Kind, Socket, DONTWAIT, SNDMORE};

@@ -17,6 +17,7 @@ pub const SNDMORE: i32 = sys::SNDMORE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Kind {
+    Pair = 0,
     Dealer = 5,
     Router = 6,
 }
@@ -55,6 +56,14 @@ pub mod opt {
     pub const ZAP_DOMAIN: i32 = 55;
     /// i32, a descriptor that listens already and becomes libzmq's; -1: none
     pub const USE_FD: i32 = 89;
+}
+
+/// What a socket can be asked to tell of, by the numbers in `zmq.h`.
+pub mod event {
+    /// a connection ended before it was one, for whatever reason that has no event of its own
+    pub const HANDSHAKE_FAILED_NO_DETAIL: i32 = 0x0800;
+    /// the same: the other side does not speak what it must
+    pub const HANDSHAKE_FAILED_PROTOCOL: i32 = 0x2000;
 }
 
 pub struct Socket {
@@ -107,6 +116,15 @@ impl Socket {
         let endpoint = CString::new(endpoint).map_err(|_| Error::INVALID)?;
         // SAFETY: as in bind.
         Error::check(unsafe { sys::zmq_connect(self.raw, endpoint.as_ptr()) }).map(drop)
+    }
+
+    /// Tells of these events at an `inproc://` address of its own: to a PAIR that connects there, in messages of two
+    /// frames, of which the second is the endpoint.
+    pub fn monitor(&mut self, address: &str, events: i32) -> Result<(), Error> {
+        let address = CString::new(address).map_err(|_| Error::INVALID)?;
+        // SAFETY: as in bind.
+        let done = unsafe { sys::zmq_socket_monitor(self.raw, address.as_ptr(), events) };
+        Error::check(done).map(drop)
     }
 
     /// Sends one frame and leaves `message` empty; if it fails, `message` is as before.

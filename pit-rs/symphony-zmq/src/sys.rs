@@ -64,6 +64,7 @@ extern "C" {
     pub fn zmq_bind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
     pub fn zmq_unbind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
     pub fn zmq_connect(socket: *mut c_void, endpoint: *const c_char) -> c_int;
+    pub fn zmq_socket_monitor(socket: *mut c_void, address: *const c_char, events: c_int) -> c_int;
     pub fn zmq_poll(items: *mut PollItem, count: c_int, timeout_ms: c_long) -> c_int;
 
     pub fn zmq_curve_keypair(public: *mut c_char, secret: *mut c_char) -> c_int;
