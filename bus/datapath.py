@@ -35,7 +35,8 @@ class Flow(NamedTuple):
 
     `safe`: the contract lets a call be repeated, and errors of the switch then say so. `credit`:
     calls open at once, 0 for as many as the caller may have. `rate`: calls per second, 0 for any
-    number, with `burst` at once.
+    number, with `burst` at once. `first`: the request with which the provider began to serve it;
+    what was asked before that and is repeated (`again`) may be known to another one: an upcall.
     """
 
     number: int
@@ -46,6 +47,7 @@ class Flow(NamedTuple):
     credit: int = 0
     rate: float = 0.0
     burst: int = 1
+    first: int = 0
 
 
 class Upcall(NamedTuple):

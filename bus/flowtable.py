@@ -3,7 +3,8 @@
 A number belongs to one key for as long as the caller is known, so an old number can always be
 looked up anew; only its provider changes. Every change of who may or can serve starts a new
 generation, in which each number is looked up again when it is used. The provider that served last
-is remembered: it alone can know a call that is repeated after the hub started anew.
+is remembered, and with which request of the caller it began to: of the calls that are repeated
+after the hub started anew, it alone can know those from there on, and none before.
 """
 
 from collections import Counter
@@ -33,6 +34,7 @@ class FlowTable:
         self._numbers: dict[Key, int] = {}
         self._keys: dict[int, Key] = {}
         self._providers: dict[int, str] = {}  # that serve a number, or did last
+        self._first: dict[int, int] = {}  # the request with which that provider began
         self._orphans: set[int] = set()  # their provider is gone, and there is no other since
         self._settled: set[int] = set()  # must stay with their provider as long as it lives
         self._load: Counter[str] = Counter()
@@ -58,6 +60,10 @@ class FlowTable:
         """Who serves this number, or did before the generation changed."""
         return self._providers.get(number)
 
+    def first(self, number: int) -> int:
+        """The request with which that provider began to serve this number."""
+        return self._first.get(number, 0)
+
     def is_orphan(self, number: int) -> bool:
         """Whether its provider is gone."""
         return number in self._orphans
@@ -67,15 +73,24 @@ class FlowTable:
         return number in self._settled
 
     def assign(
-        self, number: int, provider: str, *, safe: bool = False, limit: Limit = UNLIMITED
+        self,
+        number: int,
+        provider: str,
+        *,
+        request: int = 0,
+        safe: bool = False,
+        limit: Limit = UNLIMITED,
     ) -> Flow:
-        """Makes `provider` serve this number."""
+        """Makes `provider` serve this number, if it did not before from this request on."""
         key = self._keys[number]
-        stays = number in self._settled and self._providers[number] == provider
+        settled = number in self._settled
+        served = self._providers.get(number) == provider
+        first = self._first[number] if served else request
         self._release(number)
-        if stays:
+        if settled and served:
             self._settled.add(number)
         self._orphans.discard(number)
+        self._first[number] = first
         self._providers[number] = provider
         self._load[provider] += 1
         return Flow(
@@ -87,6 +102,7 @@ class FlowTable:
             limit.credit,
             limit.rate,
             limit.burst,
+            first,
         )
 
     def load(self, provider: str) -> int:
@@ -116,6 +132,7 @@ class FlowTable:
 
     def _release(self, number: int) -> None:
         self._settled.discard(number)
+        self._first.pop(number, None)
         former = self._providers.pop(number, None)
         if former is not None:
             self._load[former] -= 1

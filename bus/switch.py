@@ -252,6 +252,8 @@ class Switch:
             self._ledger.refuse(peer, head, refusals.overloaded("open calls of this caller"))
         elif route is None or route.caller is not peer or route.provider is None or not decided:
             self._upcall(peer, head, header, body)
+        elif head.again and request < route.first and not injected:
+            self._upcall(peer, head, header, body)
         elif route.limited and (refused := _over_limit(route, now)) is not None:
             route.shed += 1
             self._ledger.refuse(peer, head, refused)

@@ -64,6 +64,7 @@ class Route:
         "calls",
         "credit",
         "errors",
+        "first",
         "generation",
         "latency",
         "limited",
@@ -93,6 +94,7 @@ class Route:
         self.credit = flow.credit
         self.rate = flow.rate
         self.burst = flow.burst
+        self.first = flow.first
         self.limited = flow.credit > 0 or flow.rate > 0
 
     def take_token(self, now: float) -> int:

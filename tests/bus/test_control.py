@@ -372,6 +372,35 @@ class TestStartingAnew:
         provider.say(wire.RESULT, head.target, 1, body=encode("once"))
         assert caller.expect(wire.RESULT, 1)[1] == "once"
 
+    @pytest.mark.parametrize("safe", [False, True])
+    def test_a_call_from_before_its_flow_moved_is_not_done_by_another(
+        self, memory: Plane, safe: bool
+    ) -> None:
+        """Its answer went missing with the hub, and the one who gave it no longer serves the flow."""
+        contract = Grants(provides=PROVIDES.provides, safe=PROVIDES.provides if safe else ())
+        provider = memory.join("provider", contract)
+        callers = [memory.join(f"c{n}", CALLS) for n in range(4)]
+        number = 0
+        for caller in callers:
+            caller.say(wire.CALL, CAPABILITY, 1)
+            number = int(provider.expect(wire.CALL, 1)[0].target)
+            provider.say(wire.RESULT, number, 1, body=encode(1))  # the caller may not get it
+        other = memory.join("another", contract)
+        caller = callers[-1]
+        caller.say(wire.CALL, CAPABILITY, 2)
+        other.expect(wire.CALL, 2)  # the flow has moved
+        self.rejoin(memory, provider, other, *callers)
+        caller.say(wire.CALL, number, 3)  # installs the flow anew
+        other.expect(wire.CALL, 3)
+        self.again(caller, 1)
+        if safe:
+            other.expect(wire.CALL, 1)
+        else:
+            assert caller.expect(wire.ERROR, 1)[1]["code"] == "crashed"
+        self.again(caller, 2)
+        other.expect(wire.CALL, 2)
+        assert provider.fence() == []
+
     def test_a_busy_flow_stays_with_its_provider_for_that_reason(self, memory: Plane) -> None:
         provider = memory.join("provider", PROVIDES)
         callers = [memory.join(f"c{n}", CALLS) for n in range(4)]

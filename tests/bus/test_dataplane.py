@@ -118,6 +118,22 @@ def ends(bare: Bare) -> Ends:
     return Ends(bare)
 
 
+class TestTenure:
+    def test_what_was_asked_before_the_provider_began_is_an_upcall(self, bare: Bare) -> None:
+        ends = Ends(bare, first=5)
+        ends.caller.say(wire.CALL, FLOW, 4, options={"again": True})
+        ends.settle()
+        assert [upcall.event for upcall in bare.upcalls] == [MESSAGE]
+        ends.call(5, options={"again": True})
+        ends.call(3)  # not sent before, so nobody else can know it
+
+    def test_what_the_control_plane_has_decided_goes_its_way(self, bare: Bare) -> None:
+        ends = Ends(bare, first=5)
+        header = encode_header(wire.CALL, FLOW, 4, options={"again": True})
+        bare.datapath.inject("caller", header, b"\x80")
+        ends.provider.expect(wire.CALL, 4)
+
+
 class TestLimits:
     def test_a_flow_has_no_more_open_calls_than_its_credit(self, bare: Bare) -> None:
         ends = Ends(bare, credit=2)

@@ -226,6 +226,7 @@ limits = st.fixed_dictionaries(
         "credit": st.integers(0, 2),
         "rate": st.sampled_from([0.0, 0.3, 1.0, 7.0, 1e-4]),
         "burst": st.integers(1, 3),
+        "first": st.integers(0, 3),
     },
 )
 flows = st.builds(

@@ -28,7 +28,7 @@ pub type PyFlowStats = (u32, u64, u64, u64, u64, u64, Vec<u64>);
 /// PeerStats.
 pub type PyPeerStats = (String, usize, usize, usize, usize);
 /// Flow.
-pub type PyFlow = (u32, String, String, u64, bool, u64, f64, u64);
+pub type PyFlow = (u32, String, String, u64, bool, u64, f64, u64, u64);
 /// (event, peer, header, body)
 pub type PyUpcall<'py> = (&'static str, String, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
@@ -186,7 +186,7 @@ impl Datapath {
     }
 
     fn install(&self, flow: PyFlow) {
-        let (number, caller, provider, generation, safe, credit, rate, burst) = flow;
+        let (number, caller, provider, generation, safe, credit, rate, burst, first) = flow;
         self.shared.commands.give(Command::Install(OwnedFlow {
             number,
             caller,
@@ -196,6 +196,7 @@ impl Datapath {
             credit,
             rate,
             burst,
+            first,
         }));
     }
 

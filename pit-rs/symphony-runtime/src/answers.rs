@@ -44,7 +44,8 @@ impl Answers {
         match self.kept.get_mut(&key) {
             Some((kind, body)) => Some((*kind, body.share())),
             None => self.answered.contains(&key).then(|| {
-                let text = "the bus started anew, and the answer of long ago is no longer remembered";
+                let text =
+                    "the bus started anew, and the answer of long ago is no longer remembered";
                 let error = BusError::new(Code::Crashed, text).fault(Fault::Kernel);
                 (Kind::Error, error.to_body().into())
             }),

@@ -50,7 +50,9 @@ impl Link {
             // A hub that ended took a hello with it; one that is there only counts another.
             if said.is_none_or(|said: Instant| said.elapsed() >= HELLO_AGAIN) {
                 let body = hello.clone().into();
-                link.send(Outgoing { header: Header::new(Kind::Hello), body })?;
+                let hello = Outgoing { header: Header::new(Kind::Hello), body };
+                // There is nowhere to send it while the hub refuses the connection.
+                link.try_send(hello, DONTWAIT)?;
                 said = Some(Instant::now());
             }
             let Some((header, frame)) = link.receive()? else {
@@ -96,16 +98,23 @@ impl Link {
     }
 
     pub fn send(&mut self, outgoing: Outgoing) -> Result<(), RuntimeError> {
+        match self.try_send(outgoing, 0)? {
+            true => Ok(()),
+            false => Err(RuntimeError::HubLost),
+        }
+    }
+
+    fn try_send(&mut self, outgoing: Outgoing, flags: i32) -> Result<bool, RuntimeError> {
         let failed = RuntimeError::zmq("send to the hub");
         let Outgoing { header, body } = outgoing;
         let header = Message::copy_from(&header.encode()).map_err(&failed)?;
         let mut frames = [header, body.into_message()];
-        match self.socket.send_all(&mut frames, 0) {
+        match self.socket.send_all(&mut frames, flags) {
             Ok(()) => {
                 self.liveness.sent(Instant::now());
-                Ok(())
+                Ok(true)
             }
-            Err(zmq::Error::AGAIN) => Err(RuntimeError::HubLost),
+            Err(zmq::Error::AGAIN) => Ok(false),
             Err(error) => Err(failed(error)),
         }
     }

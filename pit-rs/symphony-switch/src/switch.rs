@@ -267,7 +267,8 @@ impl<F: Frame> Switch<F> {
         }
         let leads_to = |id| {
             let route: &Route = &self.routes[id];
-            route.provider.filter(|_| route.caller == peer && decided).map(|to| (id, to))
+            let known = injected || !options.again || head.request >= route.first;
+            route.provider.filter(|_| route.caller == peer && decided && known).map(|to| (id, to))
         };
         let Some((id, provider)) = route.and_then(leads_to) else {
             self.upcall(peer, &head, header, body);

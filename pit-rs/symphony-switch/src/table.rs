@@ -22,6 +22,7 @@ pub struct Flow<'a> {
     pub credit: u64,
     pub rate: f64,
     pub burst: u64,
+    pub first: u64,
 }
 
 /// What one flow has carried since it was first installed; see `bus/datapath.py`.
@@ -57,6 +58,8 @@ pub(crate) struct Route {
     pub provider: Option<PeerId>,
     pub generation: u64,
     pub safe: bool,
+    /// The request with which the provider began to serve it.
+    pub first: u64,
     pub shed: u64,
     credit: u64,
     rate: f64,
@@ -87,6 +90,7 @@ impl Route {
             provider: None,
             generation: 0,
             safe: false,
+            first: 0,
             shed: 0,
             credit: 0,
             rate: 0.0,
@@ -171,6 +175,7 @@ impl Routes {
         route.provider = Some(provider);
         route.generation = flow.generation;
         route.safe = flow.safe;
+        route.first = flow.first;
         route.credit = flow.credit;
         route.rate = flow.rate;
         route.burst = flow.burst as f64;
