@@ -307,9 +307,7 @@ class Control:
             if wire.IDEM_OPTION in options:
                 self._keyed.begin(caller, capability, head, body)
                 return
-            number = self._leading.lead(
-                caller, capability, head.request, again=head.again
-            )
+            number = self._leading.lead(caller, capability, head.request, again=head.again)
         except BusError as error:
             if error.code == "unavailable":
                 self._lost(caller, "", head, capability, error.code, body)

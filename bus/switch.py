@@ -250,9 +250,13 @@ class Switch:
             self.counts["bad-request-number"] += 1
         elif len(open_calls) >= wire.MAX_OPEN_CALLS:
             self._ledger.refuse(peer, head, refusals.overloaded("open calls of this caller"))
-        elif route is None or route.caller is not peer or route.provider is None or not decided:
-            self._upcall(peer, head, header, body)
-        elif head.again and request < route.first and not injected:
+        elif (
+            route is None
+            or route.caller is not peer
+            or route.provider is None
+            or not decided
+            or (head.again and request < route.first and not injected)
+        ):
             self._upcall(peer, head, header, body)
         elif route.limited and (refused := _over_limit(route, now)) is not None:
             route.shed += 1

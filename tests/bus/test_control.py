@@ -376,7 +376,7 @@ class TestStartingAnew:
     def test_a_call_from_before_its_flow_moved_is_not_done_by_another(
         self, memory: Plane, safe: bool
     ) -> None:
-        """Its answer went missing with the hub, and the one who gave it no longer serves the flow."""
+        """Its answer went missing with the hub, and who gave it no longer serves the flow."""
         contract = Grants(provides=PROVIDES.provides, safe=PROVIDES.provides if safe else ())
         provider = memory.join("provider", contract)
         callers = [memory.join(f"c{n}", CALLS) for n in range(4)]
