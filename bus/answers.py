@@ -33,15 +33,17 @@ class Answers:
 
     def remember(self, call: CallId, kind: int, body: bytes) -> None:
         """Keeps an answer, and forgets the oldest ones that there is no room for."""
-        self.forget(call)
-        self._answers[call] = (kind, body)
-        self._answered[call] = None
+        answers, answered = self._answers, self._answered
+        if call in answered:
+            self.forget(call)
+        answers[call] = (kind, body)
+        answered[call] = None
         self._bytes += len(body)
-        while len(self._answers) > wire.MAX_ANSWERS or self._bytes > wire.MAX_ANSWER_BYTES:
-            _, (_, oldest) = self._answers.popitem(last=False)
+        while len(answers) > wire.MAX_ANSWERS or self._bytes > wire.MAX_ANSWER_BYTES:
+            _, (_, oldest) = answers.popitem(last=False)
             self._bytes -= len(oldest)
-        while len(self._answered) > wire.MAX_ANSWERED:
-            self._answered.popitem(last=False)
+        if len(answered) > wire.MAX_ANSWERED:
+            answered.popitem(last=False)
 
     def recall(self, call: CallId) -> Answer | None:
         """The answer that this call got, `FORGOTTEN` if only that is known; None if it got none."""
@@ -49,7 +51,9 @@ class Answers:
 
     def forget(self, call: CallId) -> None:
         """The number is used for another call now."""
-        self._answered.pop(call, None)
+        if call not in self._answered:
+            return
+        del self._answered[call]
         answer = self._answers.pop(call, None)
         if answer is not None:
             self._bytes -= len(answer[1])

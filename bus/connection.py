@@ -143,9 +143,10 @@ class Connection:
                 if more:
                     continue
                 left_s = _QUICK_S if end is None else min(_QUICK_S, end - time.monotonic())
-                if left_s <= 0 or not self._quickly(left_s):
+                if left_s <= 0 or not (readable := self._quickly(left_s)):
                     return False
-                _drain(self._nudge)
+                if any(descriptor == self._nudge for descriptor, _ in readable):
+                    _drain(self._nudge)
         finally:
             with self._lock:
                 if reader:
@@ -186,26 +187,27 @@ class Connection:
 
     def _read(self) -> bool:
         """Hears what has come; whether there may be more."""
-        session, link = self._session, self._link
-        heard = 0
-        now = time.monotonic()
-        while heard < _BATCH and (message := link.receive()) is not None:
-            heard += 1
-            said = session.receive(*message, now)
-            if said is None:
-                continue
-            if isinstance(said, Dismissed):
-                self._dismissed = BusError("refused", f"the hub dismissed this peer: {said.reason}")
-                self._want()
-            elif isinstance(said, Welcomed):
-                self._joined = True
-            else:
-                self._on_heard(said)
+        session = self._session
+        taken = self._link.take(_BATCH)
+        if taken:
+            now = time.monotonic()
+            for header, body in taken:
+                said = session.receive(header, body, now)
+                if said is None:
+                    continue
+                if isinstance(said, Dismissed):
+                    reason = f"the hub dismissed this peer: {said.reason}"
+                    self._dismissed = BusError("refused", reason)
+                    self._want()
+                elif isinstance(said, Welcomed):
+                    self._joined = True
+                else:
+                    self._on_heard(said)
+            if self._waiting:
+                self._tell()
         if session.out:
             self._flush()
-        if heard and self._waiting:
-            self._tell()
-        return heard == _BATCH
+        return len(taken) == _BATCH
 
     def _tell(self) -> None:
         for told, ready in self._waiting.items():

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
@@ -99,7 +100,7 @@ class Log:
 
 class Context:
     """One call. `deadline` is in seconds of `time.monotonic`, None without one; `streaming`:
-    whether the caller takes chunks."""
+    whether the caller takes chunks. What few calls look at is made when it is looked at."""
 
     def __init__(
         self,
@@ -119,15 +120,30 @@ class Context:
         self.step = call.step
         self.attempt = call.attempt
         self.config = config
-        self.params = {**params, **(call.params or {})}
         self.deadline = deadline
-        self.inbox = inbox
         self.streaming = streaming
-        self.log = Log(run=call.run, step=call.step, attempt=call.attempt, trace=trace)
+        self._call = call
+        self._params = params
+        self._inbox = inbox
         self._outbox = outbox
         self._bus = bus
         self._interest = interest
         self._trace = trace
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The parameters: of the activation, and over them those of this call."""
+        return {**self._params, **(self._call.params or {})}
+
+    @cached_property
+    def inbox(self) -> Path:
+        """This call's own folder of files."""
+        return self._inbox / (self._call.folder or "")
+
+    @cached_property
+    def log(self) -> Log:
+        """The log, with the names of this call."""
+        return Log(run=self.run, step=self.step, attempt=self.attempt, trace=self._trace)
 
     @property
     def trace(self) -> str:
@@ -139,13 +155,13 @@ class Context:
     @property
     def outbox(self) -> Path:
         """This call's own folder for results, made when first asked for."""
-        self._outbox.mkdir(parents=True, exist_ok=True)
-        return self._outbox
+        self.outbox_path.mkdir(parents=True, exist_ok=True)
+        return self.outbox_path
 
-    @property
+    @cached_property
     def outbox_path(self) -> Path:
         """The same folder, whether it exists or not."""
-        return self._outbox
+        return self._outbox / (self._call.folder or "")
 
     @property
     def cancelled(self) -> bool:
@@ -181,7 +197,7 @@ class Context:
         """
         self.check()
         if self.streaming:
-            self._bus.chunk(outgoing(value, self._outbox, "chunk"))
+            self._bus.chunk(outgoing(value, self.outbox_path, "chunk"))
 
     def call(self, capability: str, method: str | None = None, /, **args: object) -> Any:
         """Calls another capability within this call's deadline; raises BusError."""

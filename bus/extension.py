@@ -14,10 +14,10 @@ ext.run()
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from . import wire
-from .codec import Buffer, decode_as, encode
+from .codec import Buffer, convert, decode_as
 from .context import CallBus, Cancelled, Context, Interest, Log
 from .errors import BusError, ProtocolError
 from .files import is_relative
@@ -29,6 +29,7 @@ from .messages import Context as CallContext
 __all__ = ["BusError", "Cancelled", "Context", "Extension"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_NO_CONTEXT: Final = CallContext()
 
 
 class Extension:
@@ -89,8 +90,8 @@ class Extension:
         ctx = Context(
             call,
             bus,
-            inbox=inbox / (call.folder or ""),
-            outbox=outbox / (call.folder or ""),
+            inbox=inbox,
+            outbox=outbox,
             deadline=called.deadline,
             interest=interest,
             streaming=called.streaming,
@@ -115,8 +116,10 @@ def _arguments(body: Buffer) -> tuple[dict[str, Any], CallContext]:
         args = decode_as(body, dict[str, Any])
     except ProtocolError:
         raise BusError("bad-request", "the arguments are not a map", where="body") from None
+    if wire.CONTEXT_KEY not in args:
+        return args, _NO_CONTEXT
     try:
-        call = decode_as(encode(args.get(wire.CONTEXT_KEY, {})), CallContext)
+        call = convert(args.pop(wire.CONTEXT_KEY), CallContext)
     except ProtocolError as error:
         raise BusError("bad-request", error.message, where=wire.CONTEXT_KEY) from None
     if call.folder is not None and ("/" in call.folder or not is_relative(call.folder)):

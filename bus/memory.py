@@ -45,6 +45,13 @@ class MemoryPeer:
         self._datapath.flush()
         return message
 
+    def take(self, limit: int) -> list[tuple[bytes, bytes]]:
+        """As `link.Link`."""
+        taken: list[tuple[bytes, bytes]] = []
+        while len(taken) < limit and (message := self.receive()) is not None:
+            taken.append(message)
+        return taken
+
     def attach(self, loop: asyncio.AbstractEventLoop, pump: Callable[[], None]) -> None:
         """Calls `pump` on the loop after each message."""
         self.on_message = lambda: loop.call_soon(pump)

@@ -10,7 +10,7 @@ from typing import Final
 from . import wire
 from .asking import Asking
 from .bodies import encode_body
-from .codec import Buffer, Header, decode_as, decode_header, encode, encode_header
+from .codec import Buffer, Heading, decode_as, encode, encode_header, read_heading
 from .errors import BusError, ProtocolError
 from .heard import Activated, Dismissed, Heard, Rejoined, UnloadAsked, Welcomed
 from .liveness import Watch
@@ -77,14 +77,14 @@ class Session:
         """Handles one message; what breaks the protocol is dropped and counted."""
         self._heard = now
         try:
-            return self._handle(decode_header(header), body, now)
+            return self._handle(read_heading(header), body, now)
         except ProtocolError:
             self.dropped += 1
             return None
 
-    def _handle(self, head: Header, body: Buffer, now: float) -> Heard | None:
+    def _handle(self, head: Heading, body: Buffer, now: float) -> Heard | None:
         kind, target = head.kind, head.target
-        if kind in (wire.RESULT, wire.ERROR):
+        if kind == wire.RESULT or kind == wire.ERROR:  # noqa: PLR1714 - of every call
             return self.asking.answered(head, body)
         if kind == wire.CHUNK:
             return self.asking.chunked(head, body, now)

@@ -255,10 +255,10 @@ class ThreadLink:
         self._loop.call_soon_threadsafe(self._peer.send, header, body)
         return True
 
-    def receive(self) -> tuple[Buffer, Buffer] | None:
+    def take(self, limit: int) -> list[tuple[Buffer, Buffer]]:
         with suppress(BlockingIOError):
             os.eventfd_read(self.fileno)
-        return self._inbox.popleft() if self._inbox else None
+        return [self._inbox.popleft() for _ in range(min(limit, len(self._inbox)))]
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._peer.close)
