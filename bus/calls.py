@@ -27,7 +27,7 @@ class Call(Struct, Generic[T], eq=False):
     request: int
     until: float | None  # when not even the hub's own answer is waited for any more
     on_progress: OnProgress | None = None
-    chunks: deque[Any] | None = None  # of a streaming call
+    chunks: deque[Any] | None = None  # none has come yet
     value: Any = None
     error: BusError | None = None
     done: bool = False
@@ -70,6 +70,12 @@ class Call(Struct, Generic[T], eq=False):
         if not ready() and not self.done:
             self.abandon(BusError("deadline", "the call was not answered in time"))
 
+    def add(self, chunk: Any) -> None:
+        """Takes a chunk."""
+        if self.chunks is None:
+            self.chunks = deque()
+        self.chunks.append(chunk)
+
     def finish(self, value: Any, error: BusError | None) -> None:
         """Takes the answer."""
         self.value = value
@@ -85,7 +91,6 @@ class Stream(Generic[T]):
 
     def __init__(self, call: Call[T], credit: int) -> None:
         self._call = call
-        self._chunks = call.chunks if call.chunks is not None else deque()
         self._half = max(1, credit // 2)
         self._taken = 0
 
@@ -100,11 +105,10 @@ class Stream(Generic[T]):
 
     def __next__(self) -> Any:
         call = self._call
-        chunks = self._chunks
-        if not chunks and not call.done:
-            call.wait(lambda: chunks or call.done)
-        if chunks:
-            chunk = chunks.popleft()
+        if not call.chunks and not call.done:
+            call.wait(lambda: call.chunks or call.done)
+        if call.chunks:
+            chunk = call.chunks.popleft()
             self._give_back()
             return chunk
         if call.error is not None:
@@ -169,8 +173,7 @@ class Calls:
                 chunk_type=chunk_type,
             )
             until = now + ttl_ms / 1000 + session.grace_s if ttl_ms else None
-            chunks: deque[Any] | None = None if credit is None else deque()
-            call: Call[Any] = Call(connection, self._forget, request, until, on_progress, chunks)
+            call: Call[Any] = Call(connection, self._forget, request, until, on_progress)
             self._open[request] = call
         return call
 
@@ -198,8 +201,8 @@ class Calls:
                 call.connection.later(partial(call.on_progress, heard.progress))
         elif isinstance(heard, Chunked):
             call = self._open.get(heard.request)
-            if call is not None and call.chunks is not None:
-                call.chunks.append(heard.value)
+            if call is not None:
+                call.add(heard.value)
         elif isinstance(heard, Rejoined):
             for answer in heard.ended:
                 self.settle(answer)

@@ -150,9 +150,10 @@ def _decoder(kind: Any) -> "msgspec.msgpack.Decoder[Any]":
 def decode_as(data: Buffer, kind: type[T]) -> T:
     """Reads one body as the given record; raises ProtocolError naming the key that is wrong."""
     try:
-        return _decoder(kind).decode(data)
+        decoded: T = _decoder(kind).decode(data)
     except _REFUSALS as error:
         raise _invalid(kind, error) from None
+    return decoded
 
 
 def convert(value: object, kind: type[T]) -> T:

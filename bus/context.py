@@ -13,8 +13,9 @@ from typing import Any, Protocol
 from . import trace as traces
 from .errors import BusError
 from .files import outgoing
+from .heard import Called
+from .messages import Activate, Progress
 from .messages import Context as CallContext
-from .messages import Progress
 
 
 class Cancelled(BusError):  # noqa: N818 - part of the SDK, named as the caller's wish
@@ -105,35 +106,47 @@ class Context:
     def __init__(
         self,
         call: CallContext,
+        called: Called,
         bus: CallBus,
-        *,
+        interest: Interest,
+        activation: Activate,
         inbox: Path,
         outbox: Path,
-        deadline: float | None,
-        interest: Interest,
-        streaming: bool,
-        trace: str | None,
-        config: Mapping[str, Any],
-        params: Mapping[str, Any],
     ) -> None:
-        self.run = call.run
-        self.step = call.step
-        self.attempt = call.attempt
-        self.config = config
-        self.deadline = deadline
-        self.streaming = streaming
+        self.deadline = called.deadline
+        self.streaming = called.streaming
+        self._trace = called.trace
         self._call = call
-        self._params = params
-        self._inbox = inbox
-        self._outbox = outbox
         self._bus = bus
         self._interest = interest
-        self._trace = trace
+        self._activation = activation
+        self._inbox = inbox
+        self._outbox = outbox
+
+    @property
+    def run(self) -> str | None:
+        """The run that this call belongs to."""
+        return self._call.run
+
+    @property
+    def step(self) -> str | None:
+        """The step of that run."""
+        return self._call.step
+
+    @property
+    def attempt(self) -> int | None:
+        """Which attempt of that step this is."""
+        return self._call.attempt
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration of this extension."""
+        return self._activation.config
 
     @cached_property
     def params(self) -> dict[str, Any]:
         """The parameters: of the activation, and over them those of this call."""
-        return {**self._params, **(self._call.params or {})}
+        return {**self._activation.params, **(self._call.params or {})}
 
     @cached_property
     def inbox(self) -> Path:

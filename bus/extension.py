@@ -87,18 +87,7 @@ class Extension:
                 f"there is no method {called.method} of {called.capability} here",
                 where="method",
             )
-        ctx = Context(
-            call,
-            bus,
-            inbox=inbox,
-            outbox=outbox,
-            deadline=called.deadline,
-            interest=interest,
-            streaming=called.streaming,
-            trace=called.trace,
-            config=self._activation.config,
-            params=self._activation.params,
-        )
+        ctx = Context(call, called, bus, interest, self._activation, inbox, outbox)
         try:
             return function(ctx, args)
         except BusError:

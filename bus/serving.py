@@ -17,7 +17,7 @@ class Serving:
 
     def __init__(self, say: Say, provides: tuple[str, ...]) -> None:
         self._say = say
-        self._provides = provides
+        self._only = provides[0] if len(provides) == 1 else None  # what else could be meant
         self._meanings: dict[int, str] = {}
         self._running: dict[CallId, int | None] = {}  # credit; None: the caller takes no chunks
         self._answers = Answers()
@@ -88,7 +88,7 @@ class Serving:
         self._answers.forget(key)
         self._running[key] = credit
         return Called(
-            self._capability(flow),
+            self._meanings.get(flow, self._only),
             head.method or wire.DEFAULT_METHOD,
             flow,
             head.request,
@@ -121,7 +121,3 @@ class Serving:
             for (flow, request), credit in self._running.items()
             if flow is not None and credit is not None
         )
-
-    def _capability(self, flow: int) -> str | None:
-        known = self._meanings.get(flow)
-        return self._provides[0] if known is None and len(self._provides) == 1 else known

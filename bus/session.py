@@ -84,7 +84,7 @@ class Session:
 
     def _handle(self, head: Heading, body: Buffer, now: float) -> Heard | None:
         kind, target = head.kind, head.target
-        if kind == wire.RESULT or kind == wire.ERROR:  # noqa: PLR1714 - of every call
+        if kind == wire.RESULT or kind == wire.ERROR:
             return self.asking.answered(head, body)
         if kind == wire.CHUNK:
             return self.asking.chunked(head, body, now)

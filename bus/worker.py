@@ -41,6 +41,8 @@ EXIT_LOST: Final = 1
 EXIT_NO_TICKET: Final = 2
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 
+_WORK: Final = (Called, Activated, UnloadAsked)
+
 
 class _Lost:
     """Marks the end of the bus in the queue of work."""
@@ -149,9 +151,7 @@ class _Worker:
     # -- under the connection's lock ----------------------------------------------------------
 
     def _on_heard(self, heard: Heard) -> None:
-        if isinstance(heard, Called):
-            self._queue.append(heard)
-        elif isinstance(heard, Activated | UnloadAsked):
+        if isinstance(heard, _WORK):
             self._queue.append(heard)
         elif isinstance(heard, CancelAsked):
             self._lose(heard)
