@@ -141,7 +141,8 @@ class Asking:
                 return Answered(head.request, error=error)
             if isinstance(head.target, int):
                 self._flows[open_call.capability] = head.target
-            return Answered(head.request, _read(body, open_call.type))
+            kind = open_call.type
+            return Answered(head.request, decode(body) if kind is Any else decode_as(body, kind))
         except ProtocolError as error:
             return Answered(head.request, error=_unreadable(error, open_call.type))
 

@@ -192,7 +192,7 @@ class Calls:
             call = self._open.pop(heard.request, None)
             if call is not None and not call.done:
                 if call.on_progress is None:
-                    call.finish(heard.value, heard.error)
+                    call.value, call.error, call.done = heard.value, heard.error, True
                 else:  # not before the progress that came before it
                     call.connection.later(partial(call.finish, heard.value, heard.error))
         elif isinstance(heard, Progressed):

@@ -64,10 +64,12 @@ class _AnyVersion(Struct, array_like=True, frozen=True, gc=False):
 # What msgspec raises on hostile bytes: its own errors (ValueErrors), deep nesting, unhashable keys.
 _REFUSALS = (ValueError, RecursionError, OverflowError, TypeError)
 
-_encode = msgspec.msgpack.Encoder().encode
+# Writes one value; raises TypeError or ValueError for what msgpack cannot hold.
+encode = msgspec.msgpack.Encoder().encode
 _decode_any = msgspec.msgpack.Decoder().decode
 _decode_header = msgspec.msgpack.Decoder(Header).decode
 _decode_heading = msgspec.msgpack.Decoder(Heading).decode
+_decode_arguments = msgspec.msgpack.Decoder(dict[str, Any]).decode
 _decode_any_version = msgspec.msgpack.Decoder(_AnyVersion).decode
 
 
@@ -118,13 +120,8 @@ def encode_header(
     if isinstance(target, int) and not 1 <= target <= wire.MAX_FLOW:
         raise BusError("bad-request", f"{target} is no flow number", where="target")
     if options is None:
-        return _encode((wire.VERSION, kind, target, request, ttl, method))
-    return _encode((wire.VERSION, kind, target, request, ttl, method, options))
-
-
-def encode(value: object) -> bytes:
-    """Writes one body; raises TypeError or ValueError for what msgpack cannot hold."""
-    return _encode(value)
+        return encode((wire.VERSION, kind, target, request, ttl, method))
+    return encode((wire.VERSION, kind, target, request, ttl, method, options))
 
 
 def decode(data: Buffer) -> Any:
@@ -133,6 +130,14 @@ def decode(data: Buffer) -> Any:
         return _decode_any(data)
     except _REFUSALS as error:
         raise ProtocolError(f"the body does not decode: {error}", where="body") from None
+
+
+def decode_arguments(data: Buffer) -> dict[str, Any]:
+    """Reads the body of a call."""
+    try:
+        return _decode_arguments(data)
+    except _REFUSALS as error:
+        raise ProtocolError(f"the arguments are not a map: {error}", where="body") from None
 
 
 @lru_cache(maxsize=256)

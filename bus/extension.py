@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from . import wire
-from .codec import Buffer, convert, decode_as
+from .codec import Buffer, convert, decode_arguments
 from .context import CallBus, Cancelled, Context, Interest, Log
 from .errors import BusError, ProtocolError
 from .files import is_relative
@@ -102,7 +102,7 @@ class Extension:
 
 def _arguments(body: Buffer) -> tuple[dict[str, Any], CallContext]:
     try:
-        args = decode_as(body, dict[str, Any])
+        args = decode_arguments(body)
     except ProtocolError:
         raise BusError("bad-request", "the arguments are not a map", where="body") from None
     if wire.CONTEXT_KEY not in args:

@@ -69,9 +69,12 @@ class Serving:
 
     # -- what we hear -----------------------------------------------------------------------
 
-    def called(self, head: Heading, flow: int, body: Buffer, now: float) -> Called | None:
+    def called(self, head: Heading, body: Buffer, now: float) -> Called | None:
         """A call to us; None if it was made before and is answered once for both."""
-        key = (flow, head.request)
+        flow, request = head.target, head.request
+        if not isinstance(flow, int):
+            raise ProtocolError("a call to us names a flow", where="header")
+        key = (flow, request)
         options = head.options or NO_OPTIONS
         if options.cap:
             self._meanings[flow] = options.cap
@@ -91,7 +94,7 @@ class Serving:
             self._meanings.get(flow, self._only),
             head.method or wire.DEFAULT_METHOD,
             flow,
-            head.request,
+            request,
             body,
             now + head.ttl / 1000 if head.ttl else None,
             credit is not None,

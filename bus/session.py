@@ -77,22 +77,24 @@ class Session:
         """Handles one message; what breaks the protocol is dropped and counted."""
         self._heard = now
         try:
-            return self._handle(read_heading(header), body, now)
+            head = read_heading(header)
+            kind = head.kind
+            if kind == wire.CALL:
+                return self.serving.called(head, body, now)
+            if kind == wire.RESULT or kind == wire.ERROR:
+                return self.asking.answered(head, body)
+            return self._handle(head, body, now)
         except ProtocolError:
             self.dropped += 1
             return None
 
     def _handle(self, head: Heading, body: Buffer, now: float) -> Heard | None:
         kind, target = head.kind, head.target
-        if kind == wire.RESULT or kind == wire.ERROR:
-            return self.asking.answered(head, body)
         if kind == wire.CHUNK:
             return self.asking.chunked(head, body, now)
         if kind == wire.PROGRESS:
             return self.asking.progressed(head, body)
         if isinstance(target, int):
-            if kind == wire.CALL:
-                return self.serving.called(head, target, body, now)
             if kind == wire.CANCEL:
                 return self.serving.cancelled(target, head.request)
             if kind == wire.CREDIT:

@@ -193,7 +193,8 @@ class _Running(Interest):
     __slots__ = ("_called", "_calls", "_connection", "deadline")
 
     def __init__(self, connection: Connection, calls: Calls, called: Called) -> None:
-        super().__init__()
+        self.cancelled = False
+        self._ended = None
         self._connection = connection
         self._calls = calls
         self._called = called
