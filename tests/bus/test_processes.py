@@ -224,6 +224,35 @@ def test_calls_end_by_deadline_cancellation_and_crash(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+@pytest.mark.parametrize("how", ["cancelled", "lost"])
+def test_a_call_that_nobody_wants_any_more_before_its_turn_is_not_run(
+    tmp_path: Path, how: str
+) -> None:
+    async def test(kernel: Kernel) -> None:
+        process = await kernel.spawn()
+        started = asyncio.Event()
+        call = kernel.hub.call
+        running = asyncio.create_task(call(ECHO, "wait", {}, on_progress=lambda _: started.set()))
+        await started.wait()
+        waiting = asyncio.create_task(call(ECHO, None, {"text": "x", "$": {"folder": "late"}}))
+        await asyncio.sleep(0)
+        if how == "cancelled":
+            for task in (waiting, running):
+                task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+            await call(ECHO, None, {"text": "x", "$": {"folder": "after"}})
+            assert (tmp_path / "out" / "after").exists()
+        else:
+            await kernel.hub.close()
+            assert await kernel.ended(process) == 1
+            waiting.cancel()
+            running.cancel()
+        assert not (tmp_path / "out" / "late").exists()
+
+    run(tmp_path, test)
+
+
 def test_an_extension_leaves_on_unload_and_on_sigterm(tmp_path: Path) -> None:
     async def test(kernel: Kernel) -> None:
         first, second = await kernel.spawn("a"), await kernel.spawn("b")

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from symphony.bus import trace, wire
 from symphony.bus.codec import Header, decode, decode_header, encode, encode_header
+from symphony.bus.errors import BusError
 from symphony.bus.heard import Called, Chunked, CreditGiven, Event, Rejoined
 from symphony.bus.messages import Welcome
 from symphony.bus.session import Session
@@ -114,6 +117,38 @@ def test_a_provider_has_the_credit_it_was_given_and_no_more() -> None:
         assert hear(session, wire.CREDIT, FLOW, 1, body=wrong) is None
     assert session.dropped == 4
     assert chunk(FLOW, 1, 0, 1.0) is False
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_call_whose_header_nobody_could_read_is_refused(known: bool) -> None:
+    """Whether the capability has a flow by now or not."""
+    session = joined()
+
+    def call(method: Any = None, **options: object) -> int:
+        return session.asking.call(CAPABILITY, method, {}, 0, 1.0, options=options or None)
+
+    if known:
+        hear(session, wire.RESULT, FLOW, call())
+        said(session)
+    wrong: list[tuple[Any, dict[str, object]]] = [
+        (5, {}),
+        (b"m", {}),
+        (5, {"trace": "t"}),
+        ("m" * wire.MAX_HEADER, {"trace": "t"}),
+        (None, {"trace": 5}),
+        (None, {"trace": "t", "idem": "i" * (wire.MAX_IDEM + 1)}),
+        (None, {"idem": "i" * (wire.MAX_IDEM + 1)}),
+        (None, {"stream": -1}),
+    ]
+    for method, options in wrong:
+        with pytest.raises(BusError) as caught:
+            call(method, **options)
+        assert (caught.value.code, caught.value.where) == ("bad-request", "header")
+        assert not session.out
+    last = call("m", trace="t", idem="i", stream=1)
+    target = FLOW if known else CAPABILITY
+    options = {"trace": "t", "idem": "i", "stream": 1}
+    assert said(session) == [(Header(1, wire.CALL, target, last, 0, "m", options), {})]
 
 
 def test_an_event_says_what_was_lost_before_it() -> None:

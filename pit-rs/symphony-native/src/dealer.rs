@@ -174,8 +174,7 @@ impl Lent {
         // A slice is never longer than isize::MAX.
         let length = bytes.len() as ffi::Py_ssize_t;
         // SAFETY: the bytes neither move nor change while the object lives, which the view keeps alive; read only.
-        let filled =
-            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), data, length, 1, flags) };
+        let filled = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), data, length, 1, flags) };
         if filled == 0 {
             Ok(())
         } else {

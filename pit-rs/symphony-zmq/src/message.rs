@@ -53,7 +53,8 @@ impl Message {
         let mut msg = sys::Msg([0; 64]);
         // SAFETY: the bytes belong to the owner, which neither moves nor changes until libzmq calls release with hint,
         // once, from any thread. A message is read only.
-        let made = unsafe { sys::zmq_msg_init_data(&mut msg, data, size, Some(release::<T>), hint) };
+        let made =
+            unsafe { sys::zmq_msg_init_data(&mut msg, data, size, Some(release::<T>), hint) };
         if let Err(error) = Error::check(made) {
             // SAFETY: the call failed, so libzmq does not own the bytes.
             unsafe { release::<T>(data, hint) };
