@@ -249,8 +249,8 @@ class AsyncClient:
 
     def _send(self) -> None:
         out = self._session.out
-        for number, message in enumerate(out):
-            if not self._link.send(*message):
+        for number, (header, body) in enumerate(out):
+            if not self._link.send(header, body):
                 del out[:number]
                 self._loop.call_later(_FULL_RETRY_S, self._pump)
                 return

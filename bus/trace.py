@@ -12,25 +12,25 @@ _LENGTH: Final = 55
 _SAMPLED: Final = "01"
 _AT_ONCE: Final = 64
 
-_drawn: list[str] = []  # digits of traces to come: one system call for many of them
+_drawn: list[str] = []  # traces to come: one system call for many of them
 os.register_at_fork(after_in_child=_drawn.clear)
 
 
 def new() -> str:
     """The first span of a new trace, sampled."""
     try:
-        digits = _drawn.pop()
+        return _drawn.pop()
     except IndexError:
-        digits = _draw()
-    return f"00-{digits[:32]}-{digits[32:]}-{_SAMPLED}"
+        first, *others = _draw()
+        _drawn.extend(others)
+        return first
 
 
-def _draw() -> str:
-    """The digits of one trace; puts those of others aside."""
+def _draw() -> list[str]:
     size = 2 * (_TRACE_BYTES + _SPAN_BYTES)
     digits = os.urandom(_AT_ONCE * size // 2).hex()
-    _drawn.extend(digits[at : at + size] for at in range(size, len(digits), size))
-    return digits[:size]
+    each = (digits[at : at + size] for at in range(0, len(digits), size))
+    return [f"00-{one[:32]}-{one[32:]}-{_SAMPLED}" for one in each]
 
 
 def child(parent: str | None) -> str:

@@ -84,8 +84,11 @@ class _Worker:
         reason = "terminated"
         try:
             self._connection.join()
+            queue = self._queue
             while True:
-                item = self._next()
+                if not queue:
+                    self._connection.wait(queue.__len__)
+                item = queue.popleft()
                 if isinstance(item, Called):
                     self._serve(item)
                 elif isinstance(item, Activated):
@@ -101,11 +104,6 @@ class _Worker:
             self._leave(reason)
         log.error("the bus is lost", reason=str(self._reason))
         return EXIT_LOST
-
-    def _next(self) -> "Called | Activated | UnloadAsked | _Lost":
-        if not self._queue:
-            self._connection.wait(self._queue.__len__)
-        return self._queue.popleft()
 
     def _leave(self, reason: str) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -1,5 +1,6 @@
 """A peer's session without a socket: what a hub that starts anew, gaps and credit mean to it."""
 
+import os
 from typing import Any
 
 import pytest
@@ -168,6 +169,23 @@ def test_a_chunk_of_the_wrong_type_ends_the_stream_at_both_ends() -> None:
     assert hear(session, wire.CHUNK, FLOW, request, body=1) == Chunked(request, 1)
     assert hear(session, wire.CHUNK, FLOW, request, body="1").error.code == "wrong-output"
     assert [head.kind for head, _ in said(session)] == [wire.CANCEL]
+
+
+def test_every_trace_is_another_one_in_a_forked_process_too() -> None:
+    seen = {trace.new() for _ in range(1_000)}
+    assert len(seen) == 1_000
+    assert all(trace.is_valid(one) for one in seen)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, " ".join(trace.new() for _ in range(64)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writer)
+    with open(reader, encoding="ascii") as told:
+        theirs = set(told.read().split())
+    assert len(theirs) == 64
+    assert not theirs & {trace.new() for _ in range(64)}
 
 
 def test_a_trace_goes_on_below_its_parent() -> None:
