@@ -15,6 +15,7 @@ from . import wire
 from .datapath import CONNECTING, FAILED, KERNEL, Flow, FlowStats, PeerStats, Upcall, UpcallQueue
 from .egress import Egress, Refusal
 from .errors import BusError
+from .link import Message
 from .switch import Switch
 from .zap import TOKEN_BYTES, VERDICT_S
 
@@ -45,9 +46,9 @@ class MemoryPeer:
         self._datapath.flush()
         return message
 
-    def take(self, limit: int) -> list[tuple[bytes, bytes]]:
+    def take(self, limit: int) -> list[Message]:
         """As `link.Link`."""
-        taken: list[tuple[bytes, bytes]] = []
+        taken: list[Message] = []
         while len(taken) < limit and (message := self.receive()) is not None:
             taken.append(message)
         return taken

@@ -20,12 +20,12 @@ import msgspec
 
 from symphony.bus.aio import AsyncClient
 from symphony.bus.client import Client
-from symphony.bus.codec import Buffer
 from symphony.bus.datapath import Datapath
 from symphony.bus.dealer import Dealer
 from symphony.bus.extension import Extension
 from symphony.bus.heard import Event
 from symphony.bus.hub import DeadLetter, Grants, Hub, Limit
+from symphony.bus.link import Message
 from symphony.bus.memory import MemoryDatapath, MemoryPeer
 from symphony.bus.messages import Hello
 from symphony.bus.native import MODULE, NativeDatapath
@@ -257,7 +257,7 @@ class ThreadLink:
         self._loop.call_soon_threadsafe(self._peer.send, header, body)
         return True
 
-    def take(self, limit: int) -> list[tuple[Buffer, Buffer]]:
+    def take(self, limit: int) -> list[Message]:
         with suppress(BlockingIOError):
             os.eventfd_read(self.fileno)
         return [self._inbox.popleft() for _ in range(min(limit, len(self._inbox)))]

@@ -33,5 +33,6 @@ class Rude(_Worker):
 
 
 if __name__ == "__main__":
-    sys.modules[native.MODULE] = None  # type: ignore[assignment] - its socket sends two frames
+    # Its socket sends no message but of two frames.
+    sys.modules[native.MODULE] = None  # type: ignore[assignment]
     Rude(ext, Ticket.load(os.environ)).run(Log())
