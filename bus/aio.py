@@ -9,6 +9,7 @@ from typing import Any
 from . import trace as traces
 from . import wire
 from .aiostream import AsyncCall, AsyncStream
+from .dial import dial
 from .errors import BusError
 from .heard import (
     Answered,
@@ -20,7 +21,7 @@ from .heard import (
     Rejoined,
     Welcomed,
 )
-from .link import Link
+from .link import LoopLink
 from .messages import Progress
 from .retry import Attempts, Retry
 from .session import Session
@@ -38,7 +39,7 @@ OnProgress = Callable[[Progress], None]
 class AsyncClient:
     """One peer that calls, publishes and listens to events. Make it with `connect` or `join`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: LoopLink) -> None:
         self._loop = asyncio.get_running_loop()
         self._link = link
         self._session = Session(time.monotonic())
@@ -52,12 +53,10 @@ class AsyncClient:
     @classmethod
     async def connect(cls, ticket: Ticket) -> "AsyncClient":
         """Joins the bus over a socket; raises BusError `unavailable` or `refused`."""
-        from .dealer import Dealer
-
-        return await cls.join(Dealer(ticket))
+        return await cls.join(dial(ticket))
 
     @classmethod
-    async def join(cls, link: Link) -> "AsyncClient":
+    async def join(cls, link: LoopLink) -> "AsyncClient":
         """Joins the bus over any transport; closes it if that fails."""
         client = cls(link)
         link.attach(client._loop, client._pump)
@@ -250,8 +249,8 @@ class AsyncClient:
 
     def _send(self) -> None:
         out = self._session.out
-        for number, message in enumerate(out):
-            if not self._link.send(*message):
+        for number, (header, body) in enumerate(out):
+            if not self._link.send(header, body):
                 del out[:number]
                 self._loop.call_later(_FULL_RETRY_S, self._pump)
                 return
@@ -269,16 +268,14 @@ class AsyncClient:
             return
         self._send()
         now = time.monotonic()
-        for _ in range(_BATCH):
-            message = self._link.receive()
-            if message is None:
-                break
-            heard = self._session.receive(*message, now)
+        taken = self._link.take(_BATCH)
+        for header, body in taken:
+            heard = self._session.receive(header, body, now)
             if heard is not None:
                 self._on_heard(heard)
             if self._end is not None:
                 return
-        else:
+        if len(taken) == _BATCH:
             self._pump_soon()
         if self._session.out:
             self._flush()

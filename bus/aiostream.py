@@ -5,27 +5,26 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, TypeVar
 
+from msgspec import Struct
+
 from .errors import BusError
 from .messages import Progress
 
 T = TypeVar("T")
 
 
-class AsyncCall:
+class AsyncCall(Struct, eq=False):
     """An open call: the future of its answer, and where its progress and chunks go."""
 
-    __slots__ = ("chunks", "future", "news", "on_progress")
-
-    def __init__(
-        self, future: "asyncio.Future[Any]", on_progress: Callable[[Progress], None] | None
-    ) -> None:
-        self.future = future
-        self.on_progress = on_progress
-        self.chunks: deque[Any] = deque()
-        self.news: asyncio.Future[None] | None = None  # of the next chunk, if somebody waits
+    future: "asyncio.Future[Any]"
+    on_progress: Callable[[Progress], None] | None = None
+    chunks: deque[Any] | None = None  # none has come yet
+    news: "asyncio.Future[None] | None" = None  # of the next chunk, if somebody waits
 
     def add(self, chunk: Any) -> None:
         """Takes a chunk."""
+        if self.chunks is None:
+            self.chunks = deque()
         self.chunks.append(chunk)
         if self.news is not None and not self.news.done():
             self.news.set_result(None)

@@ -7,7 +7,16 @@ from msgspec import Struct
 
 from . import wire
 from .bodies import encode_body
-from .codec import Buffer, Header, decode, decode_as, decode_header, encode, encode_header
+from .codec import (
+    NO_OPTIONS,
+    Buffer,
+    Heading,
+    decode,
+    decode_as,
+    encode,
+    encode_header,
+    read_heading,
+)
 from .errors import BusError, ProtocolError
 from .heard import Answered, Chunked, Event, Progressed
 from .messages import Progress
@@ -71,12 +80,11 @@ class Asking:
             options is not None and wire.STREAM_OPTION in options,
         )
         request = self._next_request()
-        target = self._flows.get(capability, capability)
+        flow = self._flows.get(capability)
+        target = capability if flow is None else flow
         header = encode_header(wire.CALL, target, request, ttl_ms, method, options)
-        try:
-            decode_header(header)  # the hub drops what it cannot read, and nobody would answer
-        except ProtocolError as error:
-            raise BusError("bad-request", error.message, where="header") from None
+        if flow is None or not _surely_readable(method, options):
+            _require_readable(header)
         self._say(header, body, now)
         self._open[request] = open_call
         return request
@@ -120,7 +128,7 @@ class Asking:
 
     # -- what we hear -----------------------------------------------------------------------
 
-    def answered(self, head: Header, body: Buffer) -> Answered:
+    def answered(self, head: Heading, body: Buffer) -> Answered:
         """The end of an open call. Raises ProtocolError if there is no such call."""
         open_call = self._open.pop(head.request, None)
         if open_call is None:
@@ -133,11 +141,12 @@ class Asking:
                 return Answered(head.request, error=error)
             if isinstance(head.target, int):
                 self._flows[open_call.capability] = head.target
-            return Answered(head.request, _read(body, open_call.type))
+            kind = open_call.type
+            return Answered(head.request, decode(body) if kind is Any else decode_as(body, kind))
         except ProtocolError as error:
             return Answered(head.request, error=_unreadable(error, open_call.type))
 
-    def progressed(self, head: Header, body: Buffer) -> Progressed | None:
+    def progressed(self, head: Heading, body: Buffer) -> Progressed | None:
         """Progress of an open call."""
         return (
             Progressed(head.request, decode_as(body, Progress))
@@ -145,7 +154,7 @@ class Asking:
             else None
         )
 
-    def chunked(self, head: Header, body: Buffer, now: float) -> Chunked | Answered | None:
+    def chunked(self, head: Heading, body: Buffer, now: float) -> Chunked | Answered | None:
         """The next part of an open stream; one that cannot be read ends the stream."""
         open_call = self._open.get(head.request)
         if open_call is None:
@@ -158,14 +167,13 @@ class Asking:
             self.abandon(head.request, now)
             return Answered(head.request, error=_unreadable(error, open_call.chunk_type))
 
-    def event(self, head: Header, topic: str, body: Buffer) -> Event | None:
+    def event(self, head: Heading, topic: str, body: Buffer) -> Event | None:
         """An event of a topic that we have subscribed to."""
         if topic not in self._topics:
             return None
-        options = head.options or {}
-        gap = options.get(wire.GAP_OPTION)
-        snapshot = options.get(wire.SNAPSHOT_OPTION) is True
-        return Event(topic, decode(body), head.request, gap if type(gap) is int else 0, snapshot)
+        options = head.options or NO_OPTIONS
+        snapshot = bool(options.snapshot)
+        return Event(topic, decode(body), head.request, options.gap or 0, snapshot)
 
     # -- a hub that starts anew ---------------------------------------------------------------
 
@@ -208,6 +216,21 @@ class Asking:
             )
         self._last_request = self._last_request % wire.MAX_REQUEST + 1
         return self._last_request
+
+
+def _surely_readable(method: str | None, options: Mapping[str, object] | None) -> bool:
+    """Whether everybody can read a header with these; most calls have no more than a trace."""
+    if method is not None and type(method) is not str:
+        return False
+    return not options or (len(options) == 1 and type(options.get(wire.TRACE_OPTION)) is str)
+
+
+def _require_readable(header: bytes) -> None:
+    """The hub drops what it cannot read, and nobody would answer: raises BusError instead."""
+    try:
+        read_heading(header)
+    except ProtocolError as error:
+        raise BusError("bad-request", error.message, where="header") from None
 
 
 def _read(body: Buffer, kind: Any) -> Any:

@@ -4,7 +4,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
+
+from msgspec import Struct
 
 from . import trace as traces
 from . import wire
@@ -17,38 +19,18 @@ T = TypeVar("T")
 OnProgress = Callable[[Progress], None]
 
 
-class Call(Generic[T]):
+class Call(Struct, Generic[T], eq=False):
     """An open call."""
 
-    __slots__ = (
-        "chunks",
-        "connection",
-        "done",
-        "error",
-        "forget",
-        "on_progress",
-        "request",
-        "until",
-        "value",
-    )
-
-    def __init__(
-        self,
-        connection: Connection,
-        request: int,
-        until: float | None,
-        on_progress: OnProgress | None,
-        forget: Callable[[int], object],
-    ) -> None:
-        self.connection = connection
-        self.forget = forget
-        self.request = request
-        self.until = until  # when not even the hub's own answer is waited for any more
-        self.on_progress = on_progress
-        self.chunks: deque[Any] = deque()
-        self.value: Any = None
-        self.error: BusError | None = None
-        self.done = False
+    connection: Connection
+    forget: Callable[[int], object]
+    request: int
+    until: float | None  # when not even the hub's own answer is waited for any more
+    on_progress: OnProgress | None = None
+    chunks: deque[Any] | None = None  # none has come yet
+    value: Any = None
+    error: BusError | None = None
+    done: bool = False
 
     def result(self) -> T:
         """Waits for the answer; raises the BusError that ended the call."""
@@ -56,8 +38,7 @@ class Call(Generic[T]):
             self.wait(self.is_done)
         if self.error is not None:
             raise self.error
-        result: T = self.value
-        return result
+        return cast(T, self.value)
 
     def cancel(self) -> None:
         """Asks for the end of the call; `result` then usually raises `cancelled`."""
@@ -88,6 +69,12 @@ class Call(Generic[T]):
         self.connection.wait(ready, left_s)
         if not ready() and not self.done:
             self.abandon(BusError("deadline", "the call was not answered in time"))
+
+    def add(self, chunk: Any) -> None:
+        """Takes a chunk."""
+        if self.chunks is None:
+            self.chunks = deque()
+        self.chunks.append(chunk)
 
     def finish(self, value: Any, error: BusError | None) -> None:
         """Takes the answer."""
@@ -186,7 +173,8 @@ class Calls:
                 chunk_type=chunk_type,
             )
             until = now + ttl_ms / 1000 + session.grace_s if ttl_ms else None
-            call = self._open[request] = Call(connection, request, until, on_progress, self._forget)
+            call: Call[Any] = Call(connection, self._forget, request, until, on_progress)
+            self._open[request] = call
         return call
 
     def subscribe(self, connection: Connection, topic: str, *, begin: bool) -> Call[None]:
@@ -194,7 +182,8 @@ class Calls:
         with connection as session:
             now = time.monotonic()
             request = session.asking.subscribe(topic, now, begin=begin)
-            call = self._open[request] = Call(connection, request, None, None, self._forget)
+            call: Call[None] = Call(connection, self._forget, request, None)
+            self._open[request] = call
         return call
 
     def settle(self, heard: Heard) -> None:
@@ -203,7 +192,7 @@ class Calls:
             call = self._open.pop(heard.request, None)
             if call is not None and not call.done:
                 if call.on_progress is None:
-                    call.finish(heard.value, heard.error)
+                    call.value, call.error, call.done = heard.value, heard.error, True
                 else:  # not before the progress that came before it
                     call.connection.later(partial(call.finish, heard.value, heard.error))
         elif isinstance(heard, Progressed):
@@ -213,7 +202,7 @@ class Calls:
         elif isinstance(heard, Chunked):
             call = self._open.get(heard.request)
             if call is not None:
-                call.chunks.append(heard.value)
+                call.add(heard.value)
         elif isinstance(heard, Rejoined):
             for answer in heard.ended:
                 self.settle(answer)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, overload
 
 from .calls import Call, Calls, OnProgress, Stream
 from .connection import Connection
-from .dealer import Dealer
+from .dial import dial
 from .errors import BusError
 from .heard import Event, Heard
 from .link import SocketLink
@@ -25,7 +25,7 @@ class Client:
 
     def __init__(self, ticket: Ticket) -> None:
         """Joins the bus; raises BusError `unavailable` or `refused` if it cannot."""
-        self._join(Dealer(ticket))
+        self._join(dial(ticket))
 
     @classmethod
     def over(cls, link: SocketLink) -> "Client":

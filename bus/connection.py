@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from . import wire
 from .errors import BusError
@@ -46,6 +46,10 @@ class Connection:
         may_beat: Callable[[], bool] = lambda: True,
     ) -> None:
         self._on_heard = on_heard
+        self._noted: dict[type, Callable[[Any], None]] = {  # what is not for `on_heard`
+            Welcomed: self._note_welcome,
+            Dismissed: self._note_dismissal,
+        }
         self._on_end = on_end
         self._may_beat = may_beat
         self._session = Session(time.monotonic(), provides)
@@ -90,7 +94,7 @@ class Connection:
             raise self._end
         return self._session
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         """Sends what was said."""
         try:
             self._flush()
@@ -143,9 +147,10 @@ class Connection:
                 if more:
                     continue
                 left_s = _QUICK_S if end is None else min(_QUICK_S, end - time.monotonic())
-                if left_s <= 0 or not self._quickly(left_s):
+                if left_s <= 0 or not (readable := self._quickly(left_s)):
                     return False
-                _drain(self._nudge)
+                if any(descriptor == self._nudge for descriptor, _ in readable):
+                    _drain(self._nudge)
         finally:
             with self._lock:
                 if reader:
@@ -172,40 +177,36 @@ class Connection:
     # -- under the lock ---------------------------------------------------------------------
 
     def _flush(self) -> None:
-        unsent, out = self._unsent, self._session.out
-        if unsent:
-            unsent.extend(out)
-            while unsent and self._link.send(*unsent[0]):
-                unsent.popleft()
-        else:
-            for number, message in enumerate(out):
-                if not self._link.send(*message):
-                    unsent.extend(out[number:])
-                    break
+        unsent, out, send = self._unsent, self._session.out, self._link.send
+        while unsent and send(*unsent[0]):
+            unsent.popleft()
+        for header, body in out:
+            if unsent or not send(header, body):
+                unsent.append((header, body))
         out.clear()
 
     def _read(self) -> bool:
         """Hears what has come; whether there may be more."""
-        session, link = self._session, self._link
-        heard = 0
-        now = time.monotonic()
-        while heard < _BATCH and (message := link.receive()) is not None:
-            heard += 1
-            said = session.receive(*message, now)
-            if said is None:
-                continue
-            if isinstance(said, Dismissed):
-                self._dismissed = BusError("refused", f"the hub dismissed this peer: {said.reason}")
-                self._want()
-            elif isinstance(said, Welcomed):
-                self._joined = True
-            else:
-                self._on_heard(said)
+        session = self._session
+        taken = self._link.take(_BATCH)
+        if taken:
+            now = time.monotonic()
+            for header, body in taken:
+                said = session.receive(header, body, now)
+                if said is not None:
+                    self._noted.get(type(said), self._on_heard)(said)
+            if self._waiting:
+                self._tell()
         if session.out:
             self._flush()
-        if heard and self._waiting:
-            self._tell()
-        return heard == _BATCH
+        return len(taken) == _BATCH
+
+    def _note_welcome(self, _: Welcomed) -> None:
+        self._joined = True
+
+    def _note_dismissal(self, said: Dismissed) -> None:
+        self._dismissed = BusError("refused", f"the hub dismissed this peer: {said.reason}")
+        self._want()
 
     def _tell(self) -> None:
         for told, ready in self._waiting.items():

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 from typing import Any, Protocol
@@ -12,8 +13,9 @@ from typing import Any, Protocol
 from . import trace as traces
 from .errors import BusError
 from .files import outgoing
+from .heard import Called
+from .messages import Activate, Progress
 from .messages import Context as CallContext
-from .messages import Progress
 
 
 class Cancelled(BusError):  # noqa: N818 - part of the SDK, named as the caller's wish
@@ -99,35 +101,62 @@ class Log:
 
 class Context:
     """One call. `deadline` is in seconds of `time.monotonic`, None without one; `streaming`:
-    whether the caller takes chunks."""
+    whether the caller takes chunks. What few calls look at is made when it is looked at."""
 
     def __init__(
         self,
         call: CallContext,
+        called: Called,
         bus: CallBus,
-        *,
+        interest: Interest,
+        activation: Activate,
         inbox: Path,
         outbox: Path,
-        deadline: float | None,
-        interest: Interest,
-        streaming: bool,
-        trace: str | None,
-        config: Mapping[str, Any],
-        params: Mapping[str, Any],
     ) -> None:
-        self.run = call.run
-        self.step = call.step
-        self.attempt = call.attempt
-        self.config = config
-        self.params = {**params, **(call.params or {})}
-        self.deadline = deadline
-        self.inbox = inbox
-        self.streaming = streaming
-        self.log = Log(run=call.run, step=call.step, attempt=call.attempt, trace=trace)
-        self._outbox = outbox
+        self.deadline = called.deadline
+        self.streaming = called.streaming
+        self._trace = called.trace
+        self._call = call
         self._bus = bus
         self._interest = interest
-        self._trace = trace
+        self._activation = activation
+        self._inbox = inbox
+        self._outbox = outbox
+
+    @property
+    def run(self) -> str | None:
+        """The run that this call belongs to."""
+        return self._call.run
+
+    @property
+    def step(self) -> str | None:
+        """The step of that run."""
+        return self._call.step
+
+    @property
+    def attempt(self) -> int | None:
+        """Which attempt of that step this is."""
+        return self._call.attempt
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration of this extension."""
+        return self._activation.config
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The parameters: of the activation, and over them those of this call."""
+        return {**self._activation.params, **(self._call.params or {})}
+
+    @cached_property
+    def inbox(self) -> Path:
+        """This call's own folder of files."""
+        return self._inbox / (self._call.folder or "")
+
+    @cached_property
+    def log(self) -> Log:
+        """The log, with the names of this call."""
+        return Log(run=self.run, step=self.step, attempt=self.attempt, trace=self._trace)
 
     @property
     def trace(self) -> str:
@@ -139,13 +168,13 @@ class Context:
     @property
     def outbox(self) -> Path:
         """This call's own folder for results, made when first asked for."""
-        self._outbox.mkdir(parents=True, exist_ok=True)
-        return self._outbox
+        self.outbox_path.mkdir(parents=True, exist_ok=True)
+        return self.outbox_path
 
-    @property
+    @cached_property
     def outbox_path(self) -> Path:
         """The same folder, whether it exists or not."""
-        return self._outbox
+        return self._outbox / (self._call.folder or "")
 
     @property
     def cancelled(self) -> bool:
@@ -181,7 +210,7 @@ class Context:
         """
         self.check()
         if self.streaming:
-            self._bus.chunk(outgoing(value, self._outbox, "chunk"))
+            self._bus.chunk(outgoing(value, self.outbox_path, "chunk"))
 
     def call(self, capability: str, method: str | None = None, /, **args: object) -> Any:
         """Calls another capability within this call's deadline; raises BusError."""

@@ -1,37 +1,30 @@
-"""A DEALER socket moving single frames, without waiting: the transport of the clients."""
+"""A DEALER socket of pyzmq moving single frames, without waiting: the clients' transport."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import zmq
 
 from . import wire
-from .codec import Buffer
 from .errors import BusError
+from .link import HIGH_WATER, LINGER_MS, RECONNECT_MS, Message, Waitable
 from .ticket import Curve, Ticket
-
-if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop  # slow to import, and an extension has no use for it
 
 _NOW: Final = int(zmq.DONTWAIT)
 _MORE_NOW: Final = int(zmq.DONTWAIT | zmq.SNDMORE)
-_LINGER_MS: Final = 500
-_HIGH_WATER: Final = 1_000
-_RECONNECT_MS: Final = 20
 _UNCOPIED: Final = 65_536  # bytes from which handing a body over beats copying it
 
 
-class Dealer:
+class Dealer(Waitable):
     """One connection to the hub. Not thread-safe, but for `fileno`."""
 
     def __init__(self, ticket: Ticket) -> None:
         self._context = zmq.Context(io_threads=1)
         self._socket = socket = self._context.socket(zmq.DEALER)
         socket.set(zmq.ROUTING_ID, ticket.routing_id())
-        socket.set(zmq.LINGER, _LINGER_MS)
-        socket.set(zmq.SNDHWM, _HIGH_WATER)
-        socket.set(zmq.RCVHWM, _HIGH_WATER)
-        socket.set(zmq.RECONNECT_IVL, _RECONNECT_MS)
+        socket.set(zmq.LINGER, LINGER_MS)
+        socket.set(zmq.SNDHWM, HIGH_WATER)
+        socket.set(zmq.RCVHWM, HIGH_WATER)
+        socket.set(zmq.RECONNECT_IVL, RECONNECT_MS)
         socket.set(zmq.MAXMSGSIZE, wire.MAX_BODY)
         try:
             if ticket.curve is not None:
@@ -60,31 +53,27 @@ class Dealer:
             return False
         return True
 
-    def receive(self) -> tuple[Buffer, Buffer] | None:
-        """Takes the oldest message of two frames, None if there is none.
+    def take(self, limit: int) -> list[Message]:
+        """The oldest messages of two frames; fewer than `limit` if there are no more.
 
-        After None, and only then, `fileno` can be read as soon as there is another one.
+        Then, and only then, `fileno` can be read as soon as there is another one.
         """
+        taken: list[Message] = []
         try:
-            while True:
+            while len(taken) < limit:
                 header = self._recv(_NOW, False)
                 if not header.more:
                     continue
                 body = self._recv(_NOW, False)
                 if not body.more:
-                    return header.buffer, body.buffer if len(body) >= _UNCOPIED else body.bytes
+                    lent = len(body) >= _UNCOPIED
+                    taken.append((header.buffer, body.buffer if lent else body.bytes))
+                    continue
                 while self._recv(_NOW, False).more:
                     pass
         except zmq.Again:
-            return None
-
-    def attach(self, loop: "AbstractEventLoop", pump: Callable[[], None]) -> None:
-        """Calls `pump` on the loop whenever there may be messages; it must read all of them."""
-        loop.add_reader(self.fileno, pump)
-
-    def detach(self, loop: "AbstractEventLoop") -> None:
-        """Undoes `attach`."""
-        loop.remove_reader(self.fileno)
+            pass
+        return taken
 
     def close(self) -> None:
         """Closes the connection; what was sent gets a moment to leave."""

@@ -14,10 +14,10 @@ ext.run()
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from . import wire
-from .codec import Buffer, decode_as, encode
+from .codec import Buffer, convert, decode_arguments
 from .context import CallBus, Cancelled, Context, Interest, Log
 from .errors import BusError, ProtocolError
 from .files import is_relative
@@ -29,6 +29,7 @@ from .messages import Context as CallContext
 __all__ = ["BusError", "Cancelled", "Context", "Extension"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_NO_CONTEXT: Final = CallContext()
 
 
 class Extension:
@@ -86,18 +87,7 @@ class Extension:
                 f"there is no method {called.method} of {called.capability} here",
                 where="method",
             )
-        ctx = Context(
-            call,
-            bus,
-            inbox=inbox / (call.folder or ""),
-            outbox=outbox / (call.folder or ""),
-            deadline=called.deadline,
-            interest=interest,
-            streaming=called.streaming,
-            trace=called.trace,
-            config=self._activation.config,
-            params=self._activation.params,
-        )
+        ctx = Context(call, called, bus, interest, self._activation, inbox, outbox)
         try:
             return function(ctx, args)
         except BusError:
@@ -112,11 +102,13 @@ class Extension:
 
 def _arguments(body: Buffer) -> tuple[dict[str, Any], CallContext]:
     try:
-        args = decode_as(body, dict[str, Any])
+        args = decode_arguments(body)
     except ProtocolError:
         raise BusError("bad-request", "the arguments are not a map", where="body") from None
+    if wire.CONTEXT_KEY not in args:
+        return args, _NO_CONTEXT
     try:
-        call = decode_as(encode(args.get(wire.CONTEXT_KEY, {})), CallContext)
+        call = convert(args.pop(wire.CONTEXT_KEY), CallContext)
     except ProtocolError as error:
         raise BusError("bad-request", error.message, where=wire.CONTEXT_KEY) from None
     if call.folder is not None and ("/" in call.folder or not is_relative(call.folder)):

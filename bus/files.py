@@ -7,6 +7,7 @@ from .errors import BusError
 
 FILE: Final = "$file"
 FOLDER: Final = "$folder"
+PLAIN: Final = frozenset({bytes, str, int, float, bool, type(None)})  # neither path nor reference
 
 
 def is_reference(value: object) -> bool:

@@ -15,7 +15,7 @@ class Welcomed(Struct, frozen=True):
     welcome: Welcome
 
 
-class Called(Struct, frozen=True):
+class Called(Struct, frozen=True, gc=False):
     """A call to us.
 
     `deadline` is in seconds of the session's clock, None without one; `streaming`: the caller
@@ -46,7 +46,7 @@ class CreditGiven(Struct, frozen=True):
     request: int
 
 
-class Answered(Struct, frozen=True):
+class Answered(Struct, frozen=True, gc=False):
     """The end of a call of ours: `error` or else `value`."""
 
     request: int

@@ -9,7 +9,7 @@ from typing import Any, Final
 from . import wire
 from .answers import Answers
 from .bodies import encode_body
-from .codec import decode_as, encode
+from .codec import decode_arguments, encode
 from .control import LocalCall
 from .errors import BusError
 from .messages import Progress
@@ -126,7 +126,7 @@ class LocalCalls:
                 self._answer(call, wire.CHUNK, body)
 
         try:
-            args = decode_as(call.body, dict[str, Any])
+            args = decode_arguments(call.body)
             streams = call.credit is not None
             request = Request(
                 call.caller,

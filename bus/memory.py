@@ -15,6 +15,7 @@ from . import wire
 from .datapath import CONNECTING, FAILED, KERNEL, Flow, FlowStats, PeerStats, Upcall, UpcallQueue
 from .egress import Egress, Refusal
 from .errors import BusError
+from .link import Message
 from .switch import Switch
 from .zap import TOKEN_BYTES, VERDICT_S
 
@@ -44,6 +45,13 @@ class MemoryPeer:
         message = self.inbox.popleft()
         self._datapath.flush()
         return message
+
+    def take(self, limit: int) -> list[Message]:
+        """As `link.Link`."""
+        taken: list[Message] = []
+        while len(taken) < limit and (message := self.receive()) is not None:
+            taken.append(message)
+        return taken
 
     def attach(self, loop: asyncio.AbstractEventLoop, pump: Callable[[], None]) -> None:
         """Calls `pump` on the loop after each message."""

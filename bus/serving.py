@@ -1,23 +1,15 @@
 """A peer's side of the protocol as a provider: calls to it, their credit, its past answers."""
 
-from typing import Any
-
-from msgspec import Struct
+from msgspec import UNSET
 
 from . import wire
 from .answers import Answers, CallId
 from .asking import Say
 from .bodies import encode_body
-from .codec import Buffer, Header, decode_as, encode, encode_header
+from .codec import NO_OPTIONS, Buffer, Heading, decode_as, encode, encode_header
 from .errors import BusError, ProtocolError
 from .heard import Called, CancelAsked, CreditGiven
 from .messages import Progress
-
-
-class Running(Struct):
-    """A call to us that is not answered yet; `credit` is None if its caller takes no chunks."""
-
-    credit: int | None
 
 
 class Serving:
@@ -25,9 +17,9 @@ class Serving:
 
     def __init__(self, say: Say, provides: tuple[str, ...]) -> None:
         self._say = say
-        self._provides = provides
+        self._only = provides[0] if len(provides) == 1 else None  # what else could be meant
         self._meanings: dict[int, str] = {}
-        self._running: dict[CallId, Running] = {}
+        self._running: dict[CallId, int | None] = {}  # credit; None: the caller takes no chunks
         self._answers = Answers()
 
     # -- what we say ------------------------------------------------------------------------
@@ -55,20 +47,19 @@ class Serving:
         A caller that takes no chunks is sent none. Raises BusError `wrong-output` for what cannot
         be sent.
         """
-        running = self._running.get((flow, request))
-        if running is None or running.credit is None:
+        credit = self._running.get((flow, request))
+        if credit is None:
             return True
-        if running.credit == 0:
+        if credit == 0:
             return False
         body = encode_body(value, "wrong-output")
-        running.credit -= 1
+        self._running[flow, request] = credit - 1
         self._say(encode_header(wire.CHUNK, flow, request), body, now)
         return True
 
     def has_credit(self, flow: int, request: int) -> bool:
         """Whether a chunk can be sent now."""
-        running = self._running.get((flow, request))
-        return running is None or running.credit != 0
+        return self._running.get((flow, request)) != 0
 
     def _end(self, flow: int | None, request: int, kind: int, body: bytes, now: float) -> None:
         if flow is not None:
@@ -78,14 +69,16 @@ class Serving:
 
     # -- what we hear -----------------------------------------------------------------------
 
-    def called(self, head: Header, flow: int, body: Buffer, now: float) -> Called | None:
+    def called(self, head: Heading, body: Buffer, now: float) -> Called | None:
         """A call to us; None if it was made before and is answered once for both."""
-        key = (flow, head.request)
-        options = head.options or {}
-        meaning = options.get(wire.CAPABILITY_OPTION)
-        if isinstance(meaning, str):
-            self._meanings[flow] = meaning
-        if options.get(wire.AGAIN_OPTION) is True:
+        flow, request = head.target, head.request
+        if not isinstance(flow, int):
+            raise ProtocolError("a call to us names a flow", where="header")
+        key = (flow, request)
+        options = head.options or NO_OPTIONS
+        if options.cap:
+            self._meanings[flow] = options.cap
+        if options.again:
             if key in self._running:
                 return None
             answer = self._answers.recall(key)
@@ -93,48 +86,41 @@ class Serving:
                 kind, past = answer
                 self._say(encode_header(kind, *key), past, now)
                 return None
-        credit = _credit(options.get(wire.STREAM_OPTION))
+        stream = options.stream
+        credit = None if stream is UNSET else min(stream, wire.MAX_CREDIT)
         self._answers.forget(key)
-        self._running[key] = Running(credit)
-        trace = options.get(wire.TRACE_OPTION)
+        self._running[key] = credit
         return Called(
-            self._capability(flow),
+            self._meanings.get(flow, self._only),
             head.method or wire.DEFAULT_METHOD,
             flow,
-            head.request,
+            request,
             body,
             now + head.ttl / 1000 if head.ttl else None,
             credit is not None,
-            trace if isinstance(trace, str) else None,
+            options.trace or None,
         )
 
     def cancelled(self, flow: int, request: int) -> CancelAsked | None:
         """The wish to end a call; None if it has ended."""
         return CancelAsked(flow, request) if (flow, request) in self._running else None
 
-    def credited(self, head: Header, flow: int, body: Buffer) -> CreditGiven | None:
+    def credited(self, head: Heading, flow: int, body: Buffer) -> CreditGiven | None:
         """More credit for a stream; None if it has ended."""
-        running = self._running.get((flow, head.request))
-        if running is None or running.credit is None:
+        key = (flow, head.request)
+        credit = self._running.get(key)
+        if credit is None:
             return None
         more = decode_as(body, int)
         if more < 1:
             raise ProtocolError("credit is at least 1", where="body")
-        running.credit = min(running.credit + more, wire.MAX_CREDIT)
+        self._running[key] = min(credit + more, wire.MAX_CREDIT)
         return CreditGiven(flow, head.request)
 
     def lose_streams(self) -> tuple[CancelAsked, ...]:
         """The streams that ended with the old hub: chunks may have been lost with it."""
         return tuple(
             CancelAsked(flow, request)
-            for (flow, request), running in self._running.items()
-            if flow is not None and running.credit is not None
+            for (flow, request), credit in self._running.items()
+            if flow is not None and credit is not None
         )
-
-    def _capability(self, flow: int) -> str | None:
-        known = self._meanings.get(flow)
-        return self._provides[0] if known is None and len(self._provides) == 1 else known
-
-
-def _credit(option: Any) -> int | None:
-    return min(option, wire.MAX_CREDIT) if type(option) is int and option >= 0 else None

@@ -10,7 +10,7 @@ from typing import Final
 from . import wire
 from .asking import Asking
 from .bodies import encode_body
-from .codec import Buffer, Header, decode_as, decode_header, encode, encode_header
+from .codec import Buffer, Heading, decode_as, encode, encode_header, read_heading
 from .errors import BusError, ProtocolError
 from .heard import Activated, Dismissed, Heard, Rejoined, UnloadAsked, Welcomed
 from .liveness import Watch
@@ -77,22 +77,24 @@ class Session:
         """Handles one message; what breaks the protocol is dropped and counted."""
         self._heard = now
         try:
-            return self._handle(decode_header(header), body, now)
+            head = read_heading(header)
+            kind = head.kind
+            if kind == wire.CALL:
+                return self.serving.called(head, body, now)
+            if kind == wire.RESULT or kind == wire.ERROR:
+                return self.asking.answered(head, body)
+            return self._handle(head, body, now)
         except ProtocolError:
             self.dropped += 1
             return None
 
-    def _handle(self, head: Header, body: Buffer, now: float) -> Heard | None:
+    def _handle(self, head: Heading, body: Buffer, now: float) -> Heard | None:
         kind, target = head.kind, head.target
-        if kind in (wire.RESULT, wire.ERROR):
-            return self.asking.answered(head, body)
         if kind == wire.CHUNK:
             return self.asking.chunked(head, body, now)
         if kind == wire.PROGRESS:
             return self.asking.progressed(head, body)
         if isinstance(target, int):
-            if kind == wire.CALL:
-                return self.serving.called(head, target, body, now)
             if kind == wire.CANCEL:
                 return self.serving.cancelled(target, head.request)
             if kind == wire.CREDIT:

@@ -24,7 +24,7 @@ from . import trace as traces
 from . import wire
 from .audience import Audience, FakeStream
 from .bodies import encode_body
-from .codec import decode_as, encode
+from .codec import decode_arguments, encode
 from .control import Control, LocalCall
 from .errors import BusError
 from .extension import Extension
@@ -191,7 +191,7 @@ class FakeConductor:
     def begin(self, call: LocalCall) -> None:
         """Answers a call of the extension with the function that was given for it."""
         try:
-            args = decode_as(call.body, dict[str, Any])
+            args = decode_arguments(call.body)
             value = self._capabilities[call.capability](call.method, **args)
             self._control.answer(call, wire.RESULT, encode_body(value, "wrong-output"))
         except BusError as error:

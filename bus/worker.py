@@ -18,7 +18,7 @@ from . import wire
 from .calls import Calls
 from .connection import Connection
 from .context import Cancelled, Interest, Log
-from .dealer import Dealer
+from .dial import dial
 from .errors import BusError
 from .heard import (
     Activated,
@@ -40,6 +40,8 @@ FORCE_S: Final = 1.0  # what a running call gets to stop when the bus is lost
 EXIT_LOST: Final = 1
 EXIT_NO_TICKET: Final = 2
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
+
+_WORK: Final = (Called, Activated, UnloadAsked)
 
 
 class _Lost:
@@ -64,13 +66,13 @@ class _Worker:
         self._inbox = Path(ticket.inbox or ".")
         self._outbox = Path(ticket.outbox or ".")
         self._queue: deque[Called | Activated | UnloadAsked | _Lost] = deque()
-        self._interests: dict[tuple[int, int], Interest] = {}
         self._calls = Calls()
-        self._running: Called | None = None
+        self._running: _Running | None = None
+        self._lost: set[tuple[int, int]] = set()  # open calls whose answer nobody wants any more
         self._leaving = threading.Event()
         self._reason: BusError | None = None
         self._connection = Connection(
-            Dealer(ticket),
+            dial(ticket),
             extension.capabilities,
             on_heard=self._on_heard,
             on_end=self._on_end,
@@ -82,8 +84,11 @@ class _Worker:
         reason = "terminated"
         try:
             self._connection.join()
+            queue = self._queue
             while True:
-                item = self._next()
+                if not queue:
+                    self._connection.wait(queue.__len__)
+                item = queue.popleft()
                 if isinstance(item, Called):
                     self._serve(item)
                 elif isinstance(item, Activated):
@@ -100,11 +105,6 @@ class _Worker:
         log.error("the bus is lost", reason=str(self._reason))
         return EXIT_LOST
 
-    def _next(self) -> "Called | Activated | UnloadAsked | _Lost":
-        if not self._queue:
-            self._connection.wait(lambda: self._queue)
-        return self._queue.popleft()
-
     def _leave(self, reason: str) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._leaving.set()
@@ -117,24 +117,21 @@ class _Worker:
 
     def _serve(self, called: Called) -> None:
         key = called.flow, called.request
-        interest = self._interests[key]
-        self._running = called
+        running = self._running = _Running(self._connection, self._calls, called)
+        if key in self._lost or self._reason is not None:  # looked at after it is known to run
+            running.end()
         error: BusError | None = None
         value: object = None
         try:
             value = self._extension.serve(
-                called,
-                _CallBus(self._connection, self._calls, called, interest),
-                inbox=self._inbox,
-                outbox=self._outbox,
-                interest=interest,
+                called, running, inbox=self._inbox, outbox=self._outbox, interest=running
             )
         except BusError as raised:
             error = raised
         finally:
             self._running = None
         with self._connection as session:
-            self._interests.pop(key, None)
+            self._lost.discard(key)
             now = time.monotonic()
             if error is None:
                 try:
@@ -152,10 +149,7 @@ class _Worker:
     # -- under the connection's lock ----------------------------------------------------------
 
     def _on_heard(self, heard: Heard) -> None:
-        if isinstance(heard, Called):
-            self._interests[heard.flow, heard.request] = Interest()
-            self._queue.append(heard)
-        elif isinstance(heard, Activated | UnloadAsked):
+        if isinstance(heard, _WORK):
             self._queue.append(heard)
         elif isinstance(heard, CancelAsked):
             self._lose(heard)
@@ -166,15 +160,17 @@ class _Worker:
                     self._lose(lost)
 
     def _lose(self, asked: CancelAsked) -> None:
-        interest = self._interests.get((asked.flow, asked.request))
-        if interest is not None:
-            interest.end()
+        self._lost.add((asked.flow, asked.request))
+        running = self._running
+        if running is not None and running.is_call(asked.flow, asked.request):
+            running.end()
 
     def _on_end(self, reason: BusError) -> None:
         self._reason = reason
         self._calls.fail_all(reason)
-        for interest in self._interests.values():
-            interest.end()
+        running = self._running
+        if running is not None:
+            running.end()
         self._queue.append(_Lost())
         self._connection.later(self._force)
 
@@ -184,21 +180,27 @@ class _Worker:
 
     def _may_beat(self) -> bool:
         running = self._running
-        if running is None or running.deadline is None:
-            return True
-        return time.monotonic() < running.deadline + OVERRUN_S
+        deadline = None if running is None else running.deadline
+        return deadline is None or time.monotonic() < deadline + OVERRUN_S
 
 
-class _CallBus:
-    """What the running call does on the bus; see `context.CallBus`."""
+class _Running(Interest):
+    """The call that runs: whether its answer is wanted, and what it does on the bus; see
+    `context.CallBus`."""
 
-    def __init__(
-        self, connection: Connection, calls: Calls, called: Called, interest: Interest
-    ) -> None:
+    __slots__ = ("_called", "_calls", "_connection", "deadline")
+
+    def __init__(self, connection: Connection, calls: Calls, called: Called) -> None:
+        self.cancelled = False
+        self._ended = None
         self._connection = connection
         self._calls = calls
         self._called = called
-        self._interest = interest
+        self.deadline = called.deadline
+
+    def is_call(self, flow: int, request: int) -> bool:
+        """Whether this is the call."""
+        return self._called.flow == flow and self._called.request == request
 
     def progress(self, progress: Progress) -> None:
         called = self._called
@@ -206,16 +208,16 @@ class _CallBus:
             session.serving.progress(called.flow, called.request, progress, time.monotonic())
 
     def chunk(self, value: object) -> None:
-        called, interest = self._called, self._interest
+        called = self._called
         key = called.flow, called.request
         with self._connection as session:
             serving = session.serving
             sent = serving.chunk(*key, value, time.monotonic())
         while not sent:
             late_s = None if called.deadline is None else called.deadline - time.monotonic()
-            self._connection.wait(lambda: serving.has_credit(*key) or interest.cancelled, late_s)
-            if interest.cancelled or (late_s is not None and late_s <= 0):
-                raise Cancelled(late=not interest.cancelled)
+            self._connection.wait(lambda: serving.has_credit(*key) or self.cancelled, late_s)
+            if self.cancelled or (late_s is not None and late_s <= 0):
+                raise Cancelled(late=not self.cancelled)
             with self._connection as session:
                 sent = serving.chunk(*key, value, time.monotonic())
 
@@ -231,7 +233,7 @@ class _CallBus:
         call = self._calls.start(
             self._connection, capability, method, args, ttl_ms=ttl_ms, trace=trace
         )
-        call.wait(lambda: call.done or self._interest.cancelled)
+        call.wait(lambda: call.done or self.cancelled)
         if not call.done:
             call.abandon(Cancelled())
         return call.result()

@@ -20,14 +20,16 @@ import msgspec
 
 from symphony.bus.aio import AsyncClient
 from symphony.bus.client import Client
-from symphony.bus.codec import Buffer
 from symphony.bus.datapath import Datapath
+from symphony.bus.dealer import Dealer
 from symphony.bus.extension import Extension
 from symphony.bus.heard import Event
 from symphony.bus.hub import DeadLetter, Grants, Hub, Limit
+from symphony.bus.link import Message
 from symphony.bus.memory import MemoryDatapath, MemoryPeer
 from symphony.bus.messages import Hello
-from symphony.bus.native import NativeDatapath
+from symphony.bus.native import MODULE, NativeDatapath
+from symphony.bus.nativedealer import NativeDealer
 from symphony.bus.reference import ReferenceDatapath
 from symphony.bus.rehearsal import Rehearsal
 from symphony.bus.retry import Retry
@@ -255,17 +257,18 @@ class ThreadLink:
         self._loop.call_soon_threadsafe(self._peer.send, header, body)
         return True
 
-    def receive(self) -> tuple[Buffer, Buffer] | None:
+    def take(self, limit: int) -> list[Message]:
         with suppress(BlockingIOError):
             os.eventfd_read(self.fileno)
-        return self._inbox.popleft() if self._inbox else None
+        return [self._inbox.popleft() for _ in range(min(limit, len(self._inbox)))]
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._peer.close)
 
 
 class World:
-    """A hub of one kind on a thread of its own, and a provider of CAPABILITY there."""
+    """A hub of one kind on a thread of its own, and a provider of CAPABILITY there. Over sockets
+    both ends have the kind of the hub: pyzmq's for the reference, else the native ones."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.folder = folder
@@ -327,15 +330,17 @@ class World:
         )
         ticket = self._ticket("caller", grants)
         if kind == "async":
-            join = (
-                AsyncClient.join(self._peer(ticket)) if self.memory else AsyncClient.connect(ticket)
-            )
-            client = self.do(join)
+            link = self._peer(ticket) if self.memory else self._dial(ticket)
+            client = self.do(AsyncClient.join(link))
             yield AsyncCaller(client, self.do)
             self.do(client.close())
             return
-        with Client.over(self._thread_link(ticket)) if self.memory else Client(ticket) as blocking:
+        link = self._thread_link(ticket) if self.memory else self._dial(ticket)
+        with Client.over(link) as blocking:
             yield SyncCaller(blocking)
+
+    def _dial(self, ticket: Ticket) -> Any:
+        return Dealer(ticket) if self._kind == "reference" else NativeDealer(ticket)
 
     def crash(self) -> None:
         """Ends the datapath as a bug would."""
@@ -374,13 +379,17 @@ class World:
 
     def _spawn(self, ticket: Ticket) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", CODE + "\next.run()"],
+            [sys.executable, "-c", self._prelude() + CODE + "\next.run()"],
             stdin=subprocess.PIPE,
             env=os.environ | {"SYMPHONY_TICKET": "fd:0"},
         )
         assert self._process.stdin is not None
         self._process.stdin.write(ticket.to_json())
         self._process.stdin.close()
+
+    def _prelude(self) -> str:
+        """Takes the native sockets away where they are not meant."""
+        return f"import sys; sys.modules[{MODULE!r}] = None\n" * (self._kind == "reference")
 
     # the listener
     def registered(self, instance: str, hello: Hello) -> None:

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from symphony.bus import wire
 from symphony.bus.admission import Admission, Rule
-from symphony.bus.answers import Answers
+from symphony.bus.answers import FORGOTTEN, Answers
 from symphony.bus.denials import MAX_ROWS, Denials
 from symphony.bus.errors import BusError
 from symphony.bus.idempotency import Idempotency, Scoped, fingerprint
@@ -172,9 +172,10 @@ def test_answers_are_bounded_and_the_last_one_is_there(steps: list[tuple[int, in
         kept[request] = body = bytes(size)
         answers.remember((1, request), wire.RESULT, body)
         assert answers.recall((1, request)) == (wire.RESULT, body)
-        held = [answer for n in kept if (answer := answers.recall((1, n)))]
+        recalled = [answers.recall((1, n)) for n in kept]
+        held = [answer for answer in recalled if answer not in (None, FORGOTTEN)]
         assert len(held) <= wire.MAX_ANSWERS
-        assert sum(len(body) for _, body in held) <= wire.MAX_ANSWER_BYTES
+        assert sum(len(answer[1]) for answer in held if answer) <= wire.MAX_ANSWER_BYTES
 
 
 def test_refusals_are_counted_in_a_bounded_number_of_rows() -> None:
@@ -223,3 +224,27 @@ def test_an_address_that_says_nothing_is_refused() -> None:
     assert admission.connecting("k", b"1.2.3.4", token + b"good") == [(token, True)]
     assert admission.connecting("k", b"1.2.3.4", token + b"bad") == [(token, False)]
     assert admission.connecting("unknown", b"localhost:0:0:7", token) == [(token, False)]
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=60))
+@settings(deadline=None)
+def test_answers_are_those_of_a_plain_list(steps: list[tuple[int, bool]]) -> None:
+    """Numbers may be used again; eight bodies fill the memory."""
+    body = bytes(wire.MAX_ANSWER_BYTES // 8)
+    answers = Answers()
+    answered: set[int] = set()
+    whole: list[int] = []  # the oldest first
+    for request, again in steps:
+        answered.discard(request)
+        whole = [known for known in whole if known != request]
+        if again:
+            answers.forget((1, request))
+        else:
+            answers.remember((1, request), wire.RESULT, body)
+            answered.add(request)
+            whole = [*whole, request][-8:]
+        for known in range(41):
+            expected = FORGOTTEN if known in answered else None
+            if known in whole:
+                expected = (wire.RESULT, body)
+            assert answers.recall((1, known)) == expected

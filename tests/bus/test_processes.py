@@ -224,6 +224,26 @@ def test_calls_end_by_deadline_cancellation_and_crash(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+def test_a_call_cancelled_before_its_turn_is_not_run(tmp_path: Path) -> None:
+    async def test(kernel: Kernel) -> None:
+        await kernel.spawn()
+        started = asyncio.Event()
+        call = kernel.hub.call
+        running = asyncio.create_task(call(ECHO, "wait", {}, on_progress=lambda _: started.set()))
+        await started.wait()
+        waiting = asyncio.create_task(call(ECHO, None, {"text": "x", "$": {"folder": "late"}}))
+        await asyncio.sleep(0)
+        for task in (waiting, running):
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await call(ECHO, None, {"text": "x", "$": {"folder": "after"}})
+        assert (tmp_path / "out" / "after").exists()
+        assert not (tmp_path / "out" / "late").exists()
+
+    run(tmp_path, test)
+
+
 def test_an_extension_leaves_on_unload_and_on_sigterm(tmp_path: Path) -> None:
     async def test(kernel: Kernel) -> None:
         first, second = await kernel.spawn("a"), await kernel.spawn("b")

@@ -1,9 +1,13 @@
 """A peer's session without a socket: what a hub that starts anew, gaps and credit mean to it."""
 
+import os
 from typing import Any
+
+import pytest
 
 from symphony.bus import trace, wire
 from symphony.bus.codec import Header, decode, decode_header, encode, encode_header
+from symphony.bus.errors import BusError
 from symphony.bus.heard import Called, Chunked, CreditGiven, Event, Rejoined
 from symphony.bus.messages import Welcome
 from symphony.bus.session import Session
@@ -116,6 +120,38 @@ def test_a_provider_has_the_credit_it_was_given_and_no_more() -> None:
     assert chunk(FLOW, 1, 0, 1.0) is False
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_a_call_whose_header_nobody_could_read_is_refused(known: bool) -> None:
+    """Whether the capability has a flow by now or not."""
+    session = joined()
+
+    def call(method: Any = None, **options: object) -> int:
+        return session.asking.call(CAPABILITY, method, {}, 0, 1.0, options=options or None)
+
+    if known:
+        hear(session, wire.RESULT, FLOW, call())
+        said(session)
+    wrong: list[tuple[Any, dict[str, object]]] = [
+        (5, {}),
+        (b"m", {}),
+        (5, {"trace": "t"}),
+        ("m" * wire.MAX_HEADER, {"trace": "t"}),
+        (None, {"trace": 5}),
+        (None, {"trace": "t", "idem": "i" * (wire.MAX_IDEM + 1)}),
+        (None, {"idem": "i" * (wire.MAX_IDEM + 1)}),
+        (None, {"stream": -1}),
+    ]
+    for method, options in wrong:
+        with pytest.raises(BusError) as caught:
+            call(method, **options)
+        assert (caught.value.code, caught.value.where) == ("bad-request", "header")
+        assert not session.out
+    last = call("m", trace="t", idem="i", stream=1)
+    target = FLOW if known else CAPABILITY
+    options = {"trace": "t", "idem": "i", "stream": 1}
+    assert said(session) == [(Header(1, wire.CALL, target, last, 0, "m", options), {})]
+
+
 def test_an_event_says_what_was_lost_before_it() -> None:
     session = joined()
     session.asking.subscribe("t.opic", 0.0)
@@ -133,6 +169,23 @@ def test_a_chunk_of_the_wrong_type_ends_the_stream_at_both_ends() -> None:
     assert hear(session, wire.CHUNK, FLOW, request, body=1) == Chunked(request, 1)
     assert hear(session, wire.CHUNK, FLOW, request, body="1").error.code == "wrong-output"
     assert [head.kind for head, _ in said(session)] == [wire.CANCEL]
+
+
+def test_every_trace_is_another_one_in_a_forked_process_too() -> None:
+    seen = {trace.new() for _ in range(1_000)}
+    assert len(seen) == 1_000
+    assert all(trace.is_valid(one) for one in seen)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writer, " ".join(trace.new() for _ in range(64)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writer)
+    theirs = set(os.read(reader, 4_096).decode().split())
+    os.close(reader)
+    assert len(theirs) == 64
+    assert not theirs & {trace.new() for _ in range(64)}
 
 
 def test_a_trace_goes_on_below_its_parent() -> None:

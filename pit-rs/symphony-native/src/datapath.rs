@@ -245,6 +245,6 @@ impl Datapath {
     }
 }
 
-fn os_error(errno: Option<i32>, text: &str) -> PyErr {
+pub fn os_error(errno: Option<i32>, text: &str) -> PyErr {
     PyOSError::new_err((errno.unwrap_or_default(), text.to_owned()))
 }

@@ -30,6 +30,8 @@ pub mod opt {
     pub const FD: i32 = 14;
     /// i32, milliseconds; -1: for ever
     pub const LINGER: i32 = 17;
+    /// i32, milliseconds between two attempts to connect
+    pub const RECONNECT_IVL: i32 = 18;
     /// i32, messages held for one peer before a send to it would have to wait
     pub const SNDHWM: i32 = 23;
     /// i32, messages held of one peer before it has to wait

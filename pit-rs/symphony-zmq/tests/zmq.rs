@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use symphony_zmq::{
@@ -33,6 +34,24 @@ fn frames(bytes: &[&[u8]]) -> Vec<Message> {
 fn the_linked_library_is_4_3_5_with_curve_and_ipc() {
     assert_eq!(version(), (4, 3, 5));
     assert!(has("curve") && has("ipc"));
+}
+
+#[test]
+fn an_owner_of_bytes_is_dropped_with_the_last_frame_that_needs_it() {
+    struct Owner(Vec<u8>, Arc<()>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let alive = Arc::new(());
+    let mut first = Message::from_owner(Owner(vec![1; 1_000], Arc::clone(&alive))).unwrap();
+    let second = first.share().unwrap();
+    drop(first);
+    assert_eq!(Arc::strong_count(&alive), 2);
+    assert_eq!(*second, [1; 1_000]);
+    drop(second);
+    assert_eq!(Arc::strong_count(&alive), 1);
 }
 
 #[test]

@@ -1,10 +1,12 @@
 """Answers a call with a message that the bus protocol forbids."""
 
 import os
+import sys
 import threading
 
-from symphony.bus import wire
+from symphony.bus import native, wire
 from symphony.bus.context import Log
+from symphony.bus.dealer import Dealer
 from symphony.bus.extension import Context, Extension
 from symphony.bus.heard import Called, Heard
 from symphony.bus.ticket import Ticket
@@ -24,9 +26,13 @@ class Rude(_Worker):
 
     def _on_heard(self, heard: Heard) -> None:
         if isinstance(heard, Called):
-            self._connection._link._socket.send_multipart([b""] * (wire.MAX_FRAMES + 1))
+            dealer = self._connection._link
+            assert isinstance(dealer, Dealer)
+            dealer._socket.send_multipart([b""] * (wire.MAX_FRAMES + 1))
         super()._on_heard(heard)
 
 
 if __name__ == "__main__":
+    # Its socket sends no message but of two frames.
+    sys.modules[native.MODULE] = None  # type: ignore[assignment]
     Rude(ext, Ticket.load(os.environ)).run(Log())
