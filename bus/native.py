@@ -17,22 +17,27 @@ from .datapath import Flow, FlowStats, PeerStats, Upcall
 from .errors import BusError
 
 MODULE: Final = "symphony_native"
+INTERFACE: Final = 1  # of the module; to be raised whenever what is called of it changes
 VERDICT_S: Final = 5.0  # as `zap.VERDICT_S`, which comes with pyzmq
 
 
 def available() -> bool:
-    """Whether the wheel is installed in this environment and loads."""
+    """Whether the wheel is installed in this environment and loads.
+
+    Raises BusError `unavailable` for one that belongs to another version of this package.
+    """
     try:
-        load()
-    except BusError:
+        importlib.import_module(MODULE)
+    except ImportError:
         return False
+    load()
     return True
 
 
 def load() -> Any:
     """The compiled module; raises BusError `unavailable` if it cannot be had."""
     try:
-        return importlib.import_module(MODULE)
+        module = importlib.import_module(MODULE)
     except ImportError as error:
         raise BusError(
             "unavailable",
@@ -40,6 +45,14 @@ def load() -> Any:
             where=MODULE,
             help="install the wheel symphony-native, or choose the reference datapath",
         ) from error
+    if getattr(module, "INTERFACE", 0) != INTERFACE:
+        raise BusError(
+            "unavailable",
+            "the native datapath is of another version",
+            where=MODULE,
+            help="install the wheel symphony-native that belongs to this version",
+        )
+    return module
 
 
 class NativeDatapath:

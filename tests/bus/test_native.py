@@ -161,3 +161,13 @@ class TestChoice:
             datapaths.choose("native")
         assert caught.value.code == "unavailable"
         assert "symphony-native" in (caught.value.help or "")
+
+    def test_one_of_another_version_is_refused_not_passed_over(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(native.load(), "INTERFACE", native.INTERFACE + 1)
+        for choose in (datapaths.choose, lambda: datapaths.choose("native")):
+            with pytest.raises(BusError, match="another version") as caught:
+                choose()
+            assert caught.value.code == "unavailable"
+            assert "symphony-native" in (caught.value.help or "")

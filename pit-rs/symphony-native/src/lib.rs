@@ -30,4 +30,8 @@ mod symphony_native {
     use super::dealer::Dealer;
     #[pymodule_export]
     use super::probe::SwitchProbe;
+
+    /// Raised, here and in `bus/native.py`, whenever what Python calls of this module changes.
+    #[pymodule_export]
+    const INTERFACE: u32 = 1;
 }
