@@ -1,70 +1,87 @@
 //! The last answers of a provider, for callers that ask again because the hub has lost them (PROTOCOL section 11).
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
+use foldhash::HashMap;
 use symphony_wire::constants::{MAX_ANSWERED, MAX_ANSWERS, MAX_ANSWER_BYTES};
 use symphony_wire::{BusError, Code, Fault, Kind};
 
 use crate::serving::Key;
 use crate::Body;
 
+/// Rises with each answer.
+type Order = u64;
+
+struct Kept {
+    order: Order,
+    kind: Kind,
+    body: Body,
+}
+
 #[derive(Default)]
 pub struct Answers {
-    kept: HashMap<Key, (Kind, Body)>,
+    given: Order,
     /// The oldest first.
-    order: VecDeque<Key>,
+    kept: VecDeque<Kept>,
     bytes: usize,
     /// What was answered, for longer than the answers are kept: it must not be done twice.
-    answered: HashSet<Key>,
-    answered_order: VecDeque<Key>,
+    answered: HashMap<Key, Order>,
+    /// The oldest first, those included whose number was forgotten or answered anew.
+    answered_order: VecDeque<(Key, Order)>,
 }
 
 impl Answers {
     /// Remembers an answer, and forgets the oldest ones that there is no room for.
     pub fn keep(&mut self, key: Key, kind: Kind, body: Body) {
-        self.forget(key);
+        self.given += 1;
+        let order = self.given;
+        if let Some(former) = self.answered.insert(key, order) {
+            self.drop_kept(former);
+        }
+        self.answered_order.push_back((key, order));
+        if self.answered_order.len() > MAX_ANSWERED {
+            self.forget_oldest();
+        }
         self.bytes += body.len();
-        self.kept.insert(key, (kind, body));
-        self.order.push_back(key);
-        while self.order.len() > MAX_ANSWERS || self.bytes > MAX_ANSWER_BYTES {
-            let Some(oldest) = self.order.pop_front() else { break };
-            self.drop_bytes(oldest);
-        }
-        if self.answered.insert(key) {
-            self.answered_order.push_back(key);
-        }
-        while self.answered_order.len() > MAX_ANSWERED {
-            let Some(oldest) = self.answered_order.pop_front() else { break };
-            self.answered.remove(&oldest);
+        self.kept.push_back(Kept { order, kind, body });
+        while self.kept.len() > MAX_ANSWERS || self.bytes > MAX_ANSWER_BYTES {
+            let Some(oldest) = self.kept.pop_front() else { break };
+            self.bytes -= oldest.body.len();
         }
     }
 
     /// The answer that this call got, or the error that it is no longer known; `None` if it got none.
     pub fn recall(&mut self, key: Key) -> Option<(Kind, Body)> {
-        match self.kept.get_mut(&key) {
-            Some((kind, body)) => Some((*kind, body.share())),
-            None => self.answered.contains(&key).then(|| {
-                let text = "the bus started anew, and the answer of long ago is no longer remembered";
-                let error = BusError::new(Code::Crashed, text).fault(Fault::Kernel);
-                (Kind::Error, error.to_body().into())
-            }),
+        let order = *self.answered.get(&key)?;
+        if let Some(kept) = self.place(order).and_then(|at| self.kept.get_mut(at)) {
+            return Some((kept.kind, kept.body.share()));
         }
+        let text = "the bus started anew, and the answer of long ago is no longer remembered";
+        let error = BusError::new(Code::Crashed, text).fault(Fault::Kernel);
+        Some((Kind::Error, error.to_body().into()))
     }
 
     /// The number stands for another call now.
     pub fn forget(&mut self, key: Key) {
-        if self.drop_bytes(key) {
-            self.order.retain(|kept| *kept != key);
-        }
-        if self.answered.remove(&key) {
-            self.answered_order.retain(|kept| *kept != key);
+        if let Some(order) = self.answered.remove(&key) {
+            self.drop_kept(order);
         }
     }
 
-    fn drop_bytes(&mut self, key: Key) -> bool {
-        let dropped = self.kept.remove(&key);
-        self.bytes -= dropped.as_ref().map_or(0, |(_, body)| body.len());
-        dropped.is_some()
+    fn forget_oldest(&mut self) {
+        let Some((key, order)) = self.answered_order.pop_front() else { return };
+        if self.answered.get(&key) == Some(&order) {
+            self.answered.remove(&key);
+        }
+    }
+
+    fn drop_kept(&mut self, order: Order) {
+        let dropped = self.place(order).and_then(|at| self.kept.remove(at));
+        self.bytes -= dropped.map_or(0, |dropped| dropped.body.len());
+    }
+
+    fn place(&self, order: Order) -> Option<usize> {
+        self.kept.binary_search_by_key(&order, |kept| kept.order).ok()
     }
 }
 

@@ -191,7 +191,7 @@ impl Client {
     }
 
     /// Leaves the bus.
-    pub fn close(self) -> Result<(), RuntimeError> {
+    pub fn close(mut self) -> Result<(), RuntimeError> {
         self.link.bye("done")
     }
 

@@ -23,6 +23,11 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub struct Link {
     socket: Socket,
     liveness: Liveness,
+    /// Since the clock was last read for it.
+    sent: bool,
+    heard: bool,
+    /// Where headers are written.
+    scratch: Vec<u8>,
     instance: String,
     max_body: usize,
     epoch: u64,
@@ -39,6 +44,9 @@ impl Link {
         let mut link = Self {
             socket: connect(ticket)?,
             liveness: Liveness::new(Duration::from_millis(HEARTBEAT_MS), LIVENESS as u32, now),
+            sent: false,
+            heard: false,
+            scratch: Vec::new(),
             instance: ticket.instance.clone(),
             max_body: MAX_BODY,
             epoch: 0,
@@ -98,11 +106,13 @@ impl Link {
     pub fn send(&mut self, outgoing: Outgoing) -> Result<(), RuntimeError> {
         let failed = RuntimeError::zmq("send to the hub");
         let Outgoing { header, body } = outgoing;
-        let header = Message::copy_from(&header.encode()).map_err(&failed)?;
+        self.scratch.clear();
+        header.encode_into(&mut self.scratch);
+        let header = Message::copy_from(&self.scratch).map_err(&failed)?;
         let mut frames = [header, body.into_message()];
         match self.socket.send_all(&mut frames, 0) {
             Ok(()) => {
-                self.liveness.sent(Instant::now());
+                self.sent = true;
                 Ok(())
             }
             Err(zmq::Error::AGAIN) => Err(RuntimeError::HubLost),
@@ -113,17 +123,19 @@ impl Link {
     /// The next message that is there; what breaks the protocol is dropped.
     pub fn receive(&mut self) -> Result<Option<(Header, Body)>, RuntimeError> {
         loop {
-            let frames = match self.socket.recv_all(DONTWAIT) {
-                Ok(frames) => frames,
+            let mut frames = [Message::new(), Message::new()];
+            let number = match self.socket.recv_into(&mut frames, DONTWAIT) {
+                Ok(number) => number,
                 Err(zmq::Error::AGAIN) => return Ok(None),
                 Err(zmq::Error::INTERRUPTED) => continue,
                 Err(error) => return Err(RuntimeError::zmq("receive from the hub")(error)),
             };
-            self.liveness.heard(Instant::now());
-            let Ok([header, body]) = <[Message; 2]>::try_from(frames) else {
+            self.heard = true;
+            if number != frames.len() {
                 tracing::warn!("dropped a message that has not two frames");
                 continue;
-            };
+            }
+            let [header, body] = frames;
             match Header::decode(&header) {
                 Ok(header) => return Ok(Some((header, body.into()))),
                 Err(error) => tracing::warn!(%error, "dropped a message"),
@@ -131,9 +143,15 @@ impl Link {
         }
     }
 
-    /// Sends a heartbeat if one is due and `alive`; fails once the hub has been silent for too long.
+    /// Reads the clock for what was sent and heard, sends a heartbeat if one is due and `alive`; fails once the hub has been silent for too long.
     pub fn tend(&mut self, alive: bool) -> Result<(), RuntimeError> {
         let now = Instant::now();
+        if std::mem::take(&mut self.heard) {
+            self.liveness.heard(now);
+        }
+        if std::mem::take(&mut self.sent) {
+            self.liveness.sent(now);
+        }
         if self.liveness.dead(now) {
             return Err(RuntimeError::HubLost);
         }
@@ -159,7 +177,7 @@ impl Link {
 
     /// Says farewell and waits, in bounded time, until the hub has heard it: a connection that is closed
     /// with something unread may take what was sent before with it.
-    pub fn bye(mut self, reason: &str) -> Result<(), RuntimeError> {
+    pub fn bye(&mut self, reason: &str) -> Result<(), RuntimeError> {
         let bye = body::write(&Bye { reason: reason.to_owned() });
         self.send(Outgoing { header: Header::new(Kind::Bye), body: bye.into() })?;
         let until = Instant::now() + FAREWELL;
