@@ -44,6 +44,9 @@ struct Direct<'a> {
 }
 
 impl Provider for Direct<'_> {
+    /// Those that come together share a flush.
+    const BATCH: usize = 256;
+
     fn call(&mut self, header: Header, capability: Arc<str>, body: Body, out: &mut Vec<Outgoing>) {
         let method = header.method.as_deref().unwrap_or(DEFAULT_METHOD);
         let call = Call { capability: &capability, method, body: &body };

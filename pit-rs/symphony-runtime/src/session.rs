@@ -15,8 +15,6 @@ use crate::outgoing::Outgoing;
 use crate::serving::{key, Key, Serving, Taken};
 use crate::{Body, RuntimeError, Stop};
 
-/// So many messages are taken from the socket before the answers go out.
-const BATCH: usize = 256;
 /// How long running calls may take to end when no grace was named.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The longest wait: everything that has a time of its own is looked at this often.
@@ -36,6 +34,9 @@ pub enum Ended {
 
 /// What serves the calls of a session.
 pub trait Provider {
+    /// So many messages are taken from the socket before the answers go out.
+    const BATCH: usize;
+
     /// Takes a call; answers now or in a later [`Provider::settle`], through `out`.
     fn call(&mut self, header: Header, capability: Arc<str>, body: Body, out: &mut Vec<Outgoing>);
     /// The caller no longer waits for this call, which must be answered all the same.
@@ -94,7 +95,7 @@ impl<P: Provider> Session<P> {
     /// Takes what waits on the socket, sends what there is to send and does what is due.
     pub fn turn(&mut self, stop: &Stop) -> Result<Turn, RuntimeError> {
         let mut taken = 0;
-        while taken < BATCH {
+        while taken < P::BATCH {
             let Some((header, body)) = self.link.receive()? else { break };
             self.dispatch(header, body)?;
             taken += 1;
@@ -113,7 +114,7 @@ impl<P: Provider> Session<P> {
             }
         }
         self.link.tend(!self.provider.hung(now))?;
-        if taken == BATCH {
+        if taken == P::BATCH {
             return Ok(Turn::Again);
         }
         let limit = self.end.map_or(LOOK, |(_, until)| until - now);

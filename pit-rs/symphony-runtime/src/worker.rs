@@ -155,6 +155,9 @@ impl Worker {
 }
 
 impl Provider for Worker {
+    /// Few: while these calls run, their caller works on the answers to those before.
+    const BATCH: usize = 16;
+
     fn call(
         &mut self,
         mut header: Header,
