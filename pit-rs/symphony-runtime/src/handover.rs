@@ -13,7 +13,7 @@ use crate::session::Ended;
 use crate::worker::Command;
 use crate::{RuntimeError, Stop};
 
-/// How long nobody may look at the socket.
+/// How long a function may run before somebody looks after the socket; at most twice that.
 const PATIENCE: Duration = Duration::from_millis(5);
 
 /// How the session ended, or the panic that ended it.
@@ -23,7 +23,7 @@ pub type Outcome = thread::Result<Result<Ended, RuntimeError>>;
 enum Relief {
     /// Until the player goes away.
     Sleeps,
-    /// Whether the player comes back in time.
+    /// Whether the player comes back in time; until nothing was run for a while.
     Watches,
     /// Has the socket, and looks here before it waits.
     Keeps,
@@ -132,26 +132,28 @@ impl Handover {
     /// Waits until the relief has something to do: [`Duty::Keep`] or [`Duty::Over`].
     pub fn watch(&self) -> Duty {
         let mut state = self.lock();
+        // The round in which a whole time of patience has passed.
+        let mut seen = 0;
         loop {
             if let Some(outcome) = state.outcome.take() {
                 return Duty::Over(outcome);
             }
-            if !state.away {
+            if state.away && (state.called || seen == state.rounds) {
+                state.relief = Relief::Keeps;
+                return Duty::Keep;
+            }
+            if seen == state.rounds {
                 state.relief = Relief::Sleeps;
                 state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
                 continue;
             }
             state.relief = Relief::Watches;
             let round = state.rounds;
-            let mut late = false;
-            if !state.called {
-                let woken = self.changed.wait_timeout(state, PATIENCE);
-                let (guard, time) = woken.unwrap_or_else(PoisonError::into_inner);
-                (state, late) = (guard, time.timed_out());
-            }
-            if state.away && (state.called || (late && state.rounds == round)) {
-                state.relief = Relief::Keeps;
-                return Duty::Keep;
+            let woken = self.changed.wait_timeout(state, PATIENCE);
+            let (guard, time) = woken.unwrap_or_else(PoisonError::into_inner);
+            state = guard;
+            if time.timed_out() {
+                seen = round;
             }
         }
     }

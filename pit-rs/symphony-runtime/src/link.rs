@@ -1,7 +1,10 @@
 //! The connection to the hub: joining, frames in and out, heartbeats. Owned by one thread.
 
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use rustix::event::{self, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use symphony_wire::body::{self, Bye, Hello, Welcome};
 use symphony_wire::constants::{HEARTBEAT_MS, LIVENESS, MAX_BODY};
 use symphony_wire::{Header, Kind, Ticket, PROTOCOL};
@@ -28,6 +31,8 @@ pub struct Link {
     heard: bool,
     /// Where headers are written.
     scratch: Vec<u8>,
+    /// Nothing was there to receive, and nothing was done with the socket since: its descriptor tells of what comes.
+    drained: bool,
     instance: String,
     max_body: usize,
     epoch: u64,
@@ -47,6 +52,7 @@ impl Link {
             sent: false,
             heard: false,
             scratch: Vec::new(),
+            drained: false,
             instance: ticket.instance.clone(),
             max_body: MAX_BODY,
             epoch: 0,
@@ -106,6 +112,7 @@ impl Link {
     pub fn send(&mut self, outgoing: Outgoing) -> Result<(), RuntimeError> {
         let failed = RuntimeError::zmq("send to the hub");
         let Outgoing { header, body } = outgoing;
+        self.drained = false;
         self.scratch.clear();
         header.encode_into(&mut self.scratch);
         let header = Message::copy_from(&self.scratch).map_err(&failed)?;
@@ -126,7 +133,10 @@ impl Link {
             let mut frames = [Message::new(), Message::new()];
             let number = match self.socket.recv_into(&mut frames, DONTWAIT) {
                 Ok(number) => number,
-                Err(zmq::Error::AGAIN) => return Ok(None),
+                Err(zmq::Error::AGAIN) => {
+                    self.drained = true;
+                    return Ok(None);
+                }
                 Err(zmq::Error::INTERRUPTED) => continue,
                 Err(error) => return Err(RuntimeError::zmq("receive from the hub")(error)),
             };
@@ -162,14 +172,12 @@ impl Link {
         Ok(())
     }
 
-    /// Waits for a message, the bell or the next heartbeat, but no longer than `limit`.
+    /// Waits for a message, the bell or the next heartbeat, but no longer than `limit`; not at all if there may be
+    /// something to receive.
     pub fn wait(&self, limit: Duration, stop: &Stop) -> Result<(), RuntimeError> {
         // A heartbeat that is withheld stays due: look again in a while, not at once.
         let rest = self.liveness.rest(Instant::now()).max(Duration::from_millis(10));
-        let interests = [Interest::Socket(&self.socket), Interest::Descriptor(stop.bell())];
-        let [_, rung] =
-            poll(interests, rest.min(limit)).map_err(RuntimeError::zmq("wait for the hub"))?;
-        if rung {
+        if self.drained && self.wait_for(stop.bell(), rest.min(limit))? {
             stop.hush();
         }
         Ok(())
@@ -193,6 +201,17 @@ impl Link {
             }
             poll([Interest::Socket(&self.socket)], left)
                 .map_err(RuntimeError::zmq("wait for the hub"))?;
+        }
+    }
+
+    /// Waits for the drained socket or the bell; whether that was rung. A signal ends the wait early.
+    fn wait_for(&self, bell: BorrowedFd<'_>, limit: Duration) -> Result<bool, RuntimeError> {
+        let socket = self.socket.descriptor().map_err(RuntimeError::zmq("wait for the hub"))?;
+        let mut both = [socket, bell].map(|one| PollFd::from_borrowed_fd(one, PollFlags::IN));
+        let limit = Timespec::try_from(limit).ok();
+        match event::poll(&mut both, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(!both[1].revents().is_empty()),
+            Err(error) => Err(RuntimeError::Io("wait for the hub", error.into())),
         }
     }
 }

@@ -64,7 +64,6 @@ impl Serving {
                 return Taken::Answered(Outgoing { header: header.answer(kind), body });
             }
         }
-        self.answers.forget(key);
         self.running.insert(key);
         capability.map_or_else(
             || {
