@@ -94,8 +94,7 @@ impl Asking {
                 .repeatable());
         }
         self.check(&header, &body)?;
-        let outgoing =
-            Outgoing { header: header.to(self.target(&header)), body: body.share() };
+        let outgoing = Outgoing { header: header.to(self.target(&header)), body: body.share() };
         self.open.insert(
             header.request,
             Open { header, body, deadline, cancelled: false, renewal: false },

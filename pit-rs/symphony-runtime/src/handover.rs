@@ -168,7 +168,11 @@ impl Handover {
         }
         let waits = idle && state.commands.is_empty();
         state.relief = if waits { Relief::Waits } else { Relief::Keeps };
-        if waits { Duty::Wait } else { Duty::Keep }
+        if waits {
+            Duty::Wait
+        } else {
+            Duty::Keep
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
