@@ -6,7 +6,9 @@ use std::fmt;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{Format, Json, JsonFields, Writer};
-use tracing_subscriber::fmt::{format, FmtContext, FormatEvent, FormatFields, SubscriberBuilder};
+use tracing_subscriber::fmt::{
+    format, FmtContext, FormatEvent, FormatFields, MakeWriter, SubscriberBuilder,
+};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::trace::is_valid;
@@ -22,7 +24,10 @@ pub fn log_to_stderr() {
     let _ = log_to(std::io::stderr).try_init();
 }
 
-fn log_to<W>(writer: W) -> SubscriberBuilder<JsonFields, Traced, LevelFilter, W> {
+fn log_to<W>(writer: W) -> SubscriberBuilder<JsonFields, Traced, LevelFilter, W>
+where
+    W: for<'a> MakeWriter<'a> + 'static,
+{
     let log = tracing_subscriber::fmt().fmt_fields(JsonFields::new());
     log.event_format(Traced(format().json())).with_writer(writer)
 }
