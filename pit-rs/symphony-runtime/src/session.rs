@@ -92,7 +92,8 @@ impl<P: Provider> Session<P> {
         Ok(Some(Self { provider, link, serving, asking, out: Vec::new(), end: None }))
     }
 
-    /// Takes what waits on the socket, sends what there is to send and does what is due.
+    /// Takes what waits on the socket, sends what there is to send and does what is due. In this order: a call that is
+    /// repeated while its answer lies ready is answered once.
     pub fn turn(&mut self, stop: &Stop) -> Result<Turn, RuntimeError> {
         let mut taken = 0;
         while taken < P::BATCH {
@@ -122,7 +123,7 @@ impl<P: Provider> Session<P> {
     }
 
     /// Sends what the provider has to say.
-    pub fn answer(&mut self) -> Result<(), RuntimeError> {
+    fn answer(&mut self) -> Result<(), RuntimeError> {
         self.provider.settle(&mut self.asking, &mut self.out);
         for mut outgoing in self.out.drain(..) {
             self.serving.answering(&mut outgoing);

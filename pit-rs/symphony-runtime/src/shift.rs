@@ -80,7 +80,6 @@ impl Player {
 
     /// Sends what was answered and waits until there are calls to run. `Err`: how it ended.
     fn fetch(&self, session: &mut Session<Worker>, jobs: &mut VecDeque<Job>) -> Result<(), Served> {
-        session.answer().map_err(Err)?;
         loop {
             let turn = session.turn(&self.stop).map_err(Err)?;
             jobs.append(&mut session.provider.jobs);
