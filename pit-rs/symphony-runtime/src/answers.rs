@@ -1,6 +1,9 @@
 //! The last answers of a provider, for callers that ask again because the hub has lost them (PROTOCOL section 11).
+//!
+//! Every call adds to them and next to none asks, so they are lists that are searched, newest first: of a number that was
+//! used again the later call counts.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use symphony_wire::constants::{MAX_ANSWERED, MAX_ANSWERS, MAX_ANSWER_BYTES};
 use symphony_wire::{BusError, Code, Fault, Kind};
@@ -10,62 +13,37 @@ use crate::Body;
 
 #[derive(Default)]
 pub struct Answers {
-    kept: HashMap<Key, (Kind, Body)>,
-    /// The oldest first.
-    order: VecDeque<Key>,
+    kept: VecDeque<(Key, Kind, Body)>,
     bytes: usize,
     /// What was answered, for longer than the answers are kept: it must not be done twice.
-    answered: HashSet<Key>,
-    answered_order: VecDeque<Key>,
+    answered: VecDeque<Key>,
 }
 
 impl Answers {
     /// Remembers an answer, and forgets the oldest ones that there is no room for.
     pub fn keep(&mut self, key: Key, kind: Kind, body: Body) {
-        self.forget(key);
         self.bytes += body.len();
-        self.kept.insert(key, (kind, body));
-        self.order.push_back(key);
-        while self.order.len() > MAX_ANSWERS || self.bytes > MAX_ANSWER_BYTES {
-            let Some(oldest) = self.order.pop_front() else { break };
-            self.drop_bytes(oldest);
+        self.kept.push_back((key, kind, body));
+        while self.kept.len() > MAX_ANSWERS || self.bytes > MAX_ANSWER_BYTES {
+            let Some((_, _, oldest)) = self.kept.pop_front() else { break };
+            self.bytes -= oldest.len();
         }
-        if self.answered.insert(key) {
-            self.answered_order.push_back(key);
-        }
-        while self.answered_order.len() > MAX_ANSWERED {
-            let Some(oldest) = self.answered_order.pop_front() else { break };
-            self.answered.remove(&oldest);
+        self.answered.push_back(key);
+        if self.answered.len() > MAX_ANSWERED {
+            self.answered.pop_front();
         }
     }
 
     /// The answer that this call got, or the error that it is no longer known; `None` if it got none.
     pub fn recall(&mut self, key: Key) -> Option<(Kind, Body)> {
-        match self.kept.get_mut(&key) {
-            Some((kind, body)) => Some((*kind, body.share())),
-            None => self.answered.contains(&key).then(|| {
-                let text =
-                    "the bus started anew, and the answer of long ago is no longer remembered";
-                let error = BusError::new(Code::Crashed, text).fault(Fault::Kernel);
-                (Kind::Error, error.to_body().into())
-            }),
+        if let Some((_, kind, body)) = self.kept.iter_mut().rev().find(|(kept, ..)| *kept == key) {
+            return Some((*kind, body.share()));
         }
-    }
-
-    /// The number stands for another call now.
-    pub fn forget(&mut self, key: Key) {
-        if self.drop_bytes(key) {
-            self.order.retain(|kept| *kept != key);
-        }
-        if self.answered.remove(&key) {
-            self.answered_order.retain(|kept| *kept != key);
-        }
-    }
-
-    fn drop_bytes(&mut self, key: Key) -> bool {
-        let dropped = self.kept.remove(&key);
-        self.bytes -= dropped.as_ref().map_or(0, |(_, body)| body.len());
-        dropped.is_some()
+        self.answered.contains(&key).then(|| {
+            let text = "the bus started anew, and the answer of long ago is no longer remembered";
+            let error = BusError::new(Code::Crashed, text).fault(Fault::Kernel);
+            (Kind::Error, error.to_body().into())
+        })
     }
 }
 
@@ -80,18 +58,13 @@ mod tests {
         /// Against a plain list that is cut from the front.
         #[test]
         fn the_last_answers_within_the_bounds_are_remembered(
-            steps in proptest::collection::vec((0..400u64, 0..200_000usize, any::<bool>()), 1..600)
+            steps in proptest::collection::vec((0..400u64, 0..200_000usize), 1..600)
         ) {
             let mut answers = Answers::default();
             let mut model: Vec<(u64, usize)> = Vec::new();
-            for (request, size, forget) in steps {
-                model.retain(|(kept, _)| *kept != request);
-                if forget {
-                    answers.forget((1, request));
-                } else {
-                    answers.keep((1, request), Kind::Result, vec![0; size].into());
-                    model.push((request, size));
-                }
+            for (request, size) in steps {
+                answers.keep((1, request), Kind::Result, vec![0; size].into());
+                model.push((request, size));
                 while model.len() > MAX_ANSWERS
                     || model.iter().map(|(_, size)| size).sum::<usize>() > MAX_ANSWER_BYTES
                 {
@@ -103,7 +76,7 @@ mod tests {
                     .recall((1, request))
                     .filter(|(kind, _)| *kind == Kind::Result)
                     .map(|(_, body)| body.len());
-                let known = model.iter().find(|(kept, _)| *kept == request).map(|(_, size)| *size);
+                let known = model.iter().rev().find(|(kept, _)| *kept == request).map(|(_, size)| *size);
                 prop_assert_eq!(found, known);
             }
         }

@@ -1,11 +1,12 @@
 //! What a peer asks for: its open calls, streams, flows and subscriptions (PROTOCOL sections 3 and 10 to 12).
 //! Messages go in and come out; there is no socket and no clock.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
+use foldhash::HashMap;
 use symphony_wire::body::{self, Progress};
 use symphony_wire::constants::{MAX_OPEN_CALLS, RETRY_MS};
 use symphony_wire::{BusError, Code, Fault, Header, Kind, Target};
@@ -57,8 +58,8 @@ impl Asking {
         Self {
             numbers: Numbers::default(),
             max_body,
-            open: HashMap::new(),
-            flows: HashMap::new(),
+            open: HashMap::default(),
+            flows: HashMap::default(),
             topics: BTreeSet::new(),
         }
     }
@@ -93,10 +94,7 @@ impl Asking {
                 .repeatable());
         }
         self.check(&header, &body)?;
-        let outgoing = Outgoing {
-            header: Header { target: self.target(&header), ..header.clone() },
-            body: body.share(),
-        };
+        let outgoing = Outgoing { header: header.to(self.target(&header)), body: body.share() };
         self.open.insert(
             header.request,
             Open { header, body, deadline, cancelled: false, renewal: false },

@@ -9,6 +9,9 @@ use symphony_wire::body;
 use symphony_wire::{BusError, Code};
 use symphony_zmq::Message;
 
+/// Up to here a copy costs less than what libzmq needs to share bytes.
+const COPIED: usize = 1_024;
+
 /// One msgpack item, or nothing. Reads as a byte slice.
 #[derive(Default)]
 pub struct Body(Message);
@@ -34,7 +37,12 @@ impl Body {
 
 impl From<Vec<u8>> for Body {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(Message::from_vec(bytes).unwrap_or_else(|_| out_of_memory()))
+        let message = if bytes.len() <= COPIED {
+            Message::copy_from(&bytes)
+        } else {
+            Message::from_vec(bytes)
+        };
+        Self(message.unwrap_or_else(|_| out_of_memory()))
     }
 }
 

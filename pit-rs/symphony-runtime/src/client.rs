@@ -36,6 +36,10 @@ pub struct Published<T> {
     pub snapshot: bool,
 }
 
+/// Messages that are taken from the socket before the first of them is looked at: while these are dealt with, the hub
+/// works on what they lead to.
+const BATCH: usize = 16;
+
 type Handler = Box<dyn FnMut(&Header, &[u8]) + Send>;
 
 /// A peer that calls, publishes and listens, and provides nothing.
@@ -191,7 +195,7 @@ impl Client {
     }
 
     /// Leaves the bus.
-    pub fn close(self) -> Result<(), RuntimeError> {
+    pub fn close(mut self) -> Result<(), RuntimeError> {
         self.link.bye("done")
     }
 
@@ -199,7 +203,8 @@ impl Client {
     fn pump(&mut self, deadline: Option<Instant>) -> Result<bool, RuntimeError> {
         loop {
             let mut heard = false;
-            while let Some((header, body)) = self.link.receive()? {
+            for _ in 0..BATCH {
+                let Some((header, body)) = self.link.receive()? else { break };
                 heard |= self.hear(&header, body)?;
             }
             self.link.tend(true)?;

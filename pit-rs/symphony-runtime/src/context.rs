@@ -15,7 +15,7 @@ use crate::asking::Reply;
 use crate::calls::{self, after, encode, Bus};
 use crate::mailbox::Mailbox;
 use crate::outgoing::{fits, Outgoing};
-use crate::worker::{Command, Desk};
+use crate::worker::{Command, Desk, Instance};
 use crate::{trace, Ask, Body, Stream};
 
 /// A file by reference: `{"$file": PATH}`, relative to the call's own folder.
@@ -36,12 +36,9 @@ pub struct Folder {
 pub struct Context {
     pub(crate) header: Header,
     pub(crate) origin: body::Context,
-    pub(crate) activate: Arc<Activate>,
     pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) inbox: Option<PathBuf>,
-    pub(crate) outbox: Option<PathBuf>,
+    pub(crate) instance: Arc<Instance>,
     pub(crate) trace: OnceLock<Option<String>>,
-    pub(crate) desk: Desk,
 }
 
 impl Context {
@@ -59,7 +56,7 @@ impl Context {
             return Ok(());
         }
         let body = reply(value)?;
-        fits(&body, self.desk.max_body, Code::WrongOutput, "chunk")?;
+        fits(&body, self.desk().max_body, Code::WrongOutput, "chunk")?;
         self.mailbox.take_credit()?;
         self.say(Kind::Chunk, body);
         Ok(())
@@ -116,9 +113,13 @@ impl Context {
         calls::left(self.deadline())
     }
 
+    fn desk(&self) -> &Desk {
+        &self.instance.desk
+    }
+
     fn say(&self, kind: Kind, body: Vec<u8>) {
         let header = self.header.answer(kind);
-        self.desk.send(Command::Say(Outgoing { header, body: body.into() }));
+        self.desk().handover.want(Command::Say(Outgoing { header, body: body.into() }));
     }
 
     /// A call that this one makes: it ends no later, and is a span below.
@@ -136,17 +137,17 @@ impl Context {
 
     /// What this instance was configured with.
     pub fn activation(&self) -> &Activate {
-        &self.activate
+        &self.instance.activate
     }
 
     /// This call's own folder of inputs.
     pub fn inbox(&self) -> Result<PathBuf, BusError> {
-        self.folder(self.inbox.as_deref())
+        self.folder(self.instance.inbox.as_deref())
     }
 
     /// This call's own folder for outputs, made if it is not there yet.
     pub fn outbox(&self) -> Result<PathBuf, BusError> {
-        let folder = self.folder(self.outbox.as_deref())?;
+        let folder = self.folder(self.instance.outbox.as_deref())?;
         fs::create_dir_all(&folder).map_err(|error| {
             BusError::new(Code::Io, format!("failed to make the outbox: {error}"))
                 .at(folder.display().to_string())
@@ -191,11 +192,11 @@ struct Remote<'a>(&'a Context);
 impl Bus for Remote<'_> {
     fn open(&mut self, mut header: Header, body: Body) -> Result<u64, BusError> {
         self.0.check()?;
-        let request = self.0.desk.numbers.next();
+        let request = self.0.desk().numbers.next();
         header.request = request;
         let ttl = (header.ttl > 0).then(|| Duration::from_millis(u64::from(header.ttl)));
         let replies = Arc::clone(&self.0.mailbox);
-        self.0.desk.send(Command::Ask { header, body, deadline: after(ttl), replies });
+        self.0.desk().handover.want(Command::Ask { header, body, deadline: after(ttl), replies });
         Ok(request)
     }
 
@@ -204,12 +205,12 @@ impl Bus for Remote<'_> {
     }
 
     fn credit(&mut self, request: u64, chunks: u32) -> Result<(), BusError> {
-        self.0.desk.send(Command::Credit(request, chunks));
+        self.0.desk().handover.want(Command::Credit(request, chunks));
         Ok(())
     }
 
     fn abandon(&mut self, request: u64) {
-        self.0.desk.send(Command::Abandon(request));
+        self.0.desk().handover.want(Command::Abandon(request));
     }
 
     fn pause(&mut self, time: Duration) -> Result<(), BusError> {

@@ -1,7 +1,10 @@
 //! The connection to the hub: joining, frames in and out, heartbeats. Owned by one thread.
 
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use rustix::event::{self, PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use symphony_wire::body::{self, Bye, Hello, Welcome};
 use symphony_wire::constants::{HEARTBEAT_MS, LIVENESS, MAX_BODY};
 use symphony_wire::{Header, Kind, Ticket, PROTOCOL};
@@ -23,6 +26,13 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub struct Link {
     socket: Socket,
     liveness: Liveness,
+    /// Since the clock was last read for it.
+    sent: bool,
+    heard: bool,
+    /// Where headers are written.
+    scratch: Vec<u8>,
+    /// Nothing was there to receive, and nothing was done with the socket since: its descriptor tells of what comes.
+    drained: bool,
     instance: String,
     max_body: usize,
     epoch: u64,
@@ -39,6 +49,10 @@ impl Link {
         let mut link = Self {
             socket: connect(ticket)?,
             liveness: Liveness::new(Duration::from_millis(HEARTBEAT_MS), LIVENESS as u32, now),
+            sent: false,
+            heard: false,
+            scratch: Vec::new(),
+            drained: false,
             instance: ticket.instance.clone(),
             max_body: MAX_BODY,
             epoch: 0,
@@ -107,11 +121,14 @@ impl Link {
     fn try_send(&mut self, outgoing: Outgoing, flags: i32) -> Result<bool, RuntimeError> {
         let failed = RuntimeError::zmq("send to the hub");
         let Outgoing { header, body } = outgoing;
-        let header = Message::copy_from(&header.encode()).map_err(&failed)?;
+        self.drained = false;
+        self.scratch.clear();
+        header.encode_into(&mut self.scratch);
+        let header = Message::copy_from(&self.scratch).map_err(&failed)?;
         let mut frames = [header, body.into_message()];
         match self.socket.send_all(&mut frames, flags) {
             Ok(()) => {
-                self.liveness.sent(Instant::now());
+                self.sent = true;
                 Ok(true)
             }
             Err(zmq::Error::AGAIN) => Ok(false),
@@ -122,17 +139,22 @@ impl Link {
     /// The next message that is there; what breaks the protocol is dropped.
     pub fn receive(&mut self) -> Result<Option<(Header, Body)>, RuntimeError> {
         loop {
-            let frames = match self.socket.recv_all(DONTWAIT) {
-                Ok(frames) => frames,
-                Err(zmq::Error::AGAIN) => return Ok(None),
+            let mut frames = [Message::new(), Message::new()];
+            let number = match self.socket.recv_into(&mut frames, DONTWAIT) {
+                Ok(number) => number,
+                Err(zmq::Error::AGAIN) => {
+                    self.drained = true;
+                    return Ok(None);
+                }
                 Err(zmq::Error::INTERRUPTED) => continue,
                 Err(error) => return Err(RuntimeError::zmq("receive from the hub")(error)),
             };
-            self.liveness.heard(Instant::now());
-            let Ok([header, body]) = <[Message; 2]>::try_from(frames) else {
+            self.heard = true;
+            if number != frames.len() {
                 tracing::warn!("dropped a message that has not two frames");
                 continue;
-            };
+            }
+            let [header, body] = frames;
             match Header::decode(&header) {
                 Ok(header) => return Ok(Some((header, body.into()))),
                 Err(error) => tracing::warn!(%error, "dropped a message"),
@@ -140,9 +162,15 @@ impl Link {
         }
     }
 
-    /// Sends a heartbeat if one is due and `alive`; fails once the hub has been silent for too long.
+    /// Reads the clock for what was sent and heard, sends a heartbeat if one is due and `alive`; fails once the hub has been silent for too long.
     pub fn tend(&mut self, alive: bool) -> Result<(), RuntimeError> {
         let now = Instant::now();
+        if std::mem::take(&mut self.heard) {
+            self.liveness.heard(now);
+        }
+        if std::mem::take(&mut self.sent) {
+            self.liveness.sent(now);
+        }
         if self.liveness.dead(now) {
             return Err(RuntimeError::HubLost);
         }
@@ -153,14 +181,12 @@ impl Link {
         Ok(())
     }
 
-    /// Waits for a message, the bell or the next heartbeat, but no longer than `limit`.
+    /// Waits for a message, the bell or the next heartbeat, but no longer than `limit`; not at all if there may be
+    /// something to receive.
     pub fn wait(&self, limit: Duration, stop: &Stop) -> Result<(), RuntimeError> {
         // A heartbeat that is withheld stays due: look again in a while, not at once.
         let rest = self.liveness.rest(Instant::now()).max(Duration::from_millis(10));
-        let interests = [Interest::Socket(&self.socket), Interest::Descriptor(stop.bell())];
-        let [_, rung] =
-            poll(interests, rest.min(limit)).map_err(RuntimeError::zmq("wait for the hub"))?;
-        if rung {
+        if self.drained && self.wait_for(stop.bell(), rest.min(limit))? {
             stop.hush();
         }
         Ok(())
@@ -168,7 +194,7 @@ impl Link {
 
     /// Says farewell and waits, in bounded time, until the hub has heard it: a connection that is closed
     /// with something unread may take what was sent before with it.
-    pub fn bye(mut self, reason: &str) -> Result<(), RuntimeError> {
+    pub fn bye(&mut self, reason: &str) -> Result<(), RuntimeError> {
         let bye = body::write(&Bye { reason: reason.to_owned() });
         self.send(Outgoing { header: Header::new(Kind::Bye), body: bye.into() })?;
         let until = Instant::now() + FAREWELL;
@@ -184,6 +210,17 @@ impl Link {
             }
             poll([Interest::Socket(&self.socket)], left)
                 .map_err(RuntimeError::zmq("wait for the hub"))?;
+        }
+    }
+
+    /// Waits for the drained socket or the bell; whether that was rung. A signal ends the wait early.
+    fn wait_for(&self, bell: BorrowedFd<'_>, limit: Duration) -> Result<bool, RuntimeError> {
+        let socket = self.socket.descriptor().map_err(RuntimeError::zmq("wait for the hub"))?;
+        let mut both = [socket, bell].map(|one| PollFd::from_borrowed_fd(one, PollFlags::IN));
+        let limit = Timespec::try_from(limit).ok();
+        match event::poll(&mut both, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(!both[1].revents().is_empty()),
+            Err(error) => Err(RuntimeError::Io("wait for the hub", error.into())),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Serving a [`Service`]: calls are answered on the thread that owns the socket, in batches with one flush each.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use symphony_wire::body::Activate;
@@ -10,7 +11,7 @@ use symphony_wire::{Header, Ticket};
 use crate::asking::{Asking, Reply};
 use crate::outgoing::Outgoing;
 use crate::serving::Key;
-use crate::session::{self, Ended, Provider};
+use crate::session::{Ended, Provider, Session, Turn};
 use crate::{Body, RuntimeError, Stop};
 
 /// Joins the hub as provider of `capability` and serves until the hub or `stop` ends it.
@@ -21,11 +22,19 @@ pub fn serve(
     service: &mut dyn Service,
     stop: &Stop,
 ) -> Result<Ended, RuntimeError> {
-    session::run(ticket, &[capability.to_owned()], stop, |_, max_body| Direct {
+    let joined = Session::join(ticket, &[capability.to_owned()], stop, |_, max_body| Direct {
         service,
         unflushed: Vec::new(),
         max_body,
-    })
+    })?;
+    let Some(mut session) = joined else { return Ok(Ended::Stopped) };
+    loop {
+        match session.turn(stop)? {
+            Turn::Again => {}
+            Turn::Rest(limit) => session.rest(limit, stop)?,
+            Turn::Ended(ended) => return Ok(ended),
+        }
+    }
 }
 
 struct Direct<'a> {
@@ -35,7 +44,10 @@ struct Direct<'a> {
 }
 
 impl Provider for Direct<'_> {
-    fn call(&mut self, header: Header, capability: String, body: Body, out: &mut Vec<Outgoing>) {
+    /// Those that come together share a flush.
+    const BATCH: usize = 256;
+
+    fn call(&mut self, header: Header, capability: Arc<str>, body: Body, out: &mut Vec<Outgoing>) {
         let method = header.method.as_deref().unwrap_or(DEFAULT_METHOD);
         let call = Call { capability: &capability, method, body: &body };
         match self.service.call(call) {

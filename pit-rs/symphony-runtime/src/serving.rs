@@ -1,8 +1,9 @@
 //! What is asked of a provider: which calls are running, what their flows stand for, how past ones were answered.
 //! Messages go in and come out; there is no socket and no clock.
 
-use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
+use foldhash::{HashMap, HashSet};
 use symphony_wire::{BusError, Code, Fault, Header, Kind, Target};
 
 use crate::answers::Answers;
@@ -23,7 +24,7 @@ pub fn key(header: &Header) -> Option<Key> {
 #[derive(Debug)]
 pub enum Taken {
     /// It is to be served, as a call of this capability.
-    Serve(String),
+    Serve(Arc<str>),
     /// It is answered already.
     Answered(Outgoing),
     /// It is running, and answered once for both.
@@ -35,9 +36,9 @@ pub enum Taken {
 }
 
 pub struct Serving {
-    capabilities: Vec<String>,
+    capabilities: Vec<Arc<str>>,
     /// Which capability a flow stands for: kept only where there are several.
-    flows: HashMap<u32, String>,
+    flows: HashMap<u32, Arc<str>>,
     running: HashSet<Key>,
     answers: Answers,
 }
@@ -45,9 +46,9 @@ pub struct Serving {
 impl Serving {
     pub fn new(capabilities: &[String]) -> Self {
         Self {
-            capabilities: capabilities.to_vec(),
-            flows: HashMap::new(),
-            running: HashSet::new(),
+            capabilities: capabilities.iter().map(|name| name.as_str().into()).collect(),
+            flows: HashMap::default(),
+            running: HashSet::default(),
             answers: Answers::default(),
         }
     }
@@ -63,7 +64,6 @@ impl Serving {
                 return Taken::Answered(Outgoing { header: header.answer(kind), body });
             }
         }
-        self.answers.forget(key);
         self.running.insert(key);
         capability.map_or_else(
             || {
@@ -75,14 +75,15 @@ impl Serving {
         )
     }
 
-    fn capability(&mut self, flow: u32, named: Option<String>) -> Option<String> {
+    fn capability(&mut self, flow: u32, named: Option<String>) -> Option<Arc<str>> {
         match (self.capabilities.as_slice(), named) {
-            ([only], _) => Some(only.clone()),
+            ([only], _) => Some(Arc::clone(only)),
             (_, Some(named)) => {
-                self.flows.insert(flow, named.clone());
+                let named: Arc<str> = named.into();
+                self.flows.insert(flow, Arc::clone(&named));
                 Some(named)
             }
-            (_, None) => self.flows.get(&flow).cloned(),
+            (_, None) => self.flows.get(&flow).map(Arc::clone),
         }
     }
 
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn a_call_made_again_is_served_once() {
         let mut serving = Serving::new(&["a/1".to_owned()]);
-        assert!(matches!(serving.take(&mut call(1, true)), Taken::Serve(name) if name == "a/1"));
+        assert!(matches!(serving.take(&mut call(1, true)), Taken::Serve(name) if &*name == "a/1"));
         assert!(matches!(serving.take(&mut call(1, true)), Taken::Running));
         let header = call(1, false).answer(Kind::Result);
         serving.answering(&mut Outgoing { header, body: vec![1, 2, 3].into() });
@@ -125,7 +126,7 @@ mod tests {
         let mut serving = Serving::new(&["a/1".to_owned(), "b/1".to_owned()]);
         assert!(matches!(serving.take(&mut call(1, false)), Taken::Refused(_)));
         let mut named = Header { cap: Some("b/1".to_owned()), ..call(2, false) };
-        assert!(matches!(serving.take(&mut named), Taken::Serve(name) if name == "b/1"));
-        assert!(matches!(serving.take(&mut call(3, false)), Taken::Serve(name) if name == "b/1"));
+        assert!(matches!(serving.take(&mut named), Taken::Serve(name) if &*name == "b/1"));
+        assert!(matches!(serving.take(&mut call(3, false)), Taken::Serve(name) if &*name == "b/1"));
     }
 }

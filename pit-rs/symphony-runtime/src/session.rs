@@ -1,7 +1,9 @@
-//! The life of a provider on the bus: joined, serving, asked to end, gone. One loop for every kind of provider.
+//! The life of a provider on the bus: joined, serving, asked to end, gone. The same for every kind of provider.
 //!
-//! What differs between them, when a call is answered and who computes it, is a [`Provider`].
+//! What differs between them, when a call is answered and who computes it, is a [`Provider`]. Which thread keeps a session
+//! going is its owner's affair.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use symphony_wire::body::{self, Activate, Unload};
@@ -13,8 +15,6 @@ use crate::outgoing::Outgoing;
 use crate::serving::{key, Key, Serving, Taken};
 use crate::{Body, RuntimeError, Stop};
 
-/// So many messages are taken from the socket before the answers go out.
-const BATCH: usize = 256;
 /// How long running calls may take to end when no grace was named.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 /// The longest wait: everything that has a time of its own is looked at this often.
@@ -34,8 +34,11 @@ pub enum Ended {
 
 /// What serves the calls of a session.
 pub trait Provider {
+    /// So many messages are taken from the socket before the answers go out.
+    const BATCH: usize;
+
     /// Takes a call; answers now or in a later [`Provider::settle`], through `out`.
-    fn call(&mut self, header: Header, capability: String, body: Body, out: &mut Vec<Outgoing>);
+    fn call(&mut self, header: Header, capability: Arc<str>, body: Body, out: &mut Vec<Outgoing>);
     /// The caller no longer waits for this call, which must be answered all the same.
     fn cancel(&mut self, call: Key, out: &mut Vec<Outgoing>);
     /// The caller takes so many more chunks.
@@ -53,26 +56,19 @@ pub trait Provider {
     fn hung(&self, now: Instant) -> bool;
 }
 
-/// Joins and serves until the hub or `stop` ends it. `make` is given what numbers the provider's own calls and the limit
-/// of a body.
-pub fn run<P: Provider>(
-    ticket: &Ticket,
-    capabilities: &[String],
-    stop: &Stop,
-    make: impl FnOnce(&Numbers, usize) -> P,
-) -> Result<Ended, RuntimeError> {
-    let Some(link) = Link::join(ticket, capabilities.to_vec(), stop)? else {
-        return Ok(Ended::Stopped);
-    };
-    let asking = Asking::new(link.max_body());
-    let provider = make(&asking.numbers, link.max_body());
-    let serving = Serving::new(capabilities);
-    Session { link, provider, serving, asking, out: Vec::new(), end: None }.run(stop)
+/// What a session asks for after a turn.
+pub enum Turn {
+    /// Another turn at once.
+    Again,
+    /// A rest, no longer than this.
+    Rest(Duration),
+    /// Nothing: it is over.
+    Ended(Ended),
 }
 
-struct Session<P> {
+pub struct Session<P> {
+    pub provider: P,
     link: Link,
-    provider: P,
     serving: Serving,
     asking: Asking,
     out: Vec<Outgoing>,
@@ -81,37 +77,64 @@ struct Session<P> {
 }
 
 impl<P: Provider> Session<P> {
-    fn run(mut self, stop: &Stop) -> Result<Ended, RuntimeError> {
-        loop {
-            let mut taken = 0;
-            while taken < BATCH {
-                let Some((header, body)) = self.link.receive()? else { break };
-                self.dispatch(header, body)?;
-                taken += 1;
-            }
-            self.provider.settle(&mut self.asking, &mut self.out);
-            for mut outgoing in self.out.drain(..) {
-                self.serving.answering(&mut outgoing);
-                self.link.send(outgoing)?;
-            }
-            let now = Instant::now();
-            if stop.is_raised() && self.end.is_none() {
-                self.end = Some((Ended::Stopped, now + STOP_GRACE));
-            }
-            if let Some((ended, until)) = self.end {
-                if !self.provider.busy() || now >= until {
-                    let reason = if ended == Ended::Unloaded { "unload" } else { "stop" };
-                    self.link.bye(reason)?;
-                    tracing::info!(reason, "left");
-                    return Ok(ended);
-                }
-            }
-            self.link.tend(!self.provider.hung(now))?;
-            if taken < BATCH {
-                let limit = self.end.map_or(LOOK, |(_, until)| until - now);
-                self.link.wait(limit.min(LOOK), stop)?;
+    /// Joins the hub; `None` if `stop` was raised before. `make` is given what numbers the provider's own calls and the
+    /// limit of a body.
+    pub fn join(
+        ticket: &Ticket,
+        capabilities: &[String],
+        stop: &Stop,
+        make: impl FnOnce(&Numbers, usize) -> P,
+    ) -> Result<Option<Self>, RuntimeError> {
+        let Some(link) = Link::join(ticket, capabilities.to_vec(), stop)? else { return Ok(None) };
+        let asking = Asking::new(link.max_body());
+        let provider = make(&asking.numbers, link.max_body());
+        let serving = Serving::new(capabilities);
+        Ok(Some(Self { provider, link, serving, asking, out: Vec::new(), end: None }))
+    }
+
+    /// Takes what waits on the socket, sends what there is to send and does what is due. In this order: a call that is
+    /// repeated while its answer lies ready is answered once.
+    pub fn turn(&mut self, stop: &Stop) -> Result<Turn, RuntimeError> {
+        let mut taken = 0;
+        while taken < P::BATCH {
+            let Some((header, body)) = self.link.receive()? else { break };
+            self.dispatch(header, body)?;
+            taken += 1;
+        }
+        self.answer()?;
+        let now = Instant::now();
+        if stop.is_raised() && self.end.is_none() {
+            self.end = Some((Ended::Stopped, now + STOP_GRACE));
+        }
+        if let Some((ended, until)) = self.end {
+            if !self.provider.busy() || now >= until {
+                let reason = if ended == Ended::Unloaded { "unload" } else { "stop" };
+                self.link.bye(reason)?;
+                tracing::info!(reason, "left");
+                return Ok(Turn::Ended(ended));
             }
         }
+        self.link.tend(!self.provider.hung(now))?;
+        if taken == P::BATCH {
+            return Ok(Turn::Again);
+        }
+        let limit = self.end.map_or(LOOK, |(_, until)| until - now);
+        Ok(Turn::Rest(limit.min(LOOK)))
+    }
+
+    /// Sends what the provider has to say.
+    fn answer(&mut self) -> Result<(), RuntimeError> {
+        self.provider.settle(&mut self.asking, &mut self.out);
+        for mut outgoing in self.out.drain(..) {
+            self.serving.answering(&mut outgoing);
+            self.link.send(outgoing)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a message, the bell or the next heartbeat, but no longer than `limit`.
+    pub fn rest(&self, limit: Duration, stop: &Stop) -> Result<(), RuntimeError> {
+        self.link.wait(limit, stop)
     }
 
     fn dispatch(&mut self, header: Header, body: Body) -> Result<(), RuntimeError> {

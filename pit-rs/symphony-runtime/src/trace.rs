@@ -22,7 +22,7 @@ pub fn child(parent: Option<&str>) -> Option<String> {
 
 /// Whether this is a `traceparent` whose trace can be continued. Of a later version than 00, what
 /// follows the flags is ignored, as the standard asks.
-fn is_valid(text: &str) -> bool {
+pub fn is_valid(text: &str) -> bool {
     let Some(known) = text.get(..LENGTH) else { return false };
     let parts: Vec<&str> = known.split('-').collect();
     let [version, trace, span, flags] = parts.as_slice() else { return false };

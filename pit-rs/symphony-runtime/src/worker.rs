@@ -1,15 +1,14 @@
-//! The thread that runs a player's functions, one call at a time, while the session's thread keeps the socket.
+//! A player's calls: those that run or are to be run, and what their functions want of the bus.
 
-use std::collections::HashMap;
+use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use serde::Deserialize;
-use symphony_wire::body::{self, Activate};
+use symphony_wire::body::{self, has_context, Activate};
 use symphony_wire::constants::DEFAULT_METHOD;
 use symphony_wire::service::{parse, Outcome};
 use symphony_wire::{BusError, Code, Header, Kind, Ticket};
@@ -17,11 +16,12 @@ use symphony_wire::{BusError, Code, Header, Kind, Ticket};
 use crate::asking::{Asking, Numbers, Reply};
 use crate::calls::after;
 use crate::extension::Functions;
+use crate::handover::Handover;
 use crate::mailbox::Mailbox;
 use crate::outgoing::Outgoing;
 use crate::serving::{key, Key};
 use crate::session::Provider;
-use crate::{Body, Context, Stop};
+use crate::{log, Body, Context};
 
 /// A call that is over its deadline by this much counts as hung.
 const OVERRUN: Duration = Duration::from_secs(2);
@@ -46,61 +46,82 @@ pub enum Command {
 pub struct Desk {
     pub numbers: Numbers,
     pub max_body: usize,
-    commands: Sender<Command>,
-    stop: Stop,
+    pub handover: Arc<Handover>,
 }
 
-impl Desk {
-    pub fn send(&self, command: Command) {
-        // The other end goes away only when the session is over; nobody waits for anything then.
-        if self.commands.send(command).is_ok() {
-            self.stop.ring();
-        }
-    }
+/// What all calls of an instance have in common.
+#[derive(Clone)]
+pub struct Instance {
+    pub activate: Activate,
+    pub inbox: Option<PathBuf>,
+    pub outbox: Option<PathBuf>,
+    pub desk: Desk,
 }
 
-struct Job {
+/// A call to be run.
+pub struct Job {
     context: Context,
-    key: (String, String),
+    capability: Arc<str>,
+    method: Option<String>,
     body: Body,
 }
 
+impl Job {
+    /// Runs the call's function and gives the answer; `None` if the call is answered already.
+    pub fn run(self, functions: &mut Functions) -> Option<Command> {
+        let Self { context, .. } = &self;
+        context.mailbox.begin().then(|| {
+            let outcome = log::serving(context.header.trace.as_deref(), || self.call(functions));
+            let max_body = context.instance.desk.max_body;
+            Command::Say(Outgoing::answer(&context.header, outcome, max_body))
+        })
+    }
+
+    fn call(&self, functions: &mut Functions) -> Outcome {
+        let Self { context, capability, body, .. } = self;
+        let method = self.method.as_deref().unwrap_or(DEFAULT_METHOD);
+        context.check()?;
+        let methods = functions.get_mut(&**capability);
+        let function = methods.and_then(|methods| methods.get_mut(method)).ok_or_else(|| {
+            BusError::new(Code::NotFound, format!("{capability} has no method {method}"))
+                .at("method")
+        })?;
+        // A function that panicked is called again for the next call: what it keeps between calls is its own affair.
+        panic::catch_unwind(AssertUnwindSafe(|| function(context, body))).unwrap_or_else(
+            |payload| {
+                let text = payload
+                    .downcast_ref::<String>()
+                    .map(String::as_str)
+                    .or_else(|| payload.downcast_ref::<&str>().copied())
+                    .unwrap_or("without a message");
+                let text = format!("the function panicked: {text}");
+                Err(BusError::new(Code::Failed, text).class("panic"))
+            },
+        )
+    }
+}
+
 pub struct Worker {
-    jobs: Sender<Job>,
-    commands: Receiver<Command>,
-    desk: Desk,
+    /// Until the player's thread takes them.
+    pub jobs: VecDeque<Job>,
+    instance: Arc<Instance>,
     running: HashMap<Key, Arc<Mailbox>>,
     /// Where the replies to a running function's own calls go.
     asked: HashMap<u64, Arc<Mailbox>>,
-    activate: Arc<Activate>,
-    inbox: Option<PathBuf>,
-    outbox: Option<PathBuf>,
+    /// Empty between two turns; its memory serves again.
+    commands: Vec<Command>,
 }
 
 impl Worker {
-    pub fn start(
-        functions: Functions,
-        ticket: &Ticket,
-        stop: &Stop,
-        numbers: &Numbers,
-        max_body: usize,
-    ) -> Self {
-        let (jobs, queue) = mpsc::channel();
-        let (sender, commands) = mpsc::channel();
-        let desk =
-            Desk { numbers: numbers.clone(), max_body, commands: sender, stop: stop.clone() };
-        let theirs = desk.clone();
-        // Not joined: it ends when the queue does, and a function that hangs must not keep the process.
-        thread::spawn(move || work(functions, &queue, &theirs));
+    pub fn new(ticket: &Ticket, desk: Desk) -> Self {
+        let (inbox, outbox) = (ticket.inbox.clone(), ticket.outbox.clone());
+        let instance = Instance { activate: Activate::default(), inbox, outbox, desk };
         Self {
-            jobs,
-            commands,
-            desk,
-            running: HashMap::new(),
-            asked: HashMap::new(),
-            activate: Arc::default(),
-            inbox: ticket.inbox.clone(),
-            outbox: ticket.outbox.clone(),
+            jobs: VecDeque::new(),
+            instance: Arc::new(instance),
+            running: HashMap::default(),
+            asked: HashMap::default(),
+            commands: Vec::new(),
         }
     }
 
@@ -134,39 +155,28 @@ impl Worker {
 }
 
 impl Provider for Worker {
+    /// Few: while these calls run, their caller works on the answers to those before.
+    const BATCH: usize = 16;
+
     fn call(
         &mut self,
         mut header: Header,
-        capability: String,
+        capability: Arc<str>,
         body: Body,
         out: &mut Vec<Outgoing>,
     ) {
-        #[derive(Deserialize)]
-        struct Arguments {
-            #[serde(rename = "$", default)]
-            context: body::Context,
-        }
-        let arguments: Arguments = match parse(&body) {
-            Ok(arguments) => arguments,
+        let origin = match origin(&body) {
+            Ok(origin) => origin,
             Err(error) => return out.push(Outgoing::answer(&header, Err(error), usize::MAX)),
         };
         let Some(call) = key(&header) else { return };
         let ttl = (header.ttl > 0).then(|| Duration::from_millis(u64::from(header.ttl)));
         let mailbox = Arc::new(Mailbox::new(after(ttl), header.stream));
         self.running.insert(call, Arc::clone(&mailbox));
-        let method = header.method.take().unwrap_or_else(|| DEFAULT_METHOD.to_owned());
-        let context = Context {
-            header,
-            origin: arguments.context,
-            activate: Arc::clone(&self.activate),
-            mailbox,
-            inbox: self.inbox.clone(),
-            outbox: self.outbox.clone(),
-            trace: OnceLock::new(),
-            desk: self.desk.clone(),
-        };
-        // The thread outlives this sender: a panic in a function does not end it.
-        let _ = self.jobs.send(Job { context, key: (capability, method), body });
+        let method = header.method.take();
+        let instance = Arc::clone(&self.instance);
+        let context = Context { header, origin, mailbox, instance, trace: OnceLock::new() };
+        self.jobs.push_back(Job { context, capability, method, body });
     }
 
     fn cancel(&mut self, call: Key, out: &mut Vec<Outgoing>) {
@@ -209,13 +219,16 @@ impl Provider for Worker {
     }
 
     fn activate(&mut self, activate: Activate) {
-        self.activate = Arc::new(activate);
+        self.instance = Arc::new(Instance { activate, ..Instance::clone(&self.instance) });
     }
 
     fn settle(&mut self, asking: &mut Asking, out: &mut Vec<Outgoing>) {
-        while let Ok(command) = self.commands.try_recv() {
+        let mut commands = std::mem::take(&mut self.commands);
+        self.instance.desk.handover.take(&mut commands);
+        for command in commands.drain(..) {
             self.obey(command, asking, out);
         }
+        self.commands = commands;
     }
 
     fn busy(&self) -> bool {
@@ -238,33 +251,15 @@ impl Drop for Worker {
     }
 }
 
-fn work(mut functions: Functions, queue: &Receiver<Job>, desk: &Desk) {
-    for Job { context, key, body } in queue {
-        if context.mailbox.begin() {
-            let outcome = answer(&mut functions, &context, &key, &body);
-            desk.send(Command::Say(Outgoing::answer(&context.header, outcome, desk.max_body)));
-        }
+/// The context that a call's arguments name; most calls have none, and what is large in them is not read for that.
+fn origin(body: &[u8]) -> Result<body::Context, BusError> {
+    #[derive(Deserialize)]
+    struct Arguments {
+        #[serde(rename = "$", default)]
+        context: body::Context,
     }
-}
-
-fn answer(
-    functions: &mut Functions,
-    context: &Context,
-    key: &(String, String),
-    body: &[u8],
-) -> Outcome {
-    context.check()?;
-    let function = functions.get_mut(key).ok_or_else(|| {
-        let (capability, method) = key;
-        BusError::new(Code::NotFound, format!("{capability} has no method {method}")).at("method")
-    })?;
-    // A function that panicked is called again for the next call: what it keeps between calls is its own affair.
-    panic::catch_unwind(AssertUnwindSafe(|| function(context, body))).unwrap_or_else(|payload| {
-        let text = payload
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| payload.downcast_ref::<&str>().copied())
-            .unwrap_or("without a message");
-        Err(BusError::new(Code::Failed, format!("the function panicked: {text}")).class("panic"))
-    })
+    if has_context(body) == Some(false) {
+        return Ok(body::Context::default());
+    }
+    parse(body).map(|arguments: Arguments| arguments.context)
 }

@@ -67,6 +67,12 @@ impl Hub {
         }
     }
 
+    /// Waits for a heartbeat, and for nothing else.
+    fn beat(&mut self) {
+        let frames = self.router.recv_all(0).unwrap();
+        assert_eq!(Header::decode(&frames[1]).unwrap().kind, Kind::Heartbeat);
+    }
+
     fn welcome(&mut self, heartbeat_ms: u32) -> Hello {
         let (header, body) = self.receive();
         assert_eq!(header.kind, Kind::Hello);
@@ -370,6 +376,34 @@ fn a_cancelled_call_ends_and_unload_waits_for_running_ones() {
     assert_eq!(BusError::from_body(&body).code, Code::Cancelled);
     hub.expect_bye("unload");
     served.join().unwrap().unwrap();
+}
+
+#[test]
+fn the_socket_is_kept_while_a_function_runs_for_long() {
+    let (go_on, wait) = mpsc::channel();
+    let serve = move |context: &Context, _: BTreeMap<String, String>| -> Result<(), BusError> {
+        if context.deadline().is_some() {
+            wait.recv_timeout(LIMIT).unwrap();
+        }
+        Ok(())
+    };
+    let mut hub = Hub::new();
+    let (served, _stop) = play(&hub, Extension::new().provides("text.wait/1", serve));
+    hub.welcome(50);
+    hub.call(1, 1, None, Vec::new());
+    hub.send(&Header { ttl: 60_000, ..call(1, 2, None) }, Vec::new());
+    hub.call(1, 3, None, Vec::new());
+    let (answer, _) = hub.receive();
+    assert_eq!((answer.kind, answer.request), (Kind::Result, 1), "it waits for no other call");
+    hub.send(&Header { kind: Kind::Cancel, ..call(1, 3, None) }, Vec::new());
+    assert_eq!(error_code(&mut hub), (3, Code::Cancelled));
+    hub.beat();
+    go_on.send(()).unwrap();
+    let (answer, _) = hub.receive();
+    assert_eq!((answer.kind, answer.request), (Kind::Result, 2));
+    hub.unload();
+    hub.expect_bye("unload");
+    assert_eq!(served.join().unwrap().unwrap(), Ended::Unloaded);
 }
 
 #[derive(Deserialize, Serialize)]

@@ -1,9 +1,10 @@
 //! Who is let in: peers by name, by routing id and by the number that calls and routes refer to them with, and consoles
 //! by their common secret.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use slab::Slab;
 
 use crate::table::OpenCall;
@@ -124,9 +125,9 @@ impl<F> Members<F> {
         let mut members = Self {
             kernel: 0,
             slots: Slab::new(),
-            by_name: HashMap::new(),
-            by_identity: HashMap::new(),
-            consoles: HashMap::new(),
+            by_name: HashMap::default(),
+            by_identity: HashMap::default(),
+            consoles: HashMap::default(),
             consoles_seen: 0,
             departed: Vec::new(),
             admitted: 0,
@@ -152,9 +153,9 @@ impl<F> Members<F> {
             heard: now,
             opened: false,
             told: false,
-            open_calls: HashMap::new(),
-            owed: HashMap::new(),
-            gaps: HashMap::new(),
+            open_calls: HashMap::default(),
+            owed: HashMap::default(),
+            gaps: HashMap::default(),
             queue: VecDeque::new(),
             queued_bytes: 0,
             order: self.admitted,

@@ -1,7 +1,6 @@
 //! What the switch remembers of flows: where they lead, what they have carried, which calls are open.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use slab::Slab;
 
 use crate::head::Head;

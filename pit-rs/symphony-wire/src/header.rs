@@ -108,16 +108,60 @@ impl Header {
         Self { target: self.target.clone(), request: self.request, ..Self::new(kind) }
     }
 
+    /// The same header with another target.
+    pub fn to(&self, target: Target) -> Self {
+        Self {
+            target,
+            method: self.method.clone(),
+            idem: self.idem.clone(),
+            trace: self.trace.clone(),
+            cap: self.cap.clone(),
+            ..*self
+        }
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(40);
-        // A Vec takes every write.
-        let _ = self.write(&mut out);
+        self.encode_into(&mut out);
         out
+    }
+
+    /// Appends what [`Header::encode`] gives.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        // A Vec takes every write.
+        let _ = self.write(out);
     }
 
     /// Whether the hub would take this header: it drops what it cannot read, and nobody answers.
     pub fn check(&self) -> Result<(), HeaderError> {
-        Self::decode(&self.encode()).map(drop)
+        let name = match &self.target {
+            Target::Flow(0) => return Err(HeaderError::Field("target")),
+            Target::Name(name) => Some(name),
+            Target::None | Target::Flow(_) => None,
+        };
+        if self.request >= REQUEST_LIMIT {
+            return Err(HeaderError::Field("request"));
+        }
+        self.check_texts()?;
+        let texts = [name, self.method.as_ref(), self.trace.as_ref(), self.cap.as_ref()];
+        let length: usize = texts.into_iter().flatten().map(String::len).sum();
+        // The other parts are bounded and take far less than half of the room.
+        if length > MAX_HEADER / 2 && self.encode().len() > MAX_HEADER {
+            return Err(HeaderError::TooLong);
+        }
+        Ok(())
+    }
+
+    fn check_texts(&self) -> Result<(), HeaderError> {
+        let is_idem = |text: &String| text.chars().count() <= MAX_IDEM;
+        let wrong = match self {
+            Self { target: Target::Name(name), .. } if !is_name(name) => "target",
+            Self { method: Some(method), .. } if !is_method(method) => "method",
+            Self { idem: Some(idem), .. } if !is_idem(idem) => "idem",
+            Self { cap: Some(cap), .. } if !is_name(cap) => "cap",
+            _ => return Ok(()),
+        };
+        Err(HeaderError::Field(wrong))
     }
 
     fn options(&self) -> [(&'static str, Option<Given<'_>>); 8] {
@@ -191,7 +235,7 @@ impl Header {
                 Ok(id) if id > 0 => Target::Flow(id),
                 _ => return Err(HeaderError::Field("target")),
             },
-            Item::Str(name) if is_name(name) => Target::Name(name.to_owned()),
+            Item::Str(name) => Target::Name(name.to_owned()),
             _ => return Err(HeaderError::Field("target")),
         };
         let request = reader.uint("request")?;
@@ -201,7 +245,7 @@ impl Header {
         let ttl = u32::try_from(reader.uint("ttl")?).map_err(|_| HeaderError::Field("ttl"))?;
         let method = match reader.item()? {
             Item::Nil => None,
-            Item::Str(method) if is_method(method) => Some(method.to_owned()),
+            Item::Str(method) => Some(method.to_owned()),
             _ => return Err(HeaderError::Field("method")),
         };
         let mut header = Self { target, request, ttl, method, ..Self::new(kind) };
@@ -209,11 +253,11 @@ impl Header {
             header.read_options(&mut reader)?;
             reader.skip(u64::from(length) - 7)?;
         }
-        if reader.is_at_end() {
-            Ok(header)
-        } else {
-            Err(HeaderError::TrailingBytes)
+        if !reader.is_at_end() {
+            return Err(HeaderError::TrailingBytes);
         }
+        header.check_texts()?;
+        Ok(header)
     }
 
     fn read_options(&mut self, reader: &mut Reader<'_>) -> Result<(), HeaderError> {
@@ -228,9 +272,7 @@ impl Header {
             };
             match key {
                 "idem" => match reader.item()? {
-                    Item::Str(text) if text.chars().count() <= MAX_IDEM => {
-                        self.idem = Some(text.to_owned());
-                    }
+                    Item::Str(text) => self.idem = Some(text.to_owned()),
                     _ => return Err(HeaderError::Field("idem")),
                 },
                 "trace" => match reader.item()? {
@@ -238,7 +280,7 @@ impl Header {
                     _ => return Err(HeaderError::Field("trace")),
                 },
                 "cap" => match reader.item()? {
-                    Item::Str(name) if is_name(name) => self.cap = Some(name.to_owned()),
+                    Item::Str(name) => self.cap = Some(name.to_owned()),
                     _ => return Err(HeaderError::Field("cap")),
                 },
                 "stream" => {

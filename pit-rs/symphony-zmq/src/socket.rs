@@ -151,6 +151,23 @@ impl Socket {
         Error::check(unsafe { sys::zmq_msg_recv(&mut message.0, self.raw, flags) }).map(drop)
     }
 
+    /// Receives one whole message, as many of its frames as there is room for, and gives their true number.
+    pub fn recv_into(&mut self, frames: &mut [Message], flags: i32) -> Result<usize, Error> {
+        let mut number = 0;
+        loop {
+            let mut excess = None;
+            let frame = match frames.get_mut(number) {
+                Some(frame) => frame,
+                None => excess.insert(Message::new()),
+            };
+            self.recv(frame, flags)?;
+            number += 1;
+            if !frame.more() {
+                return Ok(number);
+            }
+        }
+    }
+
     /// Receives one whole message. Waiting and its errors concern the first frame: the others are there with it.
     pub fn recv_all(&mut self, flags: i32) -> Result<Vec<Message>, Error> {
         let mut frames = Vec::with_capacity(3);

@@ -1,7 +1,6 @@
 //! The near end of a chain: `bench-caller BYTES IN_FLIGHT SECONDS` prints what load.c prints,
 //! measured as it does.
 
-use std::collections::HashMap;
 use std::env;
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -10,16 +9,20 @@ use symphony_bench::{Echo, ECHO};
 use symphony_runtime::{Client, Code, Event, Stop, Ticket};
 use symphony_wire::service::reply;
 
+/// More than are ever in flight.
+const SLOTS: usize = 1 << 12;
+
 struct Caller {
     client: Client,
     body: Vec<u8>,
-    sent: HashMap<u64, Instant>,
+    /// When, by request.
+    sent: [Instant; SLOTS],
 }
 
 impl Caller {
     fn call(&mut self) -> Result<(), Box<dyn Error>> {
         let request = self.client.send(ECHO, None, self.body.clone(), None)?;
-        self.sent.insert(request, Instant::now());
+        self.sent[slot(request)] = Instant::now();
         Ok(())
     }
 
@@ -31,14 +34,17 @@ impl Caller {
                 Some(Event::Progress(..)) => continue,
                 None => return Err("stopped".into()),
             };
-            let taken = self.sent.remove(&request).map(|sent| sent.elapsed());
             return match outcome {
-                Ok(_) => Ok(taken),
+                Ok(_) => Ok(Some(self.sent[slot(request)].elapsed())),
                 Err(error) if error.code == Code::Overloaded => Ok(None),
                 Err(error) => Err(error.into()),
             };
         }
     }
+}
+
+fn slot(request: u64) -> usize {
+    request as usize % SLOTS
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -50,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (in_flight, limit): (usize, _) =
         (in_flight.parse()?, Duration::from_secs_f64(seconds.parse()?));
     let client = Client::join(&Ticket::load()?, &Stop::on_signals()?)?;
-    let mut caller = Caller { client, body, sent: HashMap::new() };
+    let mut caller = Caller { client, body, sent: [Instant::now(); SLOTS] };
     caller.call()?;
     caller.answer()?;
     for _ in 0..in_flight {
