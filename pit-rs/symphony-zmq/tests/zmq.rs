@@ -38,7 +38,7 @@ fn the_linked_library_is_4_3_5_with_curve_and_ipc() {
 
 #[test]
 fn an_owner_of_bytes_is_dropped_with_the_last_frame_that_needs_it() {
-    struct Owner(Vec<u8>, Arc<()>);
+    struct Owner(Vec<u8>, #[expect(dead_code, reason = "counts owners")] Arc<()>);
     impl AsRef<[u8]> for Owner {
         fn as_ref(&self) -> &[u8] {
             &self.0
