@@ -220,6 +220,10 @@ class Control:
         """Sends an event to every subscriber; raises BusError `bad-request`."""
         self._events.publish(topic, body, keep=keep)
 
+    def subscribers(self, topic: str) -> int:
+        """How many peers subscribe to a topic now."""
+        return self._events.subscribers(topic)
+
     def answer(self, call: LocalCall, kind: int, body: bytes) -> None:
         """Sends result, error, progress or chunk of a call that the kernel serves."""
         header = encode_header(kind, call.number, call.request)
