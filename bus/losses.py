@@ -55,8 +55,10 @@ class Losses:
             head = decode_header(header)
             if head.kind == wire.EVENT:
                 self._report(gone, header, body)
-            elif head.kind == wire.CALL and not head.again:
-                unsent.add((head.target, head.request))
+            elif head.kind == wire.CALL:
+                self._report(gone, header, body)
+                if not head.again:
+                    unsent.add((head.target, head.request))
         gone.queue.clear()
         gone.queued_bytes = 0
         return unsent

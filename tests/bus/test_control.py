@@ -14,7 +14,7 @@ from symphony.bus.kernelcalls import KernelCall
 from symphony.bus.memory import MemoryDatapath
 from symphony.bus.messages import Activate
 
-from .conftest import CAPABILITY, Clock, Connection, Plane
+from .conftest import CAPABILITY, Clock, Connection, Plane, hello
 
 CALLS = Grants(calls=frozenset({CAPABILITY}), owner="callers")
 PROVIDES = Grants(provides=frozenset({CAPABILITY}))
@@ -311,6 +311,17 @@ class TestKernelStreams:
         caller.say(wire.CREDIT, call.number, 1, body=encode(1))
         memory.pump()
         assert memory.local_credits == [(call.number, 1, 1)]
+
+
+class TestHello:
+    def test_one_that_is_said_again_before_its_welcome_counts_once(self, memory: Plane) -> None:
+        peer = Connection(memory, *memory.admit("hasty", PROVIDES))
+        for _ in range(5):
+            peer.say(wire.HELLO, body=hello(CAPABILITY))
+        memory.pump()
+        assert memory.notices == [("registered", "hasty")]
+        assert peer.expect(wire.WELCOME)[1]["instance"] == "hasty"
+        assert peer.fence() == []
 
 
 class TestOverdue:

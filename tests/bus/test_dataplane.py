@@ -518,6 +518,8 @@ class TestRepeatable:
             errors[head.request] = decode(body)
         assert {error["code"] for error in errors.values()} == {"crashed"}
         assert errors[sent]["repeatable"] is True
+        lost = bare.upcall(UNDELIVERED)
+        assert (lost.peer, lost.header != b"") == ("provider", True)
 
     def test_one_that_may_have_been_sent_before_is_not(self, bare: Bare) -> None:
         ends = Ends(bare, credit=1)

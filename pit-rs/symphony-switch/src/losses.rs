@@ -57,8 +57,11 @@ impl<F: Frame> Switch<F> {
             let Ok(head) = Head::decode(&header) else { continue };
             match (head.kind, head.flow()) {
                 (Kind::Event, _) => self.report_lost(gone, header, body),
-                (Kind::Call, Some(flow)) if !head.options.again => {
-                    unsent.insert((flow, head.request));
+                (Kind::Call, Some(flow)) => {
+                    self.report_lost(gone, header, body);
+                    if !head.options.again {
+                        unsent.insert((flow, head.request));
+                    }
                 }
                 _ => {}
             }
