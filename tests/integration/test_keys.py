@@ -101,6 +101,15 @@ def test_a_known_key_may_ask_send_again_and_stop(symphony: Symphony, endpoint: s
     check_errors(elsewhere(symphony, "status"), 5, endpoint)
 
 
+def test_a_ticket_that_others_can_read_is_refused(symphony: Symphony, endpoint: str) -> None:
+    symphony.answer("keys", "new", "laptop")
+    ticket = export(symphony, "laptop", endpoint)
+    ticket.chmod(0o644)
+    done = elsewhere(symphony, "status", "--ticket", ticket, "--json")
+    check_errors(done, 3, str(ticket), f"chmod 600 {ticket}")
+    assert check_error_json(done)["code"] == "refused"
+
+
 def test_from_elsewhere_nothing_else_is_answered(symphony: Symphony, endpoint: str) -> None:
     symphony.serve("--listen", endpoint)
     symphony.answer("keys", "new", "laptop")
