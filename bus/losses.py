@@ -33,8 +33,7 @@ class Losses:
         elif head.kind == wire.EVENT:
             self._report(peer, header, body)
             lost = 1 + (head.options or {}).get(wire.GAP_OPTION, 0)
-            topic = str(head.target)
-            peer.gaps[topic] = peer.gaps.get(topic, 0) + lost
+            peer.gaps.add(str(head.target), lost)
         elif gone:
             return
         elif head.kind == wire.CHUNK:

@@ -20,6 +20,7 @@ from symphony.bus.datapath import (
     MAX_UPCALLS_PER_PEER,
     MESSAGE,
     OVERDUE,
+    SILENT,
     UNDELIVERED,
     Flow,
     FlowStats,
@@ -161,7 +162,8 @@ class TestLimits:
         ends.caller.say(wire.CALL, FLOW, 3)
         error = ends.error(3)
         assert (error["code"], error["retry_after_ms"]) == ("overloaded", 250)
-        assert (error["where"], error["repeatable"]) == ("calls of this flow", True)
+        assert error["message"] == "more than 4 calls a second of this flow"
+        assert (error["where"], error["repeatable"]) == ("rate of this flow", True)
         bare.clock.now += 0.1
         bare.tick()
         ends.caller.say(wire.CALL, FLOW, 4)
@@ -580,6 +582,17 @@ class TestConsoles:
         upcall = bare.upcall(CONSOLE)
         assert upcall == (CONSOLE, "console/2", b"", console.identity)
         assert bare.upcall(MESSAGE).peer == "console/2"
+
+    def test_one_that_never_joins_falls_silent_as_well(self, bare: Bare) -> None:
+        """Or its place would never be free again."""
+        peer = bare.add("peer")
+        bare.datapath.admit("console", bytes(wire.IDENTITY_BYTES), console=True)
+        bare.tick()
+        console = Connection(bare, bytes(wire.CONSOLE_IDENTITY_BYTES), peer.endpoint)
+        console.say(wire.HEARTBEAT)
+        assert bare.upcall(CONSOLE).peer == "console/1"
+        bare.advance(HEARTBEAT_MS / 1000 * wire.LIVENESS + 1)
+        bare.until(lambda: any(u == (SILENT, "console/1", b"", b"") for u in bare.upcalls))
 
 
 class TestBusyKernel:

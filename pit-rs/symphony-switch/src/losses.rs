@@ -30,7 +30,7 @@ impl<F: Frame> Switch<F> {
             Kind::Event => {
                 let topic = topic(&header).unwrap_or_default();
                 self.report_lost(peer, header, body);
-                *self.members[peer].gaps.entry(topic).or_default() += 1 + head.options.gap;
+                self.members[peer].gaps.add(&topic, 1 + head.options.gap);
             }
             _ if gone => {}
             Kind::Chunk => {
