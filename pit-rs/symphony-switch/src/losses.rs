@@ -57,11 +57,11 @@ impl<F: Frame> Switch<F> {
             let Ok(head) = Head::decode(&header) else { continue };
             match (head.kind, head.flow()) {
                 (Kind::Event, _) => self.report_lost(gone, header, body),
-                (Kind::Call, Some(flow)) => {
+                (Kind::Call, flow) => {
                     self.report_lost(gone, header, body);
-                    if !head.options.again {
-                        unsent.insert((flow, head.request));
-                    }
+                    unsent.extend(
+                        flow.filter(|_| !head.options.again).map(|flow| (flow, head.request)),
+                    );
                 }
                 _ => {}
             }
