@@ -174,6 +174,40 @@ class TestLimits:
         ends.settle()
         assert bare.stats().shed == 2
 
+    @pytest.mark.parametrize(
+        ("rate", "text"), [(0.0001, "0.0001"), (1e21, "1" + 21 * "0"), (2.5, "2.5")]
+    )
+    def test_a_rate_is_named_in_full(self, bare: Bare, rate: float, text: str) -> None:
+        ends = Ends(bare, rate=rate, burst=1)
+        ends.call(1)
+        ends.caller.say(wire.CALL, FLOW, 2)
+        assert ends.error(2)["message"] == f"more than {text} calls a second of this flow"
+
+    def test_the_kernel_bounds_its_own_calls(self, bare: Bare) -> None:
+        provider = bare.add("provider")
+        bare.datapath.install(Flow(FLOW, KERNEL, "provider", 1))
+        for request in range(1, wire.MAX_OPEN_CALLS + 3):
+            bare.inject(wire.CALL, request)
+            provider.expect(wire.CALL, request)
+        bare.pump()
+        assert bare.upcalls == []
+
+    def test_a_call_with_a_key_is_ended_by_the_kernel(self, bare: Bare) -> None:
+        provider = bare.add("provider")
+        bare.datapath.install(Flow(FLOW, KERNEL, "provider", 1))
+        bare.inject(wire.CALL, 1, ttl=500, options={"idem": "k"})
+        bare.inject(wire.CALL, 2, ttl=500)
+        assert provider.expect(wire.CALL, 1)[0].ttl == 500
+        provider.expect(wire.CALL, 2)
+        bare.advance(1)
+        provider.expect(wire.CANCEL, 2)
+        assert provider.fence() == []
+        provider.say(wire.RESULT, FLOW, 1, body=encode("late"))
+        header = bare.upcall(DELIVERY).header
+        assert (decode_header(header).kind, decode_header(header).request) == (wire.ERROR, 2)
+        header = bare.upcall(DELIVERY).header
+        assert (decode_header(header).kind, decode_header(header).request) == (wire.RESULT, 1)
+
     def test_a_flow_that_is_installed_again_keeps_its_bucket_and_its_figures(
         self, bare: Bare
     ) -> None:
