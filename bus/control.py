@@ -237,7 +237,7 @@ class Control:
         for stats in self.datapath.flows():
             key = self._flows.key(stats.number)
             if key is not None:
-                provider = self._flows.provider(stats.number) or KERNEL
+                provider = self._flows.last_provider(stats.number) or KERNEL
                 rows.append(FlowRow(key.behalf or key.caller, key.capability, provider, stats))
         return rows
 
