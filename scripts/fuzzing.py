@@ -136,7 +136,7 @@ async def _send(outcome: Outcome, inputs: int, seed: int, tickets: list[str]) ->
         while line := await process.stdout.readline():
             sent = line
             if not line.startswith(REPORT):
-                say(f"{outcome.target}: {outcome.inputs  + int(line)} inputs")
+                say(f"{outcome.target}: {outcome.inputs + int(line)} inputs")
     finally:
         if process.returncode is None and not sent.startswith(REPORT):
             process.kill()

@@ -40,6 +40,6 @@ def is_key_refused(ticket: Ticket) -> bool:
         peer.curve_secretkey = ticket.curve.secret.encode()
         with peer.get_monitor_socket(settled) as watch:
             peer.connect(ticket.endpoint)
-            told = recv_monitor_message(watch) if watch.poll(LIMIT_MS) else {}
+            told = recv_monitor_message(watch) if watch.poll(LIMIT_MS) else None
             peer.disable_monitor()
-    return told.get("event") == failed and told.get("value") == _NOT_ALLOWED
+    return told is not None and (told["event"], told["value"]) == (failed, _NOT_ALLOWED)
