@@ -63,7 +63,7 @@ def test_a_player_takes_another_ones_stream(pair: Pair) -> None:
 def test_a_stream_ends_with_the_call_that_opened_it(pair: Pair) -> None:
     before = len(pair.symphony.logged(pair.source, "parts ended"))
     assert pair.take("left") == 0
-    pair.take("keyed")  # the source serves again
+    pair.take("keyed", "--timeout", "10")  # the source serves again
     assert len(pair.symphony.logged(pair.source, "parts ended")) == before + 1
 
 
@@ -79,7 +79,7 @@ def test_a_call_ends_at_its_own_deadline_and_tells_its_progress(pair: Pair) -> N
 def test_what_progress_raises_ends_the_call(pair: Pair) -> None:
     before = len(pair.symphony.logged(pair.source, "wait ended"))
     assert pair.take("given up") == "enough"
-    pair.take("keyed")
+    pair.take("keyed", "--timeout", "10")
     assert len(pair.symphony.logged(pair.source, "wait ended")) == before + 1
 
 
