@@ -223,7 +223,7 @@ class Asking:
 
 def _surely_readable(method: str | None, options: Mapping[str, object] | None) -> bool:
     """Whether everybody can read a header with these; most calls have no more than a trace."""
-    if method is not None and type(method) is not str:
+    if method is not None:
         return False
     return not options or (len(options) == 1 and type(options.get(wire.TRACE_OPTION)) is str)
 

@@ -320,6 +320,10 @@ class Control:
         # Whoever gets the first call of a flow learns what the number stands for.
         options = {**options, wire.CAPABILITY_OPTION: capability}
         header = encode_header(wire.CALL, number, head.request, head.ttl, head.method, options)
+        if len(header) > wire.MAX_HEADER:
+            long = BusError("bad-request", "the header is too long", where="header")
+            self._refuse(caller, head, long)
+            return
         self.datapath.inject(caller, header, body)
 
     def _called_capability(self, caller: str, target: int | str | None) -> str:

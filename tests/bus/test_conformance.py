@@ -396,6 +396,7 @@ class TestBrokenMessages:
             ((b"\xc1garbage", b""), "undecodable"),
             ((encode([1, 16, None, 0, 0, None]), b""), "undecodable"),
             ((encode([2, 3, None, 0, 0, None]), b""), "undecodable"),
+            ((encode([1, wire.CALL, CAPABILITY, 1, 0, "Open"]), b""), "undecodable"),
             ((b"x" * (wire.MAX_HEADER + 1), b""), "oversize"),
             ((encode_header(wire.WELCOME), b""), "wrong-side"),
             ((encode_header(wire.ACTIVATE, None, 1), b""), "wrong-side"),

@@ -419,6 +419,23 @@ class TestKernelStreams:
         assert memory.local_credits == [(call.number, 1, 1)]
 
 
+class TestLongHeaders:
+    def test_one_that_has_no_room_for_what_is_added_is_refused(self, memory: Plane) -> None:
+        """Or the provider would drop it, and owe an answer to what it never got."""
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+
+        def header(request: int, length: int) -> bytes:
+            return encode_header(wire.CALL, CAPABILITY, request, 0, None, {"other": "x" * length})
+
+        most = wire.MAX_HEADER - len(header(1, 300)) + 300
+        assert len(header(1, most)) == wire.MAX_HEADER
+        caller.send(header(1, most), b"\x80")
+        error = caller.expect(wire.ERROR, 1)[1]
+        assert (error["code"], error["where"]) == ("bad-request", "header")
+        caller.send(header(2, most - 100), b"\x80")
+        provider.expect(wire.CALL, 2)
+
+
 class TestHello:
     def test_one_that_is_said_again_before_its_welcome_counts_once(self, memory: Plane) -> None:
         peer = Connection(memory, *memory.admit("hasty", PROVIDES))

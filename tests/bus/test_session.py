@@ -133,6 +133,8 @@ def test_a_call_whose_header_nobody_could_read_is_refused(known: bool) -> None:
         said(session)
     wrong: list[tuple[Any, dict[str, object]]] = [
         (5, {}),
+        ("Open", {}),
+        ("Open", {"trace": "t"}),
         (b"m", {}),
         (5, {"trace": "t"}),
         ("m" * wire.MAX_HEADER, {"trace": "t"}),
