@@ -67,7 +67,7 @@ def test_all_that_is_released_together_has_one_version() -> None:
     for member in sorted((ROOT / "extensions").glob("pit-*/extension.toml")):
         named = tomllib.loads(member.read_text(encoding="utf-8"))["extension"]["version"]
         assert (member.parent.name, named) == (member.parent.name, version)
-    assert VERSION == version
+    assert version == VERSION
     assert SDK.endswith(f"/{version}")
 
 
