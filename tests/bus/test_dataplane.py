@@ -17,6 +17,7 @@ from symphony.bus.datapath import (
     CONSOLE,
     DELIVERY,
     KERNEL,
+    MAX_UPCALL_BYTES_PER_PEER,
     MAX_UPCALLS_PER_PEER,
     MESSAGE,
     OVERDUE,
@@ -652,6 +653,24 @@ class TestBusyKernel:
         bare.busy = False
         bare.pump()
         assert len(bare.upcalls) == MAX_UPCALLS_PER_PEER
+
+
+class TestLargeUpcalls:
+    def test_what_waits_for_a_busy_kernel_is_bounded_in_bytes(self, bare: Bare) -> None:
+        peer, other = bare.add("peer"), bare.add("other")
+        bare.busy = True
+        body = bytes(wire.MAX_BODY)
+        for _ in range(MAX_UPCALL_BYTES_PER_PEER // len(body) + 1):
+            peer.say(wire.EVENT, "test.topic", body=body)
+        peer.say(wire.CALL, "test.topic", 5)
+        assert peer.expect(wire.ERROR, 5)[1]["code"] == "overloaded"
+        other.say(wire.EVENT, "test.topic")
+        other.fence()
+        bare.busy = False
+        bare.pump()
+        held = [len(upcall.body) for upcall in bare.upcalls if upcall.peer == "peer"]
+        assert sum(held) == MAX_UPCALL_BYTES_PER_PEER
+        assert [upcall.peer for upcall in bare.upcalls].count("other") == 1
 
 
 class TestLostMessages:
