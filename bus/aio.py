@@ -3,42 +3,60 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
+from . import trace as traces
 from . import wire
-from .codec import decode
-from .errors import BusError, ProtocolError
-from .link import Link
+from .aiostream import AsyncCall, AsyncStream
+from .dial import dial
+from .errors import BusError
+from .heard import (
+    Answered,
+    Chunked,
+    Dismissed,
+    Event,
+    Heard,
+    Progressed,
+    Rejoined,
+    Welcomed,
+)
+from .link import LoopLink
 from .messages import Progress
-from .session import Answered, Dismissed, Event, Progressed, Published, Session, Welcomed
+from .retry import Attempts, Retry
+from .session import Session
 from .ticket import Ticket
 
+__all__ = ["AsyncClient", "AsyncStream", "Event", "Retry"]
+
 JOIN_S = wire.HEARTBEAT_MS * wire.LIVENESS / 1000
+_FULL_RETRY_S = 0.005
+_BATCH = 256  # messages handled before the loop's other work gets a turn
+OnEvent = Callable[[Event], None]
+OnProgress = Callable[[Progress], None]
 
 
 class AsyncClient:
     """One peer that calls, publishes and listens to events. Make it with `connect` or `join`."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: LoopLink) -> None:
         self._loop = asyncio.get_running_loop()
         self._link = link
         self._session = Session(time.monotonic())
-        self._open: dict[int, tuple[asyncio.Future[Any], Callable[[Progress], None] | None]] = {}
-        self._subscribers: dict[str, Callable[[Any], None]] = {}
+        self._open: dict[int, AsyncCall] = {}
+        self._handlers: dict[str, OnEvent] = {}
         self._joined: asyncio.Future[None] = self._loop.create_future()
         self._end: BusError | None = None
         self._beating: asyncio.Task[None] | None = None
+        self._pumping = False  # a turn of `_pump` is due
 
     @classmethod
     async def connect(cls, ticket: Ticket) -> "AsyncClient":
         """Joins the bus over a socket; raises BusError `unavailable` or `refused`."""
-        from .dealer import Dealer
-
-        return await cls.join(Dealer(ticket))
+        return await cls.join(dial(ticket))
 
     @classmethod
-    async def join(cls, link: Link) -> "AsyncClient":
+    async def join(cls, link: LoopLink) -> "AsyncClient":
         """Joins the bus over any transport; closes it if that fails."""
         client = cls(link)
         link.attach(client._loop, client._pump)
@@ -64,98 +82,233 @@ class AsyncClient:
         method: str | None = None,
         args: Mapping[str, object] | None = None,
         *,
+        type: Any = Any,  # noqa: A002 - what it is called everywhere else
         ttl_ms: int = 0,
-        on_progress: Callable[[Progress], None] | None = None,
+        on_progress: OnProgress | None = None,
         idem: str | None = None,
+        trace: str | None = None,
+        retry: Retry | None = None,
     ) -> Any:
-        """Calls a capability and returns its result; `ttl_ms` 0 waits for ever.
+        """Calls a capability and returns its result as `type`; `ttl_ms` 0 waits for ever.
 
-        Raises the BusError that the provider or the hub answered. Cancelling the task cancels
-        the call.
+        Raises the BusError that the provider or the hub answered, `wrong-output` for a result that
+        is not of the type. Cancelling the task cancels the call. `idem` is an idempotency key, at
+        most 128 characters; `trace` a W3C `traceparent`, a new one if not given. With `retry`, an
+        error that the hub calls repeatable leads to another attempt within `ttl_ms`.
+        """
+        options = _options(trace, idem)
+        if retry is None:
+            return await self._answer(
+                *self._start(capability, method, args, ttl_ms, options, type, on_progress)
+            )
+        attempts = Attempts(retry, ttl_ms)
+        while True:
+            try:
+                started = self._start(
+                    capability, method, args, attempts.ttl_ms, options, type, on_progress
+                )
+                return await self._answer(*started)
+            except BusError as error:
+                await asyncio.sleep(attempts.pause_s(error))
+
+    def stream(
+        self,
+        capability: str,
+        method: str | None = None,
+        args: Mapping[str, object] | None = None,
+        *,
+        credit: int = 16,
+        type: Any = Any,  # noqa: A002 - as in `call`
+        chunk_type: Any = Any,
+        ttl_ms: int = 0,
+        on_progress: OnProgress | None = None,
+        trace: str | None = None,
+    ) -> AsyncStream[Any]:
+        """Calls a capability that answers in chunks; iterate over the stream for them.
+
+        At most `credit` chunks (1 to 1,024) wait to be taken, in this process or on the way to it.
+        """
+        options = _options(trace, None)
+        options[wire.STREAM_OPTION] = credit
+        request, call = self._start(
+            capability, method, args, ttl_ms, options, type, on_progress, chunk_type
+        )
+        return AsyncStream(
+            call,
+            credit,
+            partial(self._give, request),
+            partial(self._abandon, request),
+            partial(self._cancel, request),
+        )
+
+    def publish(self, topic: str, value: object, *, keep: bool = False) -> None:
+        """Publishes an event; the hub drops it if this peer may not.
+
+        With `keep`, the hub sends it to later subscribers as well, until there is a newer one.
         """
         self._check()
-        options = None if idem is None else {wire.IDEM_OPTION: idem}
-        request = self._session.call(
-            capability, method, args or {}, ttl_ms, time.monotonic(), options
-        )
-        future: asyncio.Future[Any] = self._loop.create_future()
-        self._open[request] = (future, on_progress)
-        self._pump()
+        self._session.asking.publish(topic, value, time.monotonic(), keep=keep)
+        self._flush()
+
+    async def subscribe(self, topic: str, handler: OnEvent) -> None:
+        """Calls `handler(event)` for every event of a topic; raises BusError `refused` if this
+        peer was not granted it."""
+        self._handlers[topic] = handler
         try:
-            return await future
-        except asyncio.CancelledError:
-            self._open.pop(request, None)
-            self._session.cancel(request, time.monotonic())
-            self._pump()
+            await self._subscribe(topic, begin=True)
+        except BusError:
+            del self._handlers[topic]
             raise
 
-    def publish(self, topic: str, value: object) -> None:
-        """Publishes an event; the hub drops it if this peer may not."""
-        self._check()
-        self._session.publish(topic, value, time.monotonic())
-        self._pump()
-
-    def subscribe(self, topic: str, handler: Callable[[Any], None]) -> None:
-        """Calls `handler(value)` for every event of a topic that this peer was granted."""
-        self._subscribers[topic] = handler
+    async def unsubscribe(self, topic: str) -> None:
+        """Ends a subscription."""
+        await self._subscribe(topic, begin=False)
+        self._handlers.pop(topic, None)
 
     async def close(self) -> None:
         """Says bye and leaves; idempotent."""
         if self._end is None:
             self._session.bye("closed", time.monotonic())
-            self._pump()
+            self._flush()
             self._finish(BusError("unavailable", "the connection is closed"))
+
+    # -- calls ------------------------------------------------------------------------------
+
+    def _start(
+        self,
+        capability: str,
+        method: str | None,
+        args: Mapping[str, object] | None,
+        ttl_ms: int,
+        options: Mapping[str, object],
+        type: Any,  # noqa: A002 - as in `call`
+        on_progress: OnProgress | None,
+        chunk_type: Any = Any,
+    ) -> tuple[int, AsyncCall]:
+        self._check()
+        request = self._session.asking.call(
+            capability,
+            method,
+            args or {},
+            ttl_ms,
+            time.monotonic(),
+            options=options,
+            type=type,
+            chunk_type=chunk_type,
+        )
+        call = self._open[request] = AsyncCall(self._loop.create_future(), on_progress)
+        self._flush()
+        return request, call
+
+    async def _answer(self, request: int, call: AsyncCall) -> Any:
+        try:
+            return await call.future
+        except asyncio.CancelledError:
+            self._abandon(request)
+            raise
+
+    async def _subscribe(self, topic: str, *, begin: bool) -> None:
+        self._check()
+        request = self._session.asking.subscribe(topic, time.monotonic(), begin=begin)
+        call = self._open[request] = AsyncCall(self._loop.create_future(), None)
+        self._flush()
+        await self._answer(request, call)
+
+    def _give(self, request: int, chunks: int) -> None:
+        self._session.asking.credit(request, chunks, time.monotonic())
+        self._flush()
+
+    def _cancel(self, request: int) -> None:
+        self._session.asking.cancel(request, time.monotonic())
+        self._flush()
+
+    def _abandon(self, request: int) -> None:
+        self._open.pop(request, None)
+        self._session.asking.abandon(request, time.monotonic())
+        self._flush()
 
     def _check(self) -> None:
         if self._end is not None:
             raise self._end
 
+    # -- messages ---------------------------------------------------------------------------
+
     async def _beat(self) -> None:
         while self._end is None:
             alive = self._session.tick(time.monotonic())
-            self._pump()
+            self._flush()
             if not alive:
                 self._finish(BusError("unavailable", "the hub is silent", fault="kernel"))
             await asyncio.sleep(self._session.heartbeat_s / 2)
 
+    def _flush(self) -> None:
+        """Sends what was said; sending may swallow the sign that there is something to read."""
+        if self._end is None:
+            self._send()
+            self._pump_soon()
+
+    def _send(self) -> None:
+        out = self._session.out
+        for number, (header, body) in enumerate(out):
+            if not self._link.send(header, body):
+                del out[:number]
+                self._loop.call_later(_FULL_RETRY_S, self._pump)
+                return
+        out.clear()
+
+    def _pump_soon(self) -> None:
+        if not self._pumping:
+            self._pumping = True
+            self._loop.call_soon(self._pump)
+
     def _pump(self) -> None:
-        """Sends what was said and handles what was heard, until there is nothing of either."""
+        """Handles what was heard, until there is nothing more of it."""
+        self._pumping = False
         if self._end is not None:
             return
-        while True:
-            while self._session.out and self._link.send(*self._session.out[0]):
-                del self._session.out[0]
-            message = self._link.receive()
-            if message is None:
-                return
-            event = self._session.receive(*message, time.monotonic())
-            if event is not None:
-                self._on_event(event)
+        self._send()
+        now = time.monotonic()
+        taken = self._link.take(_BATCH)
+        for header, body in taken:
+            heard = self._session.receive(header, body, now)
+            if heard is not None:
+                self._on_heard(heard)
             if self._end is not None:
                 return
+        if len(taken) == _BATCH:
+            self._pump_soon()
+        if self._session.out:
+            self._flush()
 
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, Answered):
-            future, _ = self._open.pop(event.request, (None, None))
-            if future is None or future.done():
+    def _on_heard(self, heard: Heard) -> None:
+        if isinstance(heard, Answered):
+            call = self._open.pop(heard.request, None)
+            if call is None or call.future.done():
                 return
-            if event.error is not None:
-                future.set_exception(event.error)
+            if heard.error is not None:
+                call.future.set_exception(heard.error)
             else:
-                future.set_result(event.value)
-        elif isinstance(event, Progressed):
-            _, on_progress = self._open.get(event.request, (None, None))
-            if on_progress is not None:
-                on_progress(event.progress)
-        elif isinstance(event, Published):
-            handler = self._subscribers.get(event.topic)
+                call.future.set_result(heard.value)
+        elif isinstance(heard, Chunked):
+            call = self._open.get(heard.request)
+            if call is not None:
+                call.add(heard.value)
+        elif isinstance(heard, Progressed):
+            call = self._open.get(heard.request)
+            if call is not None and call.on_progress is not None:
+                call.on_progress(heard.progress)
+        elif isinstance(heard, Event):
+            handler = self._handlers.get(heard.topic)
             if handler is not None:
-                with suppress(ProtocolError):  # another peer's fault is no reason to end this one
-                    handler(decode(event.body))
-        elif isinstance(event, Welcomed) and not self._joined.done():
-            self._joined.set_result(None)
-        elif isinstance(event, Dismissed):
-            self._finish(BusError("refused", f"the hub dismissed this peer: {event.reason}"))
+                handler(heard)
+        elif isinstance(heard, Welcomed):
+            if not self._joined.done():
+                self._joined.set_result(None)
+        elif isinstance(heard, Rejoined):
+            for answer in heard.ended:
+                self._on_heard(answer)
+        elif isinstance(heard, Dismissed):
+            self._finish(BusError("refused", f"the hub dismissed this peer: {heard.reason}"))
 
     def _finish(self, reason: BusError) -> None:
         if self._end is not None:
@@ -168,6 +321,13 @@ class AsyncClient:
         if not self._joined.done():
             self._joined.set_exception(reason)
         while self._open:
-            _, (future, _) = self._open.popitem()
-            if not future.done():
-                future.set_exception(reason)
+            _, call = self._open.popitem()
+            if not call.future.done():
+                call.future.set_exception(reason)
+
+
+def _options(trace: str | None, idem: str | None) -> dict[str, object]:
+    options: dict[str, object] = {wire.TRACE_OPTION: trace or traces.new()}
+    if idem is not None:
+        options[wire.IDEM_OPTION] = idem
+    return options

@@ -2,42 +2,22 @@
 
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar, overload
 
-from . import wire
-from .calls import OnProgress, OpenCalls
-from .codec import decode
+from .calls import Call, Calls, OnProgress, Stream
 from .connection import Connection
-from .errors import BusError, ProtocolError
-from .session import Event, Published
+from .dial import dial
+from .errors import BusError
+from .heard import Event, Heard
+from .link import SocketLink
+from .retry import Attempts, Retry
 from .ticket import Ticket
 
-_GRACE_S = 1.0  # beyond a call's deadline, for the hub's own answer to arrive
+__all__ = ["Call", "Client", "Event", "Retry", "Stream"]
 
-
-class Call:
-    """An open call."""
-
-    def __init__(
-        self, connection: Connection, request: int, future: "Future[Any]", ttl_ms: int
-    ) -> None:
-        self._connection = connection
-        self._request = request
-        self._future = future
-        self._limit_s = ttl_ms / 1000 + _GRACE_S if ttl_ms else None
-
-    def result(self) -> Any:
-        """Waits for the answer; raises the BusError that ended the call."""
-        try:
-            return self._future.result(self._limit_s)
-        except TimeoutError:
-            raise BusError("deadline", "the call was not answered in time") from None
-
-    def cancel(self) -> None:
-        """Asks for the end of the call; `result` then usually raises `cancelled`."""
-        with self._connection.speaking() as session:
-            session.cancel(self._request, time.monotonic())
+T = TypeVar("T")
+OnEvent = Callable[[Event], None]
 
 
 class Client:
@@ -45,10 +25,20 @@ class Client:
 
     def __init__(self, ticket: Ticket) -> None:
         """Joins the bus; raises BusError `unavailable` or `refused` if it cannot."""
-        self._calls = OpenCalls()
-        self._subscribers: dict[str, Callable[[Any], None]] = {}
+        self._join(dial(ticket))
+
+    @classmethod
+    def over(cls, link: SocketLink) -> "Client":
+        """Joins the bus over any transport; raises as above, and closes it then."""
+        client = cls.__new__(cls)
+        client._join(link)
+        return client
+
+    def _join(self, link: SocketLink) -> None:
+        self._calls = Calls()
+        self._handlers: dict[str, OnEvent] = {}
         self._connection = Connection(
-            ticket, (), on_event=self._on_event, on_end=self._calls.fail_all
+            link, (), on_heard=self._on_heard, on_end=self._calls.fail_all
         )
         self._connection.join()
 
@@ -58,24 +48,67 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @overload
     def call(
         self,
         capability: str,
         method: str | None = None,
         args: Mapping[str, object] | None = None,
         *,
+        type: type[T],
         ttl_ms: int = 0,
         on_progress: OnProgress | None = None,
         idem: str | None = None,
-    ) -> Any:
-        """Calls a capability and returns its result; `ttl_ms` 0 waits for ever.
+        trace: str | None = None,
+        retry: Retry | None = None,
+    ) -> T: ...
 
-        Raises the BusError that the provider or the hub answered. `idem` is an idempotency key,
-        at most 128 characters; `on_progress` runs on the connection's thread.
+    @overload
+    def call(
+        self,
+        capability: str,
+        method: str | None = None,
+        args: Mapping[str, object] | None = None,
+        *,
+        type: Any = Any,
+        ttl_ms: int = 0,
+        on_progress: OnProgress | None = None,
+        idem: str | None = None,
+        trace: str | None = None,
+        retry: Retry | None = None,
+    ) -> Any: ...
+
+    def call(
+        self,
+        capability: str,
+        method: str | None = None,
+        args: Mapping[str, object] | None = None,
+        *,
+        type: Any = Any,  # noqa: A002 - what it is called everywhere else
+        ttl_ms: int = 0,
+        on_progress: OnProgress | None = None,
+        idem: str | None = None,
+        trace: str | None = None,
+        retry: Retry | None = None,
+    ) -> Any:
+        """Calls a capability and returns its result as `type`; `ttl_ms` 0 waits for ever.
+
+        Raises the BusError that the provider or the hub answered, `wrong-output` for a result that
+        is not of the type. `idem` is an idempotency key, at most 128 characters; `trace` a W3C
+        `traceparent`, a new one if not given; `on_progress` runs on the connection's thread. With
+        `retry`, an error that the hub calls repeatable leads to another attempt within `ttl_ms`.
         """
-        return self.start_call(
-            capability, method, args, ttl_ms=ttl_ms, on_progress=on_progress, idem=idem
-        ).result()
+        options = {"type": type, "on_progress": on_progress, "idem": idem, "trace": trace}
+        if retry is None:
+            return self.start_call(capability, method, args, ttl_ms=ttl_ms, **options).result()
+        attempts = Attempts(retry, ttl_ms)
+        while True:
+            try:
+                return self.start_call(
+                    capability, method, args, ttl_ms=attempts.ttl_ms, **options
+                ).result()
+            except BusError as error:
+                time.sleep(attempts.pause_s(error))
 
     def start_call(
         self,
@@ -83,51 +116,93 @@ class Client:
         method: str | None = None,
         args: Mapping[str, object] | None = None,
         *,
+        type: Any = Any,  # noqa: A002 - as in `call`
         ttl_ms: int = 0,
         on_progress: OnProgress | None = None,
         idem: str | None = None,
-    ) -> Call:
+        trace: str | None = None,
+    ) -> Call[Any]:
         """As `call`, without waiting for the answer."""
-        with self._connection.speaking() as session:
-            request, future = self._calls.start(
-                session,
-                capability,
-                method,
-                args or {},
-                ttl_ms=ttl_ms,
-                now=time.monotonic(),
-                options=None if idem is None else {wire.IDEM_OPTION: idem},
-                on_progress=on_progress,
-            )
-        return Call(self._connection, request, future, ttl_ms)
+        return self._calls.start(
+            self._connection,
+            capability,
+            method,
+            args or {},
+            ttl_ms=ttl_ms,
+            type=type,
+            idem=idem,
+            trace=trace,
+            on_progress=on_progress,
+        )
 
-    def publish(self, topic: str, value: object) -> None:
-        """Publishes an event; the hub drops it if this peer may not."""
-        with self._connection.speaking() as session:
-            session.publish(topic, value, time.monotonic())
+    def stream(
+        self,
+        capability: str,
+        method: str | None = None,
+        args: Mapping[str, object] | None = None,
+        *,
+        credit: int = 16,
+        type: Any = Any,  # noqa: A002 - as in `call`
+        chunk_type: Any = Any,
+        ttl_ms: int = 0,
+        on_progress: OnProgress | None = None,
+        trace: str | None = None,
+    ) -> Stream[Any]:
+        """Calls a capability that answers in chunks; iterate over the stream for them.
 
-    def subscribe(self, topic: str, handler: Callable[[Any], None]) -> None:
-        """Calls `handler(value)` on the connection's thread for every event of a topic that this
-        peer was granted; it must be quick."""
-        self._subscribers[topic] = handler
+        At most `credit` chunks (1 to 1,024) wait to be taken, in this process or on the way to it.
+        """
+        call = self._calls.start(
+            self._connection,
+            capability,
+            method,
+            args or {},
+            ttl_ms=ttl_ms,
+            type=type,
+            chunk_type=chunk_type,
+            credit=credit,
+            trace=trace,
+            on_progress=on_progress,
+        )
+        return Stream(call, credit)
+
+    def publish(self, topic: str, value: object, *, keep: bool = False) -> None:
+        """Publishes an event; the hub drops it if this peer may not.
+
+        With `keep`, the hub sends it to later subscribers as well, until there is a newer one.
+        """
+        with self._connection as session:
+            session.asking.publish(topic, value, time.monotonic(), keep=keep)
+
+    def subscribe(self, topic: str, handler: OnEvent) -> None:
+        """Calls `handler(event)` on the connection's thread for every event of a topic; it must be
+        quick and make no calls. Raises BusError `refused` if this peer was not granted the topic.
+        """
+        self._handlers[topic] = handler
+        try:
+            self._calls.subscribe(self._connection, topic, begin=True).result()
+        except BusError:
+            del self._handlers[topic]
+            raise
+
+    def unsubscribe(self, topic: str) -> None:
+        """Ends a subscription."""
+        self._calls.subscribe(self._connection, topic, begin=False).result()
+        self._handlers.pop(topic, None)
 
     def close(self) -> None:
         """Says bye and leaves; idempotent."""
         try:
-            with self._connection.speaking() as session:
+            with self._connection as session:
                 session.bye("closed", time.monotonic())
         except BusError:
             return  # it ended before
         self._connection.close()
 
-    def _on_event(self, event: Event) -> None:
-        if self._calls.settle(event) or not isinstance(event, Published):
-            return
-        handler = self._subscribers.get(event.topic)
-        if handler is None:
-            return
-        try:
-            value = decode(event.body)
-        except ProtocolError:
-            return  # what another peer published is no reason to end this one
-        handler(value)
+    def _on_heard(self, heard: Heard) -> None:
+        if isinstance(heard, Event):
+            handler = self._handlers.get(heard.topic)
+            if handler is not None:
+                self._connection.later(partial(handler, heard))
+        else:
+            self._calls.settle(heard)

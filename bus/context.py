@@ -2,16 +2,20 @@
 
 import json
 import sys
-import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from threading import Event
 from typing import Any, Protocol
 
+from . import trace as traces
 from .errors import BusError
+from .files import outgoing
+from .heard import Called
+from .messages import Activate, Progress
 from .messages import Context as CallContext
-from .messages import Progress
 
 
 class Cancelled(BusError):  # noqa: N818 - part of the SDK, named as the caller's wish
@@ -30,10 +34,41 @@ class CallBus(Protocol):
     def progress(self, progress: Progress) -> None:
         """Reports progress of this call."""
 
+    def chunk(self, value: object) -> None:
+        """Sends a part of the answer as soon as the caller takes it; raises Cancelled."""
+
     def call(
-        self, capability: str, method: str | None, args: Mapping[str, object], ttl_ms: int
+        self,
+        capability: str,
+        method: str | None,
+        args: Mapping[str, object],
+        *,
+        ttl_ms: int,
+        trace: str,
     ) -> Any:
         """Calls another capability and returns its result; raises BusError."""
+
+
+class Interest:
+    """Whether the answer of a running call is still wanted."""
+
+    __slots__ = ("_ended", "cancelled")
+
+    def __init__(self) -> None:
+        self.cancelled = False
+        self._ended: Event | None = None  # made when somebody waits, which few calls do
+
+    def end(self) -> None:
+        """It is not; called by another thread."""
+        self.cancelled = True
+        if self._ended is not None:
+            self._ended.set()
+
+    def wait(self, seconds: float) -> None:
+        """Returns after so long, or as soon as it is not."""
+        ended = self._ended = Event()
+        if not self.cancelled:
+            ended.wait(seconds)
 
 
 class Log:
@@ -65,47 +100,86 @@ class Log:
 
 
 class Context:
-    """One call. `deadline` is in seconds of `time.monotonic`, None without one."""
+    """One call. `deadline` is in seconds of `time.monotonic`, None without one; `streaming`:
+    whether the caller takes chunks. What few calls look at is made when it is looked at."""
 
     def __init__(
         self,
         call: CallContext,
+        called: Called,
         bus: CallBus,
-        *,
+        interest: Interest,
+        activation: Activate,
         inbox: Path,
         outbox: Path,
-        deadline: float | None,
-        cancel: threading.Event,
-        config: Mapping[str, Any],
-        params: Mapping[str, Any],
     ) -> None:
-        self.run = call.run
-        self.step = call.step
-        self.attempt = call.attempt
-        self.config = config
-        self.params = {**params, **(call.params or {})}
-        self.deadline = deadline
-        self.inbox = inbox
-        self.log = Log(run=call.run, step=call.step, attempt=call.attempt)
-        self._outbox = outbox
+        self.deadline = called.deadline
+        self.streaming = called.streaming
+        self._trace = called.trace
+        self._call = call
         self._bus = bus
-        self._cancel = cancel
+        self._interest = interest
+        self._activation = activation
+        self._inbox = inbox
+        self._outbox = outbox
+
+    @property
+    def run(self) -> str | None:
+        """The run that this call belongs to."""
+        return self._call.run
+
+    @property
+    def step(self) -> str | None:
+        """The step of that run."""
+        return self._call.step
+
+    @property
+    def attempt(self) -> int | None:
+        """Which attempt of that step this is."""
+        return self._call.attempt
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The configuration of this extension."""
+        return self._activation.config
+
+    @cached_property
+    def params(self) -> dict[str, Any]:
+        """The parameters: of the activation, and over them those of this call."""
+        return {**self._activation.params, **(self._call.params or {})}
+
+    @cached_property
+    def inbox(self) -> Path:
+        """This call's own folder of files."""
+        return self._inbox / (self._call.folder or "")
+
+    @cached_property
+    def log(self) -> Log:
+        """The log, with the names of this call."""
+        return Log(run=self.run, step=self.step, attempt=self.attempt, trace=self._trace)
+
+    @property
+    def trace(self) -> str:
+        """The W3C `traceparent` of this call; its own calls continue it."""
+        if self._trace is None:
+            self._trace = traces.new()
+        return self._trace
 
     @property
     def outbox(self) -> Path:
         """This call's own folder for results, made when first asked for."""
-        self._outbox.mkdir(parents=True, exist_ok=True)
-        return self._outbox
+        self.outbox_path.mkdir(parents=True, exist_ok=True)
+        return self.outbox_path
 
-    @property
+    @cached_property
     def outbox_path(self) -> Path:
         """The same folder, whether it exists or not."""
-        return self._outbox
+        return self._outbox / (self._call.folder or "")
 
     @property
     def cancelled(self) -> bool:
         """Whether the answer is no longer wanted."""
-        return self._cancel.is_set() or self.remaining() == 0.0
+        return self._interest.cancelled or self.remaining() == 0.0
 
     def check(self) -> None:
         """Raises Cancelled when the answer is no longer wanted; call it often in long work."""
@@ -115,7 +189,7 @@ class Context:
     def wait(self, seconds: float) -> None:
         """Pauses for so long; raises Cancelled as soon as the answer is no longer wanted."""
         remaining = self.remaining()
-        self._cancel.wait(seconds if remaining is None else min(seconds, remaining))
+        self._interest.wait(seconds if remaining is None else min(seconds, remaining))
         self.check()
 
     def remaining(self) -> float | None:
@@ -128,9 +202,20 @@ class Context:
         """Tells the caller how far this is, in units of your choice."""
         self._bus.progress(Progress(done, total, message))
 
+    def chunk(self, value: object) -> None:
+        """Sends a part of the answer, as a generator's `yield` does.
+
+        Waits while the caller has not taken the parts before; raises Cancelled when it no longer
+        wants any. A caller that did not ask for parts gets none.
+        """
+        self.check()
+        if self.streaming:
+            self._bus.chunk(outgoing(value, self.outbox_path, "chunk"))
+
     def call(self, capability: str, method: str | None = None, /, **args: object) -> Any:
         """Calls another capability within this call's deadline; raises BusError."""
         self.check()
         remaining = self.remaining()
         ttl_ms = 0 if remaining is None else max(1, int(remaining * 1000))
-        return self._bus.call(capability, method, args, ttl_ms)
+        trace = traces.child(self.trace)
+        return self._bus.call(capability, method, args, ttl_ms=ttl_ms, trace=trace)

@@ -1,54 +1,45 @@
 """The control plane of the hub: who may join, call, publish; which provider serves a flow.
 
 Upcalls of a datapath go in, commands to the datapath and notices to the kernel come out. There is
-no socket, thread or clock here; see `hub.py` for the asyncio side.
+no socket, thread or clock here; see `hub.py` for the asyncio side. Each reason to decide has a
+module of its own: `roster`, `admission`, `topics`, `mediation`, `kernelcalls`; this one joins them.
 """
 
+import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import count
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from . import wire
-from .codec import Header, decode, decode_as, decode_header, encode, encode_header
-from .datapath import DELIVERY, ENDED, KERNEL, SILENT, VIOLATION, Datapath, Upcall
+from .admission import Admission, IsBelow, Rule
+from .codec import Header, decode_as, decode_header, encode, encode_header
+from .datapath import (
+    CONNECTING,
+    CONSOLE,
+    DELIVERY,
+    HANDSHAKE,
+    KERNEL,
+    MESSAGE,
+    OVERDUE,
+    SILENT,
+    UNDELIVERED,
+    VIOLATION,
+    Datapath,
+    FlowStats,
+    Upcall,
+)
 from .errors import BusError, ProtocolError
-from .flowtable import FlowTable
-from .messages import Activate, Bye, Hello, Progress, Unload, Welcome
-
-ANY: Final = "*"  # in a grant: every name
-MAX_REFUSAL_ROWS: Final = 1_000
-
-
-@dataclass(frozen=True)
-class Grants:
-    """What an instance may do on the bus: names of capabilities and topics, or `*` for all."""
-
-    provides: frozenset[str] = frozenset()
-    calls: frozenset[str] = frozenset()
-    publishes: frozenset[str] = frozenset()
-    subscribes: frozenset[str] = frozenset()
-
-
-class HubListener(Protocol):
-    """What the kernel is told about its instances."""
-
-    def registered(self, instance: str, hello: Hello) -> None:
-        """It said hello and was welcomed."""
-
-    def rejected(self, instance: str, reason: str) -> None:
-        """It was turned away when it joined (`protocol`, `manifest`) or cut off later, for what
-        it sent (`violation`); it is on the bus no longer."""
-
-    def silent(self, instance: str) -> None:
-        """Nothing was heard of it for the whole liveness window."""
-
-    def left(self, instance: str, reason: str) -> None:
-        """It said bye."""
-
-    def broken(self, report: str) -> None:
-        """The bus itself has ended by a bug of ours; `report` is for whoever mends it."""
+from .events import Events
+from .grants import Grants
+from .kernelcalls import KernelCall, KernelCalls
+from .keyed import KeyedCalls
+from .leading import Leading
+from .listener import DeadLetter, HubListener
+from .membership import Membership
+from .messages import Activate, Unload
+from .processes import is_below
+from .state import State
 
 
 class LocalProvider(Protocol):
@@ -60,10 +51,17 @@ class LocalProvider(Protocol):
     def cancel(self, number: int, request: int) -> None:
         """The caller no longer wants the answer, or its time is over."""
 
+    def credit(self, number: int, request: int, chunks: int) -> None:
+        """The caller takes so many chunks more."""
+
 
 @dataclass(frozen=True)
 class LocalCall:
-    """A call to a capability that the kernel serves itself."""
+    """A call to a capability that the kernel serves itself.
+
+    `credit`: so many chunks the caller takes for now, None if it takes none. `again`: it was sent
+    before, by the same number.
+    """
 
     caller: str
     capability: str
@@ -71,253 +69,269 @@ class LocalCall:
     body: bytes
     number: int
     request: int
+    trace: str | None = None
+    credit: int | None = None
+    again: bool = False
 
 
-@dataclass
-class _Member:
-    """An admitted peer and what is known of it."""
+class FlowRow(NamedTuple):
+    """One flow and what it has carried; the kernel's name is empty."""
 
-    grants: Grants
-    console: bool = False
-    provides: frozenset[str] = frozenset()
-    registered: bool = False
-    open_calls: int = 0  # of the kernel
+    caller: str
+    capability: str
+    provider: str
+    stats: FlowStats
 
 
-@dataclass
-class KernelCall:
-    """An open call or activation of the kernel; exactly one of its ends is called, once."""
-
-    instance: str
-    number: int | None
-    on_result: Callable[[object], None]
-    on_error: Callable[[BusError], None]
-    on_progress: Callable[[Progress], None] | None = None
-
-
-@dataclass
 class Control:
-    """All decisions of the hub that are not plain forwarding."""
+    """All decisions of the hub that are not plain forwarding. `clock` gives seconds."""
 
-    datapath: Datapath
-    listener: HubListener
-    local: LocalProvider
-    heartbeat_ms: int
-    liveness: int
-    local_capabilities: set[str] = field(default_factory=set)
-    flows: FlowTable = field(default_factory=FlowTable)
-    refusals: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    _members: dict[str, _Member] = field(default_factory=dict)
-    _consoles: dict[str, Grants] = field(default_factory=dict)
-    _kernel_calls: dict[int, KernelCall] = field(default_factory=dict)
-    _requests: "count[int]" = field(default_factory=lambda: count(1))
-    _picks: "count[int]" = field(default_factory=lambda: count(1))
-    _turns: Counter[str] = field(default_factory=Counter)  # when each was picked last
-    _ended: BusError | None = None  # why nothing can be called any more
+    def __init__(
+        self,
+        datapath: Datapath,
+        listener: HubListener,
+        local: LocalProvider,
+        heartbeat_ms: int,
+        liveness: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        below: IsBelow = is_below,
+    ) -> None:
+        self._listener = listener
+        self._local = local
+        self._state = State(datapath, clock)
+        self._roster = self._state.roster
+        self._flows = self._state.flows
+        self._leading = Leading(self._state)
+        self._calls = KernelCalls(self._state, self._leading)
+        self._keyed = KeyedCalls(self._state, self._calls, self._leading)
+        self._events = Events(self._state)
+        self._membership = Membership(
+            self._state,
+            listener,
+            Admission(self._state.denials, below),
+            heartbeat_ms,
+            liveness,
+            leaving=self._leaving,
+            gone=self._calls.gone,
+        )
 
-    # -- the kernel's wishes ----------------------------------------------------------------
+    @property
+    def epoch(self) -> int:
+        """How often the hub has started, this time included."""
+        return self._membership.epoch
 
-    def add(self, instance: str, identity: bytes, grants: Grants) -> None:
-        """Lets the holder of the routing id join as `instance`."""
-        self._members[instance] = _Member(grants)
-        self.datapath.admit(instance, identity)
+    @property
+    def datapath(self) -> Datapath:
+        """The one that serves now."""
+        return self._state.datapath
 
-    def add_consoles(self, name: str, secret: bytes, grants: Grants) -> None:
+    @property
+    def refusals(self) -> Counter[tuple[str, str, str]]:
+        """How often who was refused what by which rule."""
+        return self._state.denials.rows
+
+    # -- who is on the bus ------------------------------------------------------------------
+
+    def add(self, instance: str, identity: bytes, grants: Grants, rule: Rule | None = None) -> None:
+        """Lets the holder of the routing id join as `instance`, if it may connect at all."""
+        self._membership.add(instance, identity, grants, rule)
+
+    def add_consoles(
+        self, name: str, secret: bytes, grants: Grants, rule: Rule | None = None
+    ) -> None:
         """Lets any number of consoles join whose routing ids begin with `secret`."""
-        self._consoles[name] = grants
-        self.datapath.admit(name, secret, console=True)
+        self._membership.add_consoles(name, secret, grants, rule)
 
-    def remove(self, instance: str) -> None:
+    def expect(self, instance: str, pid: int) -> None:
+        """Names the process that may connect as `instance`, itself or by one below it."""
+        self._membership.expect(instance, pid)
+
+    def remove(self, name: str) -> None:
         """Forgets an instance, or consoles; open calls to it end as `crashed`."""
-        if self._consoles.pop(instance, None) is not None:
-            self.datapath.expel(instance)
-        member = self._members.pop(instance, None)
-        if member is None:
-            return
-        self._turns.pop(instance, None)
-        self.flows.forget(instance)
-        self.datapath.expel(instance)
-        if member.provides:
-            self._bump()
-        crashed = BusError("crashed", "the instance ended before it answered", where=instance)
-        for request, call in list(self._kernel_calls.items()):
-            if call.instance == instance and call.number is None:
-                self._end(request).on_error(crashed)
+        self._membership.remove(name)
 
     def serve(self, capability: str) -> None:
         """Makes the kernel itself the provider of a capability."""
-        self.local_capabilities.add(capability)
-        self._bump()
+        self._roster.local.add(capability)
+        self._state.bump()
 
     def providers(self, capability: str) -> list[str]:
         """The registered instances that provide it, by name."""
-        return sorted(
-            name for name, member in self._members.items() if capability in member.provides
-        )
+        return self._roster.providers(capability)
+
+    def rejoin(self, datapath: Datapath) -> None:
+        """Goes on with a new datapath after the old one ended (`PROTOCOL.md` section 11).
+
+        Everybody is let in again and told. What the kernel waits for is asked for again, only its
+        streams end. Nothing is bound yet.
+        """
+        self._state.datapath = datapath
+        self._flows.settle()
+        self._flows.next_generation()
+        self._membership.rejoin()
+        self._calls.repeat_all()
+
+    def give_up(self, error: BusError) -> None:
+        """There is no datapath any more: whatever the kernel waits for ends with this error."""
+        self._calls.fail_all(error)
+
+    # -- the kernel as a caller -------------------------------------------------------------
 
     def call(
-        self, capability: str, method: str | None, body: bytes, ttl_ms: int, call: KernelCall
+        self,
+        capability: str,
+        method: str | None,
+        body: bytes,
+        ttl_ms: int,
+        call: KernelCall,
+        *,
+        trace: str | None = None,
+        stream: int | None = None,
     ) -> int:
         """Sends a call of the kernel to `call.instance`, or to the provider with the least to do
-        if that is empty; returns its request number. Raises BusError `unavailable`."""
-        provider = self._choose(capability, call.instance)
-        number = self.flows.number(KERNEL, capability, provider)
-        self.datapath.install(self.flows.assign(number, provider))
-        call.number = number
-        call.instance = provider
-        request = self._open(call)
-        options = {wire.CAPABILITY_OPTION: capability}
-        header = encode_header(wire.CALL, number, request, ttl_ms, method, options)
-        self.datapath.inject(KERNEL, header, body)
-        return request
+        if that is empty; returns its request number. Raises BusError `unavailable`.
+
+        With `stream` it may be answered by chunks, so many before more are credited.
+        """
+        options = {wire.TRACE_OPTION: trace, wire.STREAM_OPTION: stream}
+        said: dict[str, object] = {
+            name: value for name, value in options.items() if value is not None
+        }
+        return self._calls.call(capability, method, body, ttl_ms, call, said)
 
     def cancel(self, request: int) -> None:
         """Asks the provider to end a call of the kernel; its answer is no longer waited for."""
-        if request in self._kernel_calls:
-            number = self._end(request).number
-            if number is not None:
-                header = encode_header(wire.CANCEL, number, request)
-                self.datapath.inject(KERNEL, header, b"")
+        self._calls.cancel(request)
+
+    def credit(self, request: int, chunks: int) -> None:
+        """Takes so many chunks more of a call of the kernel."""
+        self._calls.credit(request, chunks)
 
     def activate(self, message: Activate, ttl_ms: int, call: KernelCall) -> int:
         """Sends `activate` to `call.instance`; returns its request number."""
-        self._registered(call.instance)
-        request = self._open(call)
-        header = encode_header(wire.ACTIVATE, None, request, ttl_ms)
-        self.datapath.send(call.instance, header, encode(message))
-        return request
+        return self._calls.activate(call.instance, encode(message), ttl_ms, call)
 
     def unload(self, instance: str, grace_ms: int) -> None:
         """Asks an instance to end; it answers with bye."""
         self.datapath.send(instance, encode_header(wire.UNLOAD), encode(Unload(grace_ms)))
 
-    def publish(self, topic: str, body: bytes) -> None:
-        """Sends an event to every registered subscriber."""
-        header = encode_header(wire.EVENT, topic)
-        for name, member in self._members.items():
-            if member.registered and _granted(topic, member.grants.subscribes):
-                self.datapath.send(name, header, body)
+    def publish(self, topic: str, body: bytes, *, keep: bool = False) -> None:
+        """Sends an event to every subscriber; raises BusError `bad-request`."""
+        self._events.publish(topic, body, keep=keep)
 
     def answer(self, call: LocalCall, kind: int, body: bytes) -> None:
-        """Sends result, error or progress of a call that the kernel serves."""
+        """Sends result, error, progress or chunk of a call that the kernel serves."""
         header = encode_header(kind, call.number, call.request)
         self.datapath.inject(KERNEL, header, body)
+
+    # -- figures and time -------------------------------------------------------------------
+
+    def flow_rows(self) -> list[FlowRow]:
+        """Every flow that carried something, and what."""
+        rows = []
+        for stats in self.datapath.flows():
+            key = self._flows.key(stats.number)
+            if key is not None:
+                provider = self._flows.provider(stats.number) or KERNEL
+                rows.append(FlowRow(key.behalf or key.caller, key.capability, provider, stats))
+        return rows
+
+    def next_tick(self) -> float | None:
+        """When `tick` has something to do."""
+        return self._keyed.mediator.next_deadline()
+
+    def tick(self) -> None:
+        """Lets the time that the clock shows take effect."""
+        self._keyed.mediator.expire(self._state.clock())
 
     # -- the datapath's reports -------------------------------------------------------------
 
     def handle(self, upcall: Upcall) -> None:
         """Decides one upcall."""
-        if upcall.event == SILENT:
-            self._silent(upcall.peer)
-            return
-        if upcall.event == ENDED:
-            self._broken(upcall.body.decode(errors="replace"))
-            return
-        if upcall.event == VIOLATION:
-            self._turn_away(upcall.peer, "message", "violation")
-            return
+        event, peer = upcall.event, upcall.peer
+        if event == SILENT:
+            self._membership.silent(peer)
+        elif event == OVERDUE:
+            if peer in self._roster.members and not self._roster.is_console(peer):
+                self._listener.overdue(peer)
+        elif event == CONSOLE:
+            self._membership.console(peer, upcall.body)
+        elif event == CONNECTING:
+            self._membership.connecting(peer, upcall.header, upcall.body)
+        elif event == HANDSHAKE:
+            self._state.denials.count(peer, "connect", "handshake", int(upcall.header))
+        elif event == UNDELIVERED:
+            self._undelivered(peer, decode_header(upcall.header), upcall.body)
+        elif event == DELIVERY:
+            self._delivered(decode_header(upcall.header), upcall.body)
+        elif event == VIOLATION:
+            self._membership.turn_away(peer, "message", "violation")
+        elif event == MESSAGE:
+            self._message(peer, upcall.header, upcall.body)
+
+    def _message(self, peer: str, header: bytes, body: bytes) -> None:
         try:
-            head = decode_header(upcall.header)
+            head = decode_header(header)
         except ProtocolError:  # the datapath lets this pass for one reason: another version
-            self._turn_away(upcall.peer, "hello", "protocol")
+            self._membership.turn_away(peer, "hello", "protocol")
             return
-        if upcall.event == DELIVERY:
-            self._delivered(head, upcall.body)
-        elif upcall.peer == KERNEL:
-            self._undelivered(head)
+        if peer == KERNEL:
+            self._calls.unrouted(head)
         elif head.kind == wire.HELLO:
-            self._hello(upcall.peer, upcall.body)
-        elif upcall.peer not in self._members:
+            self._membership.hello(peer, body)
+        elif peer not in self._roster.members:
             return  # it was removed while this waited
         elif head.kind == wire.CALL:
-            self._resolve(upcall.peer, head, upcall.body)
+            self._resolve(peer, head, body)
         elif head.kind == wire.CANCEL:
-            self.datapath.inject(upcall.peer, upcall.header, upcall.body)
+            if not self._keyed.mediator.cancel(peer, head.request):
+                self.datapath.inject(peer, header, body)
         elif head.kind == wire.EVENT:
-            self._event(upcall.peer, head, upcall.body)
+            self._events.published(peer, head, body)
+        elif head.kind == wire.SUBSCRIBE:
+            self._events.subscribed(peer, head, body)
         elif head.kind == wire.BYE:
-            self._bye(upcall.peer, upcall.body)
+            self._membership.bye(peer, body)
         else:  # result or error without a flow: the answer to activate
-            call = self._kernel_calls.get(head.request)
-            if call is not None and call.number is None and call.instance == upcall.peer:
-                self._finish(head, upcall.body)
+            self._calls.activated(peer, head, body)
 
-    def _hello(self, peer: str, body: bytes) -> None:
-        member = self._joining(peer)
-        if member is None:
-            return
-        try:
-            hello = decode_as(body, Hello)
-        except ProtocolError:
-            self._reject(peer, member, "hello", "protocol")
-            return
-        if hello.protocol != wire.VERSION:
-            self._reject(peer, member, "hello", "protocol")
-        elif not member.grants.provides.issuperset(hello.provides):
-            self._reject(peer, member, "hello", "manifest")
-        else:
-            member.registered = True
-            member.provides = frozenset(hello.provides)
-            welcome = Welcome(
-                peer, self.heartbeat_ms, self.liveness, wire.MAX_BODY, wire.INLINE_MAX
-            )
-            self.datapath.open(peer)
-            self.datapath.send(peer, encode_header(wire.WELCOME), encode(welcome))
-            if member.provides:
-                self._bump()
-            if not member.console:
-                self.listener.registered(peer, hello)
-
-    def _joining(self, peer: str) -> _Member | None:
-        """The member of this name; a console becomes one with its first message."""
-        member = self._members.get(peer)
-        grants = self._consoles.get(peer.partition("/")[0])
-        if member is None and grants is not None:
-            member = self._members[peer] = _Member(grants, console=True)
-        return member
-
-    def _turn_away(self, peer: str, what: str, reason: str) -> None:
-        member = self._joining(peer)
-        if member is not None:
-            self._reject(peer, member, what, reason)
-
-    def _reject(self, peer: str, member: _Member, what: str, reason: str) -> None:
-        self._count_refusal(peer, what, reason)
-        self.datapath.send(peer, encode_header(wire.BYE), encode(Bye(reason)))
-        self.remove(peer)
-        if not member.console:
-            self.listener.rejected(peer, reason)
+    # -- calls of peers ---------------------------------------------------------------------
 
     def _resolve(self, caller: str, head: Header, body: bytes) -> None:
-        """The first call to a capability, or one on a flow that was revoked."""
+        """The first call to a capability, one on a flow that was revoked, or one with a key."""
+        options = head.options or {}
+        capability = ""
         try:
             capability = self._called_capability(caller, head.target)
-            provider = self._choose(capability, "")
+            if wire.IDEM_OPTION in options:
+                self._keyed.begin(caller, capability, head, body)
+                return
+            number = self._leading.lead(caller, capability, head.request, again=head.again)
         except BusError as error:
-            number = head.target if isinstance(head.target, int) else None
-            header = encode_header(wire.ERROR, number, head.request)
-            self.datapath.send(caller, header, encode(error.to_body()))
+            if error.code == "unavailable":
+                self._lost(caller, "", head, capability, error.code, body)
+            self._refuse(caller, head, error)
             return
-        number = self.flows.number(caller, capability)
-        self.datapath.install(self.flows.assign(number, provider))
         # Whoever gets the first call of a flow learns what the number stands for.
-        options = {**(head.options or {}), wire.CAPABILITY_OPTION: capability}
+        options = {**options, wire.CAPABILITY_OPTION: capability}
         header = encode_header(wire.CALL, number, head.request, head.ttl, head.method, options)
         self.datapath.inject(caller, header, body)
 
     def _called_capability(self, caller: str, target: int | str | None) -> str:
         """What a call's target stands for; raises BusError if the caller may not call that."""
         if isinstance(target, int):
-            capability = self.flows.capability_of(target)
-            if capability is None or self.flows.caller_of(target) != caller:
-                self._count_refusal(caller, "flow", "not-yours")
+            key = self._flows.key(target)
+            if key is None or key.caller != caller:
+                self._state.denials.count(caller, "flow", "not-yours")
                 raise BusError("refused", "this flow does not belong to the caller")
+            capability = key.capability
         elif target is None:
             raise BusError("bad-request", "the call names no capability", where="target")
         else:
             capability = target
-        if not _granted(capability, self._members[caller].grants.calls):
-            self._count_refusal(caller, capability, "calls")
+        if not self._roster.members[caller].grants.may_call(capability):
+            self._state.denials.count(caller, capability, "calls")
             raise BusError(
                 "refused",
                 f"{caller} may not call {capability}",
@@ -326,131 +340,64 @@ class Control:
             )
         return capability
 
-    def _event(self, peer: str, head: Header, body: bytes) -> None:
-        if isinstance(head.target, str) and _granted(
-            head.target, self._members[peer].grants.publishes
-        ):
-            self.publish(head.target, body)
-        else:
-            self._count_refusal(peer, str(head.target), "publishes")
+    def _refuse(self, caller: str, head: Header, error: BusError) -> None:
+        number = head.target if isinstance(head.target, int) else None
+        header = encode_header(wire.ERROR, number, head.request)
+        self.datapath.send(caller, header, encode(error.to_body()))
 
-    def _bye(self, peer: str, body: bytes) -> None:
-        try:
-            reason = decode_as(body, Bye).reason
-        except ProtocolError:
-            reason = ""
-        self.datapath.send(peer, encode_header(wire.BYE), encode(Bye("bye")))
-        self.remove(peer)
-        if not self._is_console(peer):
-            self.listener.left(peer, reason)
-
-    def _silent(self, peer: str) -> None:
-        if self._is_console(peer):
-            self.remove(peer)
-        elif peer in self._members:
-            self.listener.silent(peer)
-
-    def _broken(self, report: str) -> None:
-        self._ended = BusError("internal", "the bus has ended because of a bug in it")
-        for request in list(self._kernel_calls):
-            self._end(request).on_error(self._ended)
-        self.listener.broken(report)
-
-    def _is_console(self, peer: str) -> bool:
-        return peer.partition("/")[0] in self._consoles
+    # -- what is for the kernel -------------------------------------------------------------
 
     def _delivered(self, head: Header, body: bytes) -> None:
-        number = head.target
+        number, request = head.target, head.request
         if head.kind == wire.CALL and isinstance(number, int):
-            caller = self.flows.caller_of(number)
-            capability = self.flows.capability_of(number)
-            if caller is not None and capability is not None:
-                method = head.method or wire.DEFAULT_METHOD
-                self.local.begin(LocalCall(caller, capability, method, body, number, head.request))
+            self._begin(number, head, body)
         elif head.kind == wire.CANCEL and isinstance(number, int):
-            self.local.cancel(number, head.request)
-        elif head.kind == wire.PROGRESS:
-            call = self._kernel_calls.get(head.request)
-            if call is not None and call.on_progress is not None:
-                try:
-                    call.on_progress(decode_as(body, Progress))
-                except ProtocolError:
-                    self._count_refusal(call.instance, "progress", "protocol")
-        elif head.request in self._kernel_calls:
-            self._finish(head, body)
-
-    def _undelivered(self, head: Header) -> None:
-        # The kernel's own call found no flow: the provider left between two commands.
-        if head.kind == wire.CALL and head.request in self._kernel_calls:
-            call = self._end(head.request)
-            call.on_error(BusError("crashed", "the provider ended", where=call.instance))
-
-    # -- helpers ----------------------------------------------------------------------------
-
-    def _open(self, call: KernelCall) -> int:
-        if self._ended is not None:
-            raise self._ended
-        request = next(self._requests)
-        self._kernel_calls[request] = call
-        member = self._members.get(call.instance)
-        if member is not None:
-            member.open_calls += 1
-        return request
-
-    def _end(self, request: int) -> KernelCall:
-        call = self._kernel_calls.pop(request)
-        member = self._members.get(call.instance)
-        if member is not None:
-            member.open_calls -= 1
-        return call
-
-    def _finish(self, head: Header, body: bytes) -> None:
-        call = self._end(head.request)
-        try:
-            value = decode(body)
-        except ProtocolError as error:
-            call.on_error(error)
-            return
-        if head.kind == wire.RESULT:
-            call.on_result(value)
+            self._local.cancel(number, request)
+        elif head.kind == wire.CREDIT and isinstance(number, int):
+            self._local.credit(number, request, decode_as(body, int))
         else:
-            call.on_error(BusError.from_body(value))
+            self._calls.delivered(head, body)
 
-    def _choose(self, capability: str, instance: str) -> str:
-        """The provider with the least open calls and flows; the one served longest ago of those."""
-        if instance:
-            self._registered(instance)
-            if capability not in self._members[instance].provides:
-                raise BusError("unavailable", f"{instance} does not provide {capability}")
-            return instance
-        if capability in self.local_capabilities:
-            return KERNEL
-        found = self.providers(capability)
-        if not found:
-            raise BusError("unavailable", f"no provider of {capability} is running")
+    def _begin(self, number: int, head: Header, body: bytes) -> None:
+        key = self._flows.key(number)
+        if key is None:
+            return
+        options = head.options or {}
+        trace, credit = options.get(wire.TRACE_OPTION), options.get(wire.STREAM_OPTION)
+        self._local.begin(
+            LocalCall(
+                self._calls.behalf(head.request) if key.caller == KERNEL else key.caller,
+                key.capability,
+                head.method or wire.DEFAULT_METHOD,
+                body,
+                number,
+                head.request,
+                trace,
+                min(credit, wire.MAX_CREDIT) if type(credit) is int and credit >= 0 else None,
+                head.again,
+            )
+        )
 
-        def rank(name: str) -> tuple[int, int]:
-            busy = self._members[name].open_calls + self.flows.load(name)
-            return busy, self._turns[name]
+    def _undelivered(self, addressee: str, head: Header, body: bytes) -> None:
+        code = "overloaded" if addressee in self._roster.members else "crashed"
+        if head.kind == wire.EVENT:
+            sender = self._events.publisher(head)
+            self._lost(sender, addressee, head, str(head.target), code, body)
+            return
+        key = self._flows.key(head.target) if isinstance(head.target, int) else None
+        if key is not None:
+            sender = self._calls.behalf(head.request) if key.caller == KERNEL else key.caller
+            self._lost(sender, addressee, head, key.capability, code, body)
 
-        chosen = min(found, key=rank)
-        self._turns[chosen] = next(self._picks)
-        return chosen
+    def _lost(
+        self, sender: str, addressee: str, head: Header, name: str, code: str, body: bytes
+    ) -> None:
+        self._listener.undelivered(
+            DeadLetter(
+                head.kind, sender, addressee, name, head.method, code, body, head.options or {}
+            )
+        )
 
-    def _registered(self, instance: str) -> None:
-        member = self._members.get(instance)
-        if member is None or not member.registered:
-            raise BusError("unavailable", f"the instance {instance} is not on the bus")
-
-    def _bump(self) -> None:
-        self.datapath.revoke(self.flows.next_generation())
-
-    def _count_refusal(self, caller: str, what: str, rule: str) -> None:
-        row = (caller, what, rule)
-        if row not in self.refusals and len(self.refusals) >= MAX_REFUSAL_ROWS:
-            row = (caller.partition("/")[0], ANY, rule)
-        self.refusals[row] += 1
-
-
-def _granted(name: str, grant: frozenset[str]) -> bool:
-    return name in grant or ANY in grant
+    def _leaving(self, peer: str) -> None:
+        self._keyed.mediator.forget(peer)
+        self._events.forget(peer)

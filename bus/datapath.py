@@ -8,7 +8,7 @@ and must not raise.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Final, NamedTuple, Protocol
 
@@ -17,8 +17,13 @@ KERNEL: Final = ""  # the name of the kernel, a peer of its own that has no conn
 # What an upcall reports.
 MESSAGE: Final = "message"  # from a peer, for the control plane to decide; see `Upcall`
 DELIVERY: Final = "delivery"  # addressed to the kernel: a call to it or an answer for it
+CONSOLE: Final = "console"  # a console was heard for the first time; `body` is its routing id
 SILENT: Final = "silent"  # nothing was heard of this peer for the whole window
-ENDED: Final = "ended"  # the datapath itself, by a bug of ours; the body is the report, UTF-8
+OVERDUE: Final = "overdue"  # it owes the answer to a cancelled call for longer than the grace
+UNDELIVERED: Final = "undelivered"  # a call or event to this peer that had to be given up
+CONNECTING: Final = "connecting"  # somebody connects; wants a `verdict`
+HANDSHAKE: Final = "handshake"  # so many (`header`) did not come to speak CURVE where it must be
+FAILED: Final = "failed"  # the datapath itself ended; `header` says why
 VIOLATION: Final = "violation"  # this peer sent a message of more than `wire.MAX_FRAMES` frames
 
 MAX_UPCALLS_PER_PEER: Final = 1_024
@@ -26,12 +31,23 @@ MAX_UPCALLS: Final = 16_384
 
 
 class Flow(NamedTuple):
-    """One entry of the flow table: messages of `caller` with this number go to `provider`."""
+    """One entry of the flow table: messages of `caller` with this number go to `provider`.
+
+    `safe`: the contract lets a call be repeated, and errors of the switch then say so. `credit`:
+    calls open at once, 0 for as many as the caller may have. `rate`: calls per second, 0 for any
+    number, with `burst` at once. `first`: the request with which the provider began to serve it;
+    what was asked before that and is repeated (`again`) may be known to another one: an upcall.
+    """
 
     number: int
     caller: str
     provider: str
     generation: int
+    safe: bool = False
+    credit: int = 0
+    rate: float = 0.0
+    burst: int = 1
+    first: int = 0
 
 
 class Upcall(NamedTuple):
@@ -39,14 +55,48 @@ class Upcall(NamedTuple):
 
     The header of a message decodes, with one exception: a peer that is not open may say hello in
     another version (`codec.is_foreign_hello`). SILENT and VIOLATION have neither header nor body.
-    ENDED is the last upcall; nothing is forwarded any more and commands have no effect.
+    FAILED is the last upcall; nothing is forwarded any more and commands have no effect.
     After VIOLATION the peer's routing id is nobody's; the peer itself is known until expelled.
+
+    For `handshake`, `peer` is the domain and `header` their number in ASCII, at most one upcall a
+    tick. For `connecting`, `peer` is the domain that its endpoint was bound with, `header` where it
+    comes from (over ipc it ends in `:UID:GID:PID`) and `body` eight bytes that stand for the
+    connection, followed by its public CURVE key if it has one.
     """
 
     event: str
     peer: str
     header: bytes
     body: bytes
+
+
+LATENCY_BUCKETS: Final = 28
+
+
+class FlowStats(NamedTuple):
+    """What one flow has carried since it was first installed.
+
+    `latency[i]` counts the answers that took less than 2^i microseconds and not less than half of
+    that; the last one also counts all that took longer.
+    """
+
+    number: int
+    calls: int
+    results: int
+    errors: int
+    shed: int
+    open: int
+    latency: tuple[int, ...]
+
+
+class PeerStats(NamedTuple):
+    """What waits for one peer: messages, their bytes, calls it has open, answers it owes."""
+
+    peer: str
+    queued: int
+    queued_bytes: int
+    open_calls: int
+    owed: int
 
 
 class Datapath(Protocol):
@@ -56,22 +106,34 @@ class Datapath(Protocol):
     welcomed; only then is anything else that it sends looked at.
     """
 
-    def start(self, wake: Callable[[], None], *, heartbeat_ms: int, liveness: int) -> None:
+    def start(
+        self, wake: Callable[[], None], *, heartbeat_ms: int, liveness: int, grace_ms: int
+    ) -> None:
         """Starts to serve; returns when it does."""
 
     def close(self) -> None:
         """Stops and releases every endpoint; idempotent, bounded in time."""
 
-    def bind(self, endpoint: str) -> None:
+    def bind(self, endpoint: str, *, domain: str = "", curve: bytes = b"", fd: int = -1) -> None:
         """Listens at `endpoint` on return, and every command given before is in effect; raises
-        BusError `io` if it cannot."""
+        BusError `io` if it cannot.
+
+        With a `domain`, whoever connects waits for a verdict; with `curve`, the hub's secret key
+        (32 bytes), only CURVE is spoken there. `fd` is a socket that listens there already: it is
+        duplicated, and its owner's to close and to unlink.
+        """
 
     def unbind(self, endpoint: str) -> None:
         """Stops listening there and cuts the connections that came in through it."""
 
+    def verdict(self, token: bytes, allowed: bool) -> None:
+        """Decides about a connection that was reported with this token, the first eight bytes of
+        the upcall's body. One that is never decided is refused in the end."""
+
     def admit(self, peer: str, identity: bytes, *, console: bool = False) -> None:
         """Lets the holder of the routing id in as `peer`; for a console, every 32-byte routing
-        id that begins with `identity`, each as a peer of its own named `peer/N`."""
+        id that begins with `identity`, each as a peer of its own named `peer/N`, where no other
+        has this name."""
 
     def open(self, peer: str) -> None:
         """Lets an admitted peer send more than hello."""
@@ -88,6 +150,9 @@ class Datapath(Protocol):
     def send(self, peer: str, header: bytes, body: bytes) -> None:
         """Sends a message of the hub itself to a peer; to an unknown one it is dropped."""
 
+    def event(self, peers: Sequence[str], header: bytes, body: bytes) -> None:
+        """Sends an event to each of these peers that keeps up; the others get a `gap` later."""
+
     def inject(self, peer: str, header: bytes, body: bytes) -> None:
         """Handles a message as if `peer` had just sent it: a call that was an upcall, or the
         kernel's own messages."""
@@ -97,6 +162,12 @@ class Datapath(Protocol):
 
     def counters(self) -> dict[str, int]:
         """What was forwarded and what was dropped, by reason; since the start."""
+
+    def flows(self) -> list[FlowStats]:
+        """The installed flows' figures, by number."""
+
+    def peers(self) -> list[PeerStats]:
+        """The admitted peers' figures, by name."""
 
 
 class UpcallQueue:

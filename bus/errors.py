@@ -28,7 +28,8 @@ class BusError(Exception):
     """An error that travels over the bus.
 
     `code` is a key of `FAULTS`, `fault` one of `PARTIES`; `retry_after_ms` is in milliseconds;
-    `cls` is the provider's own name for the error (`class` on the wire).
+    `cls` is the provider's own name for the error (`class` on the wire); `repeatable` is the hub's
+    word that the same call may be made again.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class BusError(Exception):
         help: str | None = None,  # noqa: A002 - the key's name on the wire and in every output
         retry_after_ms: int | None = None,
         cls: str | None = None,
+        repeatable: bool = False,
     ) -> None:
         super().__init__(code, message)
         self.code = code
@@ -50,6 +52,7 @@ class BusError(Exception):
         self.help = help
         self.retry_after_ms = retry_after_ms
         self.cls = cls
+        self.repeatable = repeatable
 
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
@@ -67,6 +70,7 @@ class BusError(Exception):
             "help": self.help,
             "retry_after_ms": self.retry_after_ms,
             "class": self.cls,
+            "repeatable": self.repeatable or None,
         }
         body.update((key, value) for key, value in optional.items() if value is not None)
         return body
@@ -92,6 +96,7 @@ class BusError(Exception):
             help=_text(body.get("help")),
             retry_after_ms=after if type(after) is int and after >= 0 else None,
             cls=_text(body.get("class")),
+            repeatable=body.get("repeatable") is True,
         )
 
 

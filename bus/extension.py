@@ -14,22 +14,22 @@ ext.run()
 import os
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from . import wire
-from .codec import decode_as, encode
-from .context import CallBus, Cancelled, Context, Log
+from .codec import Buffer, convert, decode_arguments
+from .context import CallBus, Cancelled, Context, Interest, Log
 from .errors import BusError, ProtocolError
 from .files import is_relative
 from .function import Function
+from .heard import Called
 from .messages import Activate
 from .messages import Context as CallContext
-from .session import Called
 
 __all__ = ["BusError", "Cancelled", "Context", "Extension"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+_NO_CONTEXT: Final = CallContext()
 
 
 class Extension:
@@ -44,7 +44,8 @@ class Extension:
 
         Annotations decide what arrives: for a file `str` gives its text, `bytes` its bytes and
         `Path` its place; everything else is checked by type. A returned `Path` below
-        `ctx.outbox` becomes a file; several outputs are a dict.
+        `ctx.outbox` becomes a file; several outputs are a dict. A generator streams what it
+        yields and answers with what it returns.
         """
 
         def register(target: F) -> F:
@@ -73,10 +74,10 @@ class Extension:
         raise SystemExit(work(self, os.environ))
 
     def serve(
-        self, called: Called, bus: CallBus, *, inbox: Path, outbox: Path, cancel: Event
+        self, called: Called, bus: CallBus, *, inbox: Path, outbox: Path, interest: Interest
     ) -> object:
         """Answers one call; raises BusError with whatever went wrong in it."""
-        if cancel.is_set():
+        if interest.cancelled:
             raise Cancelled
         args, call = _arguments(called.body)
         function = self._functions.get((called.capability or "", called.method))
@@ -86,16 +87,7 @@ class Extension:
                 f"there is no method {called.method} of {called.capability} here",
                 where="method",
             )
-        ctx = Context(
-            call,
-            bus,
-            inbox=inbox / (call.folder or ""),
-            outbox=outbox / (call.folder or ""),
-            deadline=called.deadline,
-            cancel=cancel,
-            config=self._activation.config,
-            params=self._activation.params,
-        )
+        ctx = Context(call, called, bus, interest, self._activation, inbox, outbox)
         try:
             return function(ctx, args)
         except BusError:
@@ -108,13 +100,15 @@ class Extension:
             raise _failure(error) from error
 
 
-def _arguments(body: bytes) -> tuple[dict[str, Any], CallContext]:
+def _arguments(body: Buffer) -> tuple[dict[str, Any], CallContext]:
     try:
-        args = decode_as(body, dict[str, Any])
+        args = decode_arguments(body)
     except ProtocolError:
         raise BusError("bad-request", "the arguments are not a map", where="body") from None
+    if wire.CONTEXT_KEY not in args:
+        return args, _NO_CONTEXT
     try:
-        call = decode_as(encode(args.get(wire.CONTEXT_KEY, {})), CallContext)
+        call = convert(args.pop(wire.CONTEXT_KEY), CallContext)
     except ProtocolError as error:
         raise BusError("bad-request", error.message, where=wire.CONTEXT_KEY) from None
     if call.folder is not None and ("/" in call.folder or not is_relative(call.folder)):

@@ -1,12 +1,13 @@
 """File references in bodies (`PROTOCOL.md` section 4): from the wire to paths and back."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from .errors import BusError
 
 FILE: Final = "$file"
 FOLDER: Final = "$folder"
+PLAIN: Final = frozenset({bytes, str, int, float, bool, type(None)})  # neither path nor reference
 
 
 def is_reference(value: object) -> bool:
@@ -47,3 +48,14 @@ def refer(path: Path, base: Path, where: str) -> dict[str, str]:
     if not path.exists() or relative == Path():
         raise BusError("wrong-output", f"there is no file {path} in the outbox", where=where)
     return {FOLDER if path.is_dir() else FILE: relative.as_posix()}
+
+
+def outgoing(value: Any, outbox: Path, where: str) -> Any:
+    """A result with its paths below `outbox` as references; raises BusError `wrong-output`."""
+    if isinstance(value, Path):
+        return refer(value, outbox, where)
+    if isinstance(value, dict):
+        return {key: outgoing(item, outbox, str(key)) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [outgoing(item, outbox, where) for item in value]
+    return value

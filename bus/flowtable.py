@@ -1,32 +1,46 @@
 """The control plane's flow table: which number stands for which caller and capability.
 
-A number belongs to one (caller, capability, pinned instance) for as long as the caller is known,
-so an old number can always be looked up anew; only its provider changes. Every change of who may
-or can serve starts a new generation, in which nothing is assigned yet.
+A number belongs to one key for as long as the caller is known, so an old number can always be
+looked up anew; only its provider changes. Every change of who may or can serve starts a new
+generation, in which each number is looked up again when it is used. The provider that served last
+is remembered, and with which request of the caller it began to: of the calls that are repeated
+after the hub started anew, it alone can know those from there on, and none before.
 """
 
 from collections import Counter
+from typing import NamedTuple
 
 from . import wire
 from .datapath import Flow
+from .grants import UNLIMITED, Limit
 
-Key = tuple[str, str, str]  # caller, capability, pinned instance or ""
+
+class Key(NamedTuple):
+    """What a flow is. `pinned`: the one instance that it leads to; `behalf`: the owner for
+    which the kernel calls."""
+
+    caller: str
+    capability: str
+    pinned: str = ""
+    behalf: str = ""
 
 
 class FlowTable:
-    """Numbers, their meaning, and the providers assigned in this generation."""
+    """Numbers, their meaning, and the providers that serve them."""
 
     def __init__(self) -> None:
         self.generation = 1
         self._last = 0
         self._numbers: dict[Key, int] = {}
         self._keys: dict[int, Key] = {}
-        self._assigned: dict[int, str] = {}
+        self._providers: dict[int, str] = {}  # that serve a number, or did last
+        self._first: dict[int, int] = {}  # the request with which that provider began
+        self._orphans: set[int] = set()  # their provider is gone, and there is no other since
+        self._settled: set[int] = set()  # must stay with their provider as long as it lives
         self._load: Counter[str] = Counter()
 
-    def number(self, caller: str, capability: str, instance: str = "") -> int:
+    def number(self, key: Key) -> int:
         """The flow number of this key, made if there is none."""
-        key = (caller, capability, instance)
         number = self._numbers.get(key)
         if number is None:
             number = self._unused()
@@ -34,43 +48,92 @@ class FlowTable:
             self._keys[number] = key
         return number
 
-    def caller_of(self, number: int) -> str | None:
-        """Whose number this is."""
-        key = self._keys.get(number)
-        return key[0] if key else None
+    def find(self, key: Key) -> int | None:
+        """The flow number of this key, if it has one."""
+        return self._numbers.get(key)
 
-    def capability_of(self, number: int) -> str | None:
+    def key(self, number: int) -> Key | None:
         """What this number stands for."""
-        key = self._keys.get(number)
-        return key[1] if key else None
+        return self._keys.get(number)
 
-    def assign(self, number: int, provider: str) -> Flow:
-        """Makes `provider` serve this number."""
+    def provider(self, number: int) -> str | None:
+        """Who serves this number, or did before the generation changed."""
+        return self._providers.get(number)
+
+    def first(self, number: int) -> int:
+        """The request with which that provider began to serve this number."""
+        return self._first.get(number, 0)
+
+    def is_orphan(self, number: int) -> bool:
+        """Whether its provider is gone."""
+        return number in self._orphans
+
+    def is_settled(self, number: int) -> bool:
+        """Whether it must stay with its provider."""
+        return number in self._settled
+
+    def assign(
+        self,
+        number: int,
+        provider: str,
+        *,
+        request: int = 0,
+        safe: bool = False,
+        limit: Limit = UNLIMITED,
+    ) -> Flow:
+        """Makes `provider` serve this number, if it did not before from this request on."""
+        key = self._keys[number]
+        settled = number in self._settled
+        served = self._providers.get(number) == provider
+        first = self._first[number] if served else request
         self._release(number)
-        self._assigned[number] = provider
+        if settled and served:
+            self._settled.add(number)
+        self._orphans.discard(number)
+        self._first[number] = first
+        self._providers[number] = provider
         self._load[provider] += 1
-        return Flow(number, self._keys[number][0], provider, self.generation)
+        return Flow(
+            number,
+            key.caller,
+            provider,
+            self.generation,
+            safe,
+            limit.credit,
+            limit.rate,
+            limit.burst,
+            first,
+        )
 
     def load(self, provider: str) -> int:
-        """How many flows lead to this provider in this generation."""
+        """How many flows lead to this provider."""
         return self._load[provider]
 
     def next_generation(self) -> int:
-        """Forgets every assignment; returns the new generation."""
+        """Makes every number be looked up again; returns the new generation."""
         self.generation += 1
-        self._assigned.clear()
-        self._load.clear()
         return self.generation
 
+    def settle(self) -> None:
+        """Lets every number stay with its provider, which may know calls that nobody else does."""
+        self._settled = set(self._providers)
+
     def forget(self, name: str) -> None:
-        """Drops the numbers of a caller, and those that are pinned to it as an instance."""
-        for key in [key for key in self._numbers if name in (key[0], key[2])]:
+        """Drops the numbers of a caller and those pinned to it; what else it served is orphaned."""
+        for key in [key for key in self._numbers if name in (key.caller, key.pinned)]:
             number = self._numbers.pop(key)
             del self._keys[number]
             self._release(number)
+            self._orphans.discard(number)
+        for number in [number for number, by in self._providers.items() if by == name]:
+            self._release(number)
+            self._orphans.add(number)
+        del self._load[name]
 
     def _release(self, number: int) -> None:
-        former = self._assigned.pop(number, None)
+        self._settled.discard(number)
+        self._first.pop(number, None)
+        former = self._providers.pop(number, None)
         if former is not None:
             self._load[former] -= 1
 

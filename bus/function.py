@@ -2,17 +2,16 @@
 
 import inspect
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import msgspec.inspect
 
-from . import wire
 from .context import Context
 from .errors import BusError
-from .files import is_reference, refer, resolve
+from .files import PLAIN, is_reference, outgoing, resolve
 
 
 class Function:
@@ -22,6 +21,7 @@ class Function:
         """Raises TypeError if the function does not take `ctx` first, or an argument's annotation
         is none that a value from the bus can be converted to."""
         self.target = target
+        self._streams = inspect.isgeneratorfunction(target)
         parameters = list(inspect.signature(target).parameters.values())
         if not parameters or parameters[0].kind not in (
             inspect.Parameter.POSITIONAL_ONLY,
@@ -32,37 +32,79 @@ class Function:
         kinds = inspect.Parameter
         rest = parameters[1:]
         self._takes_any = any(parameter.kind is kinds.VAR_KEYWORD for parameter in rest)
-        self._types = {
-            parameter.name: hints.get(parameter.name, Any)
+        named = [
+            parameter
             for parameter in rest
             if parameter.kind in (kinds.POSITIONAL_OR_KEYWORD, kinds.KEYWORD_ONLY)
-        }
-        for name, annotation in self._types.items():
-            _require_convertible(annotation, f"{target.__qualname__}, argument {name}")
-        self._required = [
-            parameter.name
-            for parameter in rest
-            if parameter.name in self._types and parameter.default is kinds.empty
         ]
+        self._arguments = {
+            parameter.name: _Argument(parameter.name, hints.get(parameter.name, Any), target)
+            for parameter in named
+        }
+        self._required = [parameter.name for parameter in named if parameter.default is kinds.empty]
 
     def __call__(self, ctx: Context, args: Mapping[str, Any]) -> Any:
         """Runs the function; raises BusError `bad-request` naming a wrong argument, and
-        `wrong-output` naming a wrong result."""
+        `wrong-output` naming a wrong result. What a generator yields are chunks."""
         converted = self._convert(ctx, args)
-        return _result(self.target(ctx, **converted), ctx.outbox_path, "result")
+        value = self.target(ctx, **converted)
+        if self._streams:
+            value = _stream(value, ctx)
+        return value if type(value) in PLAIN else outgoing(value, ctx.outbox_path, "result")
 
-    def _convert(self, ctx: Context, args: Mapping[str, Any]) -> dict[str, Any]:
-        given = {name: value for name, value in args.items() if name != wire.CONTEXT_KEY}
-        missing = [name for name in self._required if name not in given]
-        if missing:
-            raise BusError("bad-request", f"{missing[0]} is missing", where=missing[0])
-        unknown = [name for name in given if name not in self._types]
-        if unknown and not self._takes_any:
-            raise BusError("bad-request", f"{unknown[0]} is not an argument", where=unknown[0])
-        return {
-            name: _argument(value, self._types.get(name, Any), ctx.inbox, name)
-            for name, value in given.items()
-        }
+    def _convert(self, ctx: Context, given: Mapping[str, Any]) -> dict[str, Any]:
+        for name in self._required:
+            if name not in given:
+                raise BusError("bad-request", f"{name} is missing", where=name)
+        converted = {}
+        for name, value in given.items():
+            argument = self._arguments.get(name)
+            if argument is not None:
+                converted[name] = (
+                    value if type(value) is argument.exact else argument.convert(value, ctx)
+                )
+            elif self._takes_any:
+                converted[name] = value
+            else:
+                raise BusError("bad-request", f"{name} is not an argument", where=name)
+        return converted
+
+
+class _Argument:
+    """How one argument is made of what came for it; `exact` values are it already."""
+
+    def __init__(self, name: str, annotation: Any, target: Callable[..., Any]) -> None:
+        _require_convertible(annotation, f"{target.__qualname__}, argument {name}")
+        self._name = name
+        self._annotation = annotation
+        self._options = get_args(annotation) if _is_union(annotation) else (annotation,)
+        self.exact = next((kind for kind in PLAIN if kind is annotation), None)
+
+    def convert(self, value: Any, ctx: Context) -> Any:
+        """The value, with files found in the call's inbox; raises BusError `bad-request`."""
+        name, options = self._name, self._options
+        if is_reference(value) and Path not in options:
+            if str in options:
+                return _read_text(resolve(value, ctx.inbox, name), name)
+            if bytes in options:
+                return resolve(value, ctx.inbox, name).read_bytes()
+        if Path in options:
+            # msgspec knows no unions with foreign types, so these are told apart here.
+            if is_reference(value):
+                return resolve(value, ctx.inbox, name)
+            if value is None and type(None) in options:
+                return None
+            raise BusError("bad-request", f"{name} must be a file or folder", where=name)
+
+        def hook(kind: type, raw: object) -> object:
+            if kind is Path:
+                return resolve(raw, ctx.inbox, name)
+            raise BusError("bad-request", f"{name}: no {kind.__name__} can be sent", where=name)
+
+        try:
+            return msgspec.convert(value, self._annotation, strict=True, dec_hook=hook)
+        except msgspec.ValidationError as error:
+            raise BusError("bad-request", f"{name}: {error}", where=name) from None
 
 
 def _require_convertible(annotation: Any, where: str) -> None:
@@ -95,32 +137,6 @@ def _foreign(info: object) -> Iterator[type]:
             yield from _foreign(option)
 
 
-def _argument(value: Any, annotation: Any, inbox: Path, name: str) -> Any:
-    options = get_args(annotation) if _is_union(annotation) else (annotation,)
-    if is_reference(value) and Path not in options:
-        if str in options:
-            return _read_text(resolve(value, inbox, name), name)
-        if bytes in options:
-            return resolve(value, inbox, name).read_bytes()
-    if Path in options:
-        # msgspec knows no unions with foreign types, so these are told apart here.
-        if is_reference(value):
-            return resolve(value, inbox, name)
-        if value is None and type(None) in options:
-            return None
-        raise BusError("bad-request", f"{name} must be a file or folder", where=name)
-
-    def hook(kind: type, raw: object) -> object:
-        if kind is Path:
-            return resolve(raw, inbox, name)
-        raise BusError("bad-request", f"{name}: no {kind.__name__} can be sent", where=name)
-
-    try:
-        return msgspec.convert(value, annotation, strict=True, dec_hook=hook)
-    except msgspec.ValidationError as error:
-        raise BusError("bad-request", f"{name}: {error}", where=name) from None
-
-
 def _read_text(path: Path, name: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -128,14 +144,14 @@ def _read_text(path: Path, name: str) -> str:
         raise BusError("bad-request", f"{name} is not UTF-8 text", where=name) from None
 
 
-def _result(value: Any, outbox: Path, where: str) -> Any:
-    if isinstance(value, Path):
-        return refer(value, outbox, where)
-    if isinstance(value, dict):
-        return {key: _result(item, outbox, str(key)) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_result(item, outbox, where) for item in value]
-    return value
+def _stream(parts: Generator[object, None, object], ctx: Context) -> object:
+    try:
+        while True:
+            ctx.chunk(next(parts))
+    except StopIteration as end:
+        return end.value
+    finally:
+        parts.close()
 
 
 def _is_union(annotation: Any) -> bool:

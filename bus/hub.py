@@ -3,21 +3,38 @@
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from . import wire
-from .codec import decode_as, encode
-from .control import Control, Grants, HubListener, KernelCall, LocalCall
-from .datapath import VIOLATION, Datapath
+from .admission import Rule
+from .bodies import encode_body
+from .control import Control, FlowRow
+from .datapath import FAILED, VIOLATION, Datapath, PeerStats
 from .errors import BusError
+from .grants import Grants, Limit
+from .kernelcalls import KernelCall
+from .kernelstream import Stream
+from .line import Curve, Endpoint, Line
+from .listener import DeadLetter, HubListener
+from .localcalls import LocalCalls, LocalHandler, Request
 from .messages import Activate, Progress
-from .session import encode_body
 from .ticket import Ticket
 
-__all__ = ["Grants", "Hub", "HubListener", "LocalHandler", "Request"]
+__all__ = [
+    "Curve",
+    "DeadLetter",
+    "FlowRow",
+    "Grants",
+    "Hub",
+    "HubListener",
+    "Limit",
+    "LocalHandler",
+    "Request",
+    "Stream",
+]
 
 _log = logging.getLogger("symphony.bus")
 
@@ -25,80 +42,75 @@ _log = logging.getLogger("symphony.bus")
 INBOX = "/inbox"
 OUTBOX = "/outbox"
 
-
-@dataclass(frozen=True)
-class Request:
-    """A call to a capability that the kernel serves.
-
-    `progress(done, total=None, message="")` reports to the caller.
-    """
-
-    caller: str
-    capability: str
-    method: str
-    args: dict[str, Any]
-    progress: Callable[..., None]
-
-
-LocalHandler = Callable[[Request], Awaitable[object]]
+DEFAULT_CREDIT: Final = 16  # chunks
+ROOT: Final = 0  # the user who can read every console's ticket anyway
 
 
 class Hub:
     """Joins instances to the bus, calls them and serves them.
 
-    Every method must be called on the loop that `start` ran on; `listener` is called there too.
+    `datapath` makes a datapath, also to replace one that ended by a bug of its own; a datapath
+    itself is used as it is and not replaced. Every method must be called on the loop that `start`
+    ran on; `listener` is called there too.
     """
 
     def __init__(
         self,
-        datapath: Datapath,
+        datapath: Callable[[], Datapath] | Datapath,
         *,
         heartbeat_ms: int = wire.HEARTBEAT_MS,
         liveness: int = wire.LIVENESS,
         listener: HubListener,
     ) -> None:
-        self._datapath = datapath
-        self._control = Control(datapath, listener, self, heartbeat_ms, liveness)
-        self._handlers: dict[str, LocalHandler] = {}
-        self._serving: dict[tuple[int, int], asyncio.Task[None]] = {}
-        self._endpoints: dict[str, str] = {}
+        self._line = Line(datapath, self._wake, heartbeat_ms, liveness)
+        self._listener = listener
+        self._local = LocalCalls(self._answer)
+        self._control = Control(self._line.datapath, listener, self._local, heartbeat_ms, liveness)
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
     async def start(self) -> None:
         """Starts the datapath; peers and providers may be added from now on."""
         self._loop = asyncio.get_running_loop()
-        self._datapath.start(
-            self._wake,
-            heartbeat_ms=self._control.heartbeat_ms,
-            liveness=self._control.liveness,
-        )
+        self._line.start()
 
     async def close(self) -> None:
         """Ends all calls that the kernel serves, then the datapath; idempotent."""
         if self._closed or self._loop is None:
             return
         self._closed = True
-        tasks = list(self._serving.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.to_thread(self._datapath.close)
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._local.close()
+        await asyncio.to_thread(self._line.close)
 
     # -- peers ------------------------------------------------------------------------------
 
     def add_peer(
-        self, instance: str, endpoint: str, grants: Grants, *, inside: str | None = None
+        self,
+        instance: str,
+        endpoint: str,
+        grants: Grants,
+        *,
+        inside: str | None = None,
+        uid: int | None = None,
+        curve: Curve | None = None,
     ) -> Ticket:
         """Listens at `endpoint` for one new instance and returns its ticket.
 
-        `inside` is the endpoint as the instance sees it. Raises BusError `io` if the endpoint
-        cannot be had, `conflict` if the instance is on the bus already.
+        `inside` is the endpoint as the instance sees it. With `uid`, whoever connects must be this
+        user's and the process that `expect` names or one below it, and waits for that. Over tcp
+        `curve` must be given. Raises BusError `io` if the endpoint cannot be had, `conflict` if
+        the instance is on the bus already, `bad-request` for tcp without keys.
         """
         self._refuse_known(instance)
+        endpoint_ = _endpoint(endpoint, uid, curve)
         secret = os.urandom(wire.IDENTITY_BYTES)
-        self._control.add(instance, secret, grants)
-        self._listen(instance, endpoint)
+        uids = None if uid is None else frozenset({uid})
+        rule = Rule(uids, uid is not None, curve.allows if curve else None)
+        self._control.add(instance, secret, grants, rule if endpoint_.guarded else None)
+        self._listen(instance, endpoint_)
         return Ticket(
             v=wire.VERSION,
             endpoint=inside or endpoint,
@@ -108,37 +120,61 @@ class Hub:
             outbox=OUTBOX,
         )
 
+    def expect(self, instance: str, pid: int) -> None:
+        """Names the process of an instance that was added with a `uid`: it may connect, and those
+        below it."""
+        self._control.expect(instance, pid)
+
     def remove_peer(self, instance: str) -> None:
         """Cuts an instance off: open calls to it end as `crashed`, its own are cancelled."""
         self._control.remove(instance)
-        self._unlisten(instance)
+        self._line.unlisten(instance)
 
-    def add_console(self, endpoint: str, grants: Grants) -> Ticket:
-        """Listens at `endpoint` for consoles, several at once, and returns their ticket."""
-        name = "console"
+    def add_console(
+        self,
+        endpoint: str,
+        grants: Grants,
+        *,
+        name: str = "console",
+        secret: bytes | None = None,
+        uid: int | None = None,
+        curve: Curve | None = None,
+    ) -> Ticket:
+        """Listens at `endpoint` for consoles, several at once, and returns their ticket.
+
+        `secret` is what their routing ids begin with, 16 bytes; a new one if not given. With `uid`,
+        only that user's processes and root's may connect; `curve` as for `add_peer`.
+        """
         self._refuse_known(name)
-        secret = os.urandom(wire.IDENTITY_BYTES)
-        self._control.add_consoles(name, secret, grants)
-        self._listen(name, endpoint)
+        endpoint_ = _endpoint(endpoint, uid, curve)
+        secret = secret or os.urandom(wire.IDENTITY_BYTES)
+        uids = None if uid is None else frozenset({uid, ROOT})
+        rule = Rule(uids, process=False, key=curve.allows if curve else None)
+        self._control.add_consoles(name, secret, grants, rule if endpoint_.guarded else None)
+        self._listen(name, endpoint_)
         return Ticket(v=wire.VERSION, endpoint=endpoint, identity=secret.hex(), instance=name)
 
     def _refuse_known(self, name: str) -> None:
-        if name in self._endpoints:
+        if name in self._line:
             raise BusError("conflict", "an instance of this name is on the bus", where=name)
 
-    def _listen(self, name: str, endpoint: str) -> None:
+    def _listen(self, name: str, endpoint: Endpoint) -> None:
         # After admission, so that not even the first message can come from somebody unknown.
         try:
-            self._datapath.bind(endpoint)
-        except BusError:
-            self._control.remove(name)
-            raise
-        self._endpoints[name] = endpoint
+            self._line.listen(name, endpoint)
+        except BusError as error:
+            if error.code != "unavailable" or not self._revived():
+                self._control.remove(name)
+                raise
+            self._line.listen(name, endpoint)
 
-    def _unlisten(self, name: str) -> None:
-        endpoint = self._endpoints.pop(name, None)
-        if endpoint is not None:
-            self._datapath.unbind(endpoint)
+    def _revived(self) -> bool:
+        """Whether there is a new datapath for the one that was found to have ended."""
+        ended = self._line.datapath
+        self._drain()  # its own report may be waiting
+        if self._line.datapath is ended:
+            self._restart("it has ended")
+        return self._line.datapath is not ended
 
     def providers(self, capability: str) -> list[str]:
         """The registered instances that provide a capability."""
@@ -155,14 +191,16 @@ class Hub:
         instance: str | None = None,
         ttl_ms: int = 0,
         on_progress: Callable[[dict[str, Any]], None] | None = None,
+        trace: str | None = None,
     ) -> Any:
         """Calls a provider and returns its result; `ttl_ms` 0 waits for ever.
 
         Raises BusError: the provider's own, or `unavailable`, `deadline`, `crashed`,
-        `bad-request`, `overloaded`. Cancelling the task cancels the call.
+        `bad-request`, `overloaded`. Cancelling the task cancels the call. `trace` is a W3C
+        `traceparent` for the provider to continue.
         """
         body = encode_body(args)
-        future, call = self._kernel_call(instance or "")
+        future, call = _kernel_call(instance or "")
         if on_progress is not None:
             tell = on_progress
 
@@ -177,11 +215,40 @@ class Hub:
                     )
 
             call.on_progress = progressed
-        request = self._control.call(capability, method, body, ttl_ms, call)
+        request = self._control.call(capability, method, body, ttl_ms, call, trace=trace)
         try:
             return await future
         finally:
             self._control.cancel(request)  # nothing is left to cancel once it was answered
+
+    def stream(
+        self,
+        capability: str,
+        method: str | None,
+        args: Mapping[str, object],
+        *,
+        instance: str | None = None,
+        ttl_ms: int = 0,
+        credit: int = DEFAULT_CREDIT,
+        trace: str | None = None,
+    ) -> Stream:
+        """Calls a provider that answers in chunks: `async with hub.stream(...) as chunks: async
+        for chunk in chunks`, then `await chunks.result()`.
+
+        At most `credit` chunks wait here. Raises BusError as `call`.
+        """
+        if not 1 <= credit <= wire.MAX_CREDIT:
+            raise BusError("bad-request", f"credit is 1 to {wire.MAX_CREDIT}", where="credit")
+        return Stream(
+            self._control,
+            capability,
+            method,
+            encode_body(args),
+            ttl_ms,
+            instance=instance or "",
+            credit=credit,
+            trace=trace,
+        )
 
     async def activate(
         self,
@@ -192,7 +259,7 @@ class Hub:
         ttl_ms: int,
     ) -> None:
         """Sends configuration and parameters; returns when the instance has taken them."""
-        future, call = self._kernel_call(instance)
+        future, call = _kernel_call(instance)
         message = Activate(dict(config), dict(params))
         request = self._control.activate(message, ttl_ms, call)
         try:
@@ -209,61 +276,43 @@ class Hub:
         """Asks an instance to finish what runs and leave within `grace_ms`."""
         self._control.unload(instance, grace_ms)
 
-    def publish(self, topic: str, value: object) -> None:
-        """Sends an event to every instance that may and does subscribe to the topic."""
-        self._control.publish(topic, encode_body(value))
+    def publish(self, topic: str, value: object, *, keep: bool = False) -> None:
+        """Sends an event to every instance that subscribes to the topic; with `keep` also to those
+        that will."""
+        self._control.publish(topic, encode_body(value), keep=keep)
 
     def serve(self, capability: str, handler: LocalHandler) -> None:
         """Makes the kernel the provider of a capability.
 
         A BusError of the handler is the caller's error; anything else becomes `internal`.
         """
-        self._handlers[capability] = handler
+        self._local.serve(capability, handler)
         self._control.serve(capability)
 
+    # -- figures ----------------------------------------------------------------------------
+
     def counters(self) -> dict[str, int]:
-        """Messages forwarded and dropped by reason, and refusals as `refused CALLER WHAT RULE`."""
-        counts = self._datapath.counters()
+        """Messages forwarded and dropped by reason, refusals as `refused CALLER WHAT RULE`, and
+        how often the datapath was started anew."""
+        counts = self._line.counters()
         for row, times in self._control.refusals.items():
             counts["refused " + " ".join(row)] = times
+        counts["restarts"] = self._control.epoch - 1
         return counts
 
-    # -- the kernel as provider (`control.LocalProvider`) -------------------------------------
+    def refusals(self) -> dict[tuple[str, str, str], int]:
+        """How often who was refused what by which rule."""
+        return dict(self._control.refusals)
 
-    def begin(self, call: LocalCall) -> None:
-        """Starts the handler of a call as a task."""
-        key = (call.number, call.request)
-        task = asyncio.get_running_loop().create_task(self._answer(call))
-        self._serving[key] = task
-        task.add_done_callback(lambda _: self._serving.pop(key, None))
+    def flows(self) -> list[FlowRow]:
+        """Every flow with what it has carried since the datapath was started."""
+        return self._control.flow_rows()
 
-    def cancel(self, number: int, request: int) -> None:
-        """Cancels the task of a call."""
-        task = self._serving.get((number, request))
-        if task is not None:
-            task.cancel()
+    def peers(self) -> list[PeerStats]:
+        """Every peer with what waits for it."""
+        return self._line.datapath.peers()
 
-    async def _answer(self, call: LocalCall) -> None:
-        def progress(done: float, total: float | None = None, message: str = "") -> None:
-            self._control.answer(call, wire.PROGRESS, encode(Progress(done, total, message)))
-
-        kind = wire.ERROR
-        try:
-            args = decode_as(call.body, dict[str, Any])
-            request = Request(call.caller, call.capability, call.method, args, progress)
-            body = encode_body(await self._handlers[call.capability](request))
-            kind = wire.RESULT
-        except asyncio.CancelledError:
-            body = encode(BusError("cancelled", "the call was cancelled").to_body())
-        except BusError as error:
-            body = encode(error.to_body())
-        except Exception as error:
-            _log.exception("serving %s failed", call.capability)
-            internal = BusError("internal", "the kernel failed", cls=type(error).__name__)
-            body = encode(internal.to_body())
-        self._control.answer(call, kind, body)
-
-    # -- the datapath's upcalls ---------------------------------------------------------------
+    # -- the datapath -----------------------------------------------------------------------
 
     def _wake(self) -> None:
         if self._loop is not None:
@@ -273,23 +322,73 @@ class Hub:
     def _drain(self) -> None:
         if self._closed:
             return
-        for upcall in self._datapath.poll():
+        failed = None
+        for upcall in self._line.datapath.poll():
+            if upcall.event == FAILED:
+                failed = upcall.header.decode(errors="replace")
+                continue
             try:
                 self._control.handle(upcall)
             except Exception:
                 _log.exception("an upcall of %r failed", upcall.peer)
             if upcall.event == VIOLATION:  # what else it sends is not even to be read
-                self._unlisten(upcall.peer)
+                self._line.unlisten(upcall.peer)
+        if failed is not None:
+            self._restart(failed)
+        self._set_timer()
 
-    def _kernel_call(self, instance: str) -> tuple["asyncio.Future[Any]", KernelCall]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self._control.next_tick()
+        if due is not None and self._loop is not None:
+            self._timer = self._loop.call_later(max(0.0, due - time.monotonic()), self._tick)
 
-        def succeed(value: object) -> None:
-            if not future.done():
-                future.set_result(value)
+    def _tick(self) -> None:
+        self._control.tick()
+        self._set_timer()
 
-        def fail(error: BusError) -> None:
-            if not future.done():
-                future.set_exception(error)
+    def _restart(self, why: str) -> None:
+        """Puts a new datapath in the place of one that ended; every peer is joined again."""
+        if self._line.ended:
+            return
+        if not self._line.replace():
+            _log.critical("the bus ended for good", extra={"reason": why})
+            self._control.give_up(BusError("unavailable", "the bus has ended"))
+            self._listener.bus_ended(why)
+            return
+        _log.error("the bus ended and is started anew", extra={"reason": why})
+        self._control.rejoin(self._line.datapath)
+        for name in self._line.listen_again():
+            self._listener.silent(name)
 
-        return future, KernelCall(instance, None, succeed, fail)
+    # -- the kernel as provider -------------------------------------------------------------
+
+    def _answer(self, call: Any, kind: int, body: bytes) -> None:
+        self._control.answer(call, kind, body)
+
+
+def _endpoint(address: str, uid: int | None, curve: Curve | None) -> Endpoint:
+    if address.startswith("tcp://") and curve is None:
+        raise BusError(
+            "bad-request",
+            "over tcp the bus speaks only CURVE",
+            where=address,
+            help="make keys with `symphony-kernel keys` or listen on ipc",
+        )
+    return Endpoint(address, uid is not None or curve is not None, curve)
+
+
+def _kernel_call(instance: str) -> tuple["asyncio.Future[Any]", KernelCall]:
+    future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def succeed(value: object) -> None:
+        if not future.done():
+            future.set_result(value)
+
+    def fail(error: BusError) -> None:
+        if not future.done():
+            future.set_exception(error)
+
+    return future, KernelCall(instance, None, succeed, fail)

@@ -31,6 +31,8 @@ class Welcome(Struct, frozen=True):
     liveness: Annotated[int, Meta(ge=1, le=2**16 - 1)]
     max_body: NaturalInt
     inline_max: NaturalInt
+    epoch: NaturalInt = 1
+    grace_ms: Milliseconds = 2_000
 
 
 class Progress(Struct, frozen=True):

@@ -6,33 +6,35 @@ peer sends raises in it, and no send waits for a peer. Commands come through a d
 sleeps in `recv` is woken by an empty message of an in-process DEALER.
 """
 
-import errno
 import logging
-import socket
+import os
 import threading
 import time
-import traceback
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
 from typing import Any, Final
 
 import zmq
 
 from . import wire
-from .datapath import ENDED, KERNEL, Flow, Upcall, UpcallQueue
+from .datapath import FAILED, HANDSHAKE, KERNEL, Flow, FlowStats, PeerStats, Upcall, UpcallQueue
 from .egress import Egress, Refusal
 from .errors import BusError
+from .handshakes import Handshakes
 from .switch import Switch
+from .zap import OPEN_DOMAIN, Door
 
-MAX_BATCH: Final = 256  # messages received before anything else gets its turn
+MAX_BATCH: Final = 64  # messages received before anything else gets its turn
+MAX_COMMANDS: Final = 16  # the same for these
+MAX_IDLE: Final = 8  # of them that lead to nothing, if something waits to be sent
 MAX_DRAINED: Final = 4_096  # frames of an endless message thrown away before that
 MAX_SOCKETS: Final = 16_384
 HIGH_WATER: Final = 256  # messages libzmq holds per peer before it says EAGAIN
 BLOCKED_MS: Final = 2  # how soon a slow peer is tried again
+ABSENT_MS: Final = 16  # how soon one that is not connected
 ZERO_COPY_BYTES: Final = 64 * 1024
 CLOSE_S: Final = 5.0
 BIND_S: Final = 20.0
@@ -61,23 +63,35 @@ class ReferenceDatapath:
         self._thread: threading.Thread | None = None
         self._sleeping = False
         self._stopping = False
+        self._ended = False
+        self._failure: Exception | None = None  # why it is to end
+        self._binding: set[Future[None]] = set()
         self._waiting = -1  # the receive timeout in force, milliseconds
+        self._absent_at = 0.0  # when those that are not connected are tried again, real time
         self._draining = False  # the rest of a violator's message is still to be read
         self._copy = True
 
     # -- from any thread --------------------------------------------------------------------
 
-    def start(self, wake: Callable[[], None], *, heartbeat_ms: int, liveness: int) -> None:
+    def start(
+        self, wake: Callable[[], None], *, heartbeat_ms: int, liveness: int, grace_ms: int
+    ) -> None:
         self._upcalls = UpcallQueue(wake)
         self._switch = Switch(
-            self._upcalls, heartbeat_ms=heartbeat_ms, liveness=liveness, now=self._clock()
+            self._upcalls,
+            heartbeat_ms=heartbeat_ms,
+            liveness=liveness,
+            grace_ms=grace_ms,
+            now=self._clock(),
         )
+        self._door = Door(self._context, self._upcalls, self._count_refused, self._fail)
         self._router = router = self._context.socket(zmq.ROUTER)
         router.set(zmq.ROUTER_MANDATORY, 1)
         router.set(zmq.MAXMSGSIZE, wire.MAX_BODY)
         router.set(zmq.SNDHWM, HIGH_WATER)
         router.set(zmq.RCVHWM, HIGH_WATER)
         router.set(zmq.LINGER, 0)
+        self._handshakes = Handshakes(router)
         endpoint = f"inproc://symphony-waker-{next(_names)}"
         router.bind(endpoint)
         self._waker = self._context.socket(zmq.DEALER)
@@ -87,7 +101,7 @@ class ReferenceDatapath:
         self._recv = _RawSocket.recv.__get__(router)
         self._send = _RawSocket.send.__get__(router)
         self._get = _RawSocket.get.__get__(router)
-        self._egress = Egress(self._switch, self._try_send)
+        self._egress = Egress(self._switch, self._try_send, self._clock)
         self._thread = threading.Thread(target=self._run, name="symphony-bus", daemon=True)
         self._thread.start()
 
@@ -97,22 +111,31 @@ class ReferenceDatapath:
             self._ring()
             self._thread.join(CLOSE_S)
             self._thread = None
+            self._door.close()
         with self._waker_lock:
             if self._waker is not None:
                 self._waker.close(0)
                 self._waker = None
         self._context.destroy(linger=0)
 
-    def bind(self, endpoint: str) -> None:
+    def bind(self, endpoint: str, *, domain: str = "", curve: bytes = b"", fd: int = -1) -> None:
         done: Future[None] = Future()
-        self._command(lambda: self._bind(endpoint, done))
+        self._binding.add(done)
+        self._command(lambda: self._bind(endpoint, domain.encode(), curve, fd, done))
+        if self._ended:
+            self._fail_bindings()
         try:
             done.result(BIND_S)
         except TimeoutError:
             raise BusError("internal", "the bus does not answer", where=endpoint) from None
+        finally:
+            self._binding.discard(done)
 
     def unbind(self, endpoint: str) -> None:
         self._command(lambda: self._unbind(endpoint))
+
+    def verdict(self, token: bytes, allowed: bool) -> None:
+        self._door.verdict(token, allowed)
 
     def admit(self, peer: str, identity: bytes, *, console: bool = False) -> None:
         self._command(lambda: self._switch.admit(peer, identity, self._clock(), console=console))
@@ -121,7 +144,7 @@ class ReferenceDatapath:
         self._command(lambda: self._switch.open(peer, self._clock()))
 
     def expel(self, peer: str) -> None:
-        self._command(lambda: self._switch.expel(peer))
+        self._command(lambda: self._switch.expel(peer, self._clock()))
 
     def install(self, flow: Flow) -> None:
         self._command(lambda: self._switch.install(flow))
@@ -132,6 +155,9 @@ class ReferenceDatapath:
     def send(self, peer: str, header: bytes, body: bytes) -> None:
         self._command(lambda: self._switch.send(peer, header, body))
 
+    def event(self, peers: Sequence[str], header: bytes, body: bytes) -> None:
+        self._command(lambda: self._switch.event(peers, header, body))
+
     def inject(self, peer: str, header: bytes, body: bytes) -> None:
         self._command(lambda: self._switch.inject(peer, header, body, self._clock()))
 
@@ -140,6 +166,28 @@ class ReferenceDatapath:
 
     def counters(self) -> dict[str, int]:
         return {**self._switch.counts, "forwarded": self._egress.taken}
+
+    def flows(self) -> list[FlowStats]:
+        return self._switch.flows()
+
+    def peers(self) -> list[PeerStats]:
+        return self._switch.peers()
+
+    def _crash(self) -> None:
+        """Makes the thread end by an exception; only for tests."""
+        self._fail(RuntimeError("crashed on purpose"))
+
+    def _fail(self, error: Exception) -> None:
+        """Ends the thread, after the commands before this one, because of a bug elsewhere."""
+        self._failure = error
+
+        def fail() -> None:
+            raise error
+
+        self._command(fail)
+
+    def _count_refused(self) -> None:
+        self._command(lambda: self._switch.counts.update(("connection-refused",)))
 
     def _command(self, command: Callable[[], object]) -> None:
         self._commands.append(command)
@@ -155,28 +203,41 @@ class ReferenceDatapath:
     # -- the thread -------------------------------------------------------------------------
 
     def _run(self) -> None:
+        why = ""
         try:
             while not self._stopping:
                 self._turn()
         except zmq.ContextTerminated:
-            pass
-        except Exception:
+            why = "its context was terminated"
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
             _log.exception("the bus ended because of a bug in it")
-            report = traceback.format_exc().encode(errors="replace")
-            self._upcalls.offer(Upcall(ENDED, KERNEL, b"", report), bounded=False)
-            self._upcalls.tell()
         finally:
+            self._handshakes.close()
             self._router.close(0)
+            self._ended = True
+            self._fail_bindings()
+        if not self._stopping:
+            self._upcalls.offer(Upcall(FAILED, KERNEL, why.encode(), b""), bounded=False)
+            self._upcalls.tell()
+
+    def _fail_bindings(self) -> None:
+        for done in list(self._binding):
+            with suppress(InvalidStateError):
+                done.set_exception(BusError("unavailable", "the bus has ended"))
 
     def _turn(self) -> None:
-        """Commands and what is due, then up to MAX_BATCH messages, then all that is to be sent."""
+        """Some commands and what is due, then some messages; after each all that is to be sent."""
         commands = self._commands
         switch = self._switch
-        while commands:
+        for _ in range(min(len(commands), MAX_COMMANDS)):
             self._obey(commands.popleft())
         now = self._clock()
         if now >= switch.next_tick():
             switch.tick(now)
+            self._report_handshakes()
+        if self._egress.absent:
+            self._retry_absent()
         self._egress.flush()
         self._upcalls.tell()
         self._receive_batch(now)
@@ -189,7 +250,9 @@ class ReferenceDatapath:
             command()
         except zmq.ContextTerminated:
             raise
-        except Exception:
+        except Exception as error:
+            if error is self._failure:
+                raise
             self._switch.counts["failed-commands"] += 1
             _log.exception("a command to the bus failed")
 
@@ -214,6 +277,7 @@ class ReferenceDatapath:
         now = self._clock()
         # Bulk comes in rows: the size of one body foretells whether the next is worth sharing.
         copy = self._copy
+        out = self._switch.out
         taken = 0
         try:
             while True:
@@ -228,7 +292,7 @@ class ReferenceDatapath:
                     self._switch.counts["unknown-identity"] += 1
                 copy = len(body) < ZERO_COPY_BYTES
                 taken += 1
-                if taken == MAX_BATCH:
+                if taken == MAX_BATCH or (out and taken - len(out) >= MAX_IDLE):
                     break
                 identity = recv(_NOW)
         except zmq.Again:
@@ -276,7 +340,11 @@ class ReferenceDatapath:
 
     def _wait_at_most(self, now: float) -> None:
         """Bounds the next wait by what is due; powers of two, so that it changes seldom."""
-        left_ms = BLOCKED_MS if self._egress.blocked else (self._switch.next_tick() - now) * 1000
+        left_ms = (self._switch.next_tick() - now) * 1000
+        if self._egress.blocked:
+            left_ms = BLOCKED_MS
+        elif self._egress.absent:
+            left_ms = min(left_ms, ABSENT_MS)
         wait = 1 << max(int(left_ms).bit_length() - 1, 0)
         if wait != self._waiting:
             self._waiting = wait
@@ -294,15 +362,31 @@ class ReferenceDatapath:
             return Refusal.GONE
         return None
 
-    def _bind(self, endpoint: str, done: "Future[None]") -> None:
-        path = _socket_path(endpoint)
+    def _retry_absent(self) -> None:
+        now = time.monotonic()
+        if now >= self._absent_at:
+            self._absent_at = now + ABSENT_MS / 1000
+            self._egress.retry_absent()
+
+    def _bind(
+        self, endpoint: str, domain: bytes, curve: bytes, fd: int, done: "Future[None]"
+    ) -> None:
+        router = self._router
         try:
-            if path is not None:
-                _refuse_served(path)
-            self._router.bind(endpoint)
-            if path is not None:
-                path.chmod(0o600)
-        except OSError as error:  # ZMQError is one
+            # A listener takes over the options that are in force when it is bound.
+            router.set(zmq.ZAP_DOMAIN, domain or OPEN_DOMAIN)
+            router.set(zmq.USE_FD, os.dup(fd) if fd >= 0 else -1)  # libzmq will close it
+            if curve:
+                router.set(zmq.CURVE_SECRETKEY, curve)
+                router.set(zmq.CURVE_SERVER, 1)
+            try:
+                router.bind(endpoint)
+                if curve:
+                    self._handshakes.bound(endpoint, domain.decode())
+            finally:
+                router.set(zmq.USE_FD, -1)
+                router.set(zmq.CURVE_SERVER, 0)
+        except (OSError, zmq.ZMQError) as error:
             done.set_exception(
                 BusError(
                     "io",
@@ -317,24 +401,12 @@ class ReferenceDatapath:
         else:
             done.set_result(None)
 
+    def _report_handshakes(self) -> None:
+        for domain, failed in self._handshakes.take().items():
+            self._switch.counts["handshake-failed"] += failed
+            self._upcalls.offer(Upcall(HANDSHAKE, domain, b"%d" % failed, b""), bounded=False)
+
     def _unbind(self, endpoint: str) -> None:
+        self._handshakes.unbound(endpoint)
         with suppress(zmq.ZMQError):  # it was not bound
             self._router.unbind(endpoint)
-        path = _socket_path(endpoint)
-        if path is not None:
-            path.unlink(missing_ok=True)
-
-
-def _socket_path(endpoint: str) -> Path | None:
-    scheme, _, place = endpoint.partition("://")
-    return Path(place) if scheme == "ipc" else None
-
-
-def _refuse_served(path: Path) -> None:
-    """Raises OSError if a process listens there: binding would silently take the path from it."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return
-    raise OSError(errno.EADDRINUSE, "another process listens there")

@@ -1,182 +1,43 @@
 """A peer's side of the protocol, without a socket or a clock.
 
-Messages and the time go in; messages to send (`out`) and events come out. The clients, the
+Messages and the time go in; messages to send (`out`) and what was heard come out. The clients, the
 extension SDK and the fake differ only in how they move the bytes.
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from . import wire
-from .codec import Header, decode, decode_as, decode_header, encode, encode_header
+from .asking import Asking
+from .bodies import encode_body
+from .codec import Buffer, Heading, decode_as, encode, encode_header, read_heading
 from .errors import BusError, ProtocolError
+from .heard import Activated, Dismissed, Heard, Rejoined, UnloadAsked, Welcomed
 from .liveness import Watch
-from .messages import Activate, Bye, Hello, Progress, Unload, Welcome
+from .messages import Activate, Bye, Hello, Unload, Welcome
+from .serving import Serving
+
+__all__ = ["SDK", "Session", "encode_body"]
 
 SDK: Final = "symphony-python/0.1.0"
 
 
-@dataclass(frozen=True)
-class Welcomed:
-    """The hub let us in."""
-
-    welcome: Welcome
-
-
-@dataclass(frozen=True)
-class Called:
-    """A call to us. `deadline` is in seconds of the session's clock, None without one."""
-
-    capability: str | None
-    method: str
-    flow: int
-    request: int
-    body: bytes
-    deadline: float | None
-
-
-@dataclass(frozen=True)
-class CancelAsked:
-    """The caller no longer wants the answer to this call."""
-
-    flow: int
-    request: int
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The end of a call of ours: `error` or else `value`."""
-
-    request: int
-    value: Any = None
-    error: BusError | None = None
-
-
-@dataclass(frozen=True)
-class Progressed:
-    """A call of ours goes on."""
-
-    request: int
-    progress: Progress
-
-
-@dataclass(frozen=True)
-class Published:
-    """An event of a topic that we subscribe to."""
-
-    topic: str
-    body: bytes
-
-
-@dataclass(frozen=True)
-class Activated:
-    """Configuration and parameters; to be answered."""
-
-    request: int
-    message: Activate
-
-
-@dataclass(frozen=True)
-class UnloadAsked:
-    """We are to end within `grace_ms`."""
-
-    grace_ms: int
-
-
-@dataclass(frozen=True)
-class Dismissed:
-    """The hub said bye."""
-
-    reason: str
-
-
-Event = (
-    Welcomed
-    | Called
-    | CancelAsked
-    | Answered
-    | Progressed
-    | Published
-    | Activated
-    | UnloadAsked
-    | Dismissed
-)
-
-
-@dataclass
 class Session:
-    """One peer's state. Times are seconds of one monotonic clock."""
+    """One peer's state: `asking` as a caller, `serving` as a provider.
 
-    now: float
-    provides: tuple[str, ...] = ()
-    out: list[tuple[bytes, bytes]] = field(default_factory=list)
-    dropped: int = 0
-    welcome: Welcome | None = None
+    Times are seconds of one monotonic clock.
+    """
 
-    def __post_init__(self) -> None:
-        self._heard = self._sent = self._beaten = self.now
-        self._watch = Watch(wire.HEARTBEAT_MS / 1000, wire.LIVENESS, self.now)
-        self._last_request = 0
-        self._open: dict[int, str] = {}  # request -> capability
-        self._flows: dict[str, int] = {}  # as a caller
-        self._meanings: dict[int, str] = {}  # as a provider
-        hello = Hello(wire.VERSION, SDK, os.getpid(), list(self.provides))
-        self._say(encode_header(wire.HELLO), encode(hello), self.now)
-
-    # -- what we say ------------------------------------------------------------------------
-
-    def call(
-        self,
-        capability: str,
-        method: str | None,
-        args: Mapping[str, object],
-        ttl_ms: int,
-        now: float,
-        options: Mapping[str, object] | None = None,
-    ) -> int:
-        """Opens a call; returns its request number. Raises BusError for what cannot be sent."""
-        body = encode_body(dict(args))
-        if len(self._open) >= wire.MAX_OPEN_CALLS:
-            raise BusError("overloaded", "too many open calls", retry_after_ms=50)
-        self._last_request = request = self._last_request % wire.MAX_REQUEST + 1
-        target = self._flows.get(capability, capability)
-        header = encode_header(wire.CALL, target, request, ttl_ms, method, options)
-        try:
-            decode_header(header)  # the hub drops what it cannot read, and nobody would answer
-        except ProtocolError as error:
-            raise BusError("bad-request", error.message, where="header") from None
-        self._say(header, body, now)
-        self._open[request] = capability
-        return request
-
-    def cancel(self, request: int, now: float) -> None:
-        """Asks for the end of an open call; its answer still comes."""
-        capability = self._open.get(request)
-        if capability is not None:
-            target = self._flows.get(capability, capability)
-            self._say(encode_header(wire.CANCEL, target, request), b"", now)
-
-    def answer(self, flow: int | None, request: int, value: object, now: float) -> None:
-        """Ends a call to us (or, without a flow, an activation) with a result.
-
-        Raises BusError `wrong-output` for what cannot be sent; the call is then still open.
-        """
-        body = encode_body(value, "wrong-output")
-        self._say(encode_header(wire.RESULT, flow, request), body, now)
-
-    def fail(self, flow: int | None, request: int, error: BusError, now: float) -> None:
-        """Ends a call to us (or, without a flow, an activation) with an error."""
-        self._say(encode_header(wire.ERROR, flow, request), encode(error.to_body()), now)
-
-    def progress(self, flow: int, request: int, progress: Progress, now: float) -> None:
-        """Reports how far a call to us is."""
-        self._say(encode_header(wire.PROGRESS, flow, request), encode(progress), now)
-
-    def publish(self, topic: str, value: object, now: float) -> None:
-        """Publishes an event."""
-        self._say(encode_header(wire.EVENT, topic), encode_body(value), now)
+    def __init__(self, now: float, provides: tuple[str, ...] = ()) -> None:
+        self.out: list[tuple[bytes, bytes]] = []
+        self.dropped = 0
+        self.welcome: Welcome | None = None
+        self.asking = Asking(self._say)
+        self.serving = Serving(self._say, provides)
+        self._heard = self._sent = self._beaten = now
+        self._watch = Watch(wire.HEARTBEAT_MS / 1000, wire.LIVENESS, now)
+        self._hello = encode(Hello(wire.VERSION, SDK, os.getpid(), list(provides)))
+        self._say(encode_header(wire.HELLO), self._hello, now)
 
     def bye(self, reason: str, now: float) -> None:
         """Says that we leave."""
@@ -189,103 +50,80 @@ class Session:
         """How long this peer may be silent."""
         return self._watch.heartbeat_s
 
+    @property
+    def grace_s(self) -> float:
+        """What a provider gets to answer a call that was cancelled."""
+        return (self.welcome.grace_ms if self.welcome else wire.GRACE_MS) / 1000
+
     def tick(self, now: float, *, may_beat: bool = True) -> bool:
-        """Sends a heartbeat if one is due; False if the hub is dead."""
+        """Sends a heartbeat if one is due; False if the hub is dead.
+
+        Until it was answered that is the hello again: the first may have gone with a hub that
+        ended just then.
+        """
         if may_beat and self._watch.beat_due(
             sent=self._sent, heard=self._heard, beaten=self._beaten, now=now
         ):
             self._beaten = now
-            self._say(encode_header(wire.HEARTBEAT), b"", now)
+            if self.welcome is None:
+                self._say(encode_header(wire.HELLO), self._hello, now)
+            else:
+                self._say(encode_header(wire.HEARTBEAT), b"", now)
         return self._heard >= self._watch.horizon(now)
 
     # -- what we hear -----------------------------------------------------------------------
 
-    def receive(self, header: bytes, body: bytes, now: float) -> Event | None:
+    def receive(self, header: Buffer, body: Buffer, now: float) -> Heard | None:
         """Handles one message; what breaks the protocol is dropped and counted."""
         self._heard = now
         try:
-            return self._handle(decode_header(header), body, now)
+            head = read_heading(header)
+            kind = head.kind
+            if kind == wire.CALL:
+                return self.serving.called(head, body, now)
+            if kind == wire.RESULT or kind == wire.ERROR:
+                return self.asking.answered(head, body)
+            return self._handle(head, body, now)
         except ProtocolError:
             self.dropped += 1
             return None
 
-    def lost(self) -> list[int]:
-        """Forgets all open calls, which will never be answered; returns their numbers."""
-        requests = list(self._open)
-        self._open.clear()
-        return requests
-
-    def _handle(self, head: Header, body: bytes, now: float) -> Event | None:
+    def _handle(self, head: Heading, body: Buffer, now: float) -> Heard | None:
         kind, target = head.kind, head.target
-        if kind in (wire.RESULT, wire.ERROR):
-            return self._answered(head, body)
-        if kind == wire.CALL and isinstance(target, int):
-            return self._called(head, target, body, now)
+        if kind == wire.CHUNK:
+            return self.asking.chunked(head, body, now)
         if kind == wire.PROGRESS:
-            if head.request in self._open:
-                return Progressed(head.request, decode_as(body, Progress))
-        elif kind == wire.CANCEL and isinstance(target, int):
-            return CancelAsked(target, head.request)
+            return self.asking.progressed(head, body)
+        if isinstance(target, int):
+            if kind == wire.CANCEL:
+                return self.serving.cancelled(target, head.request)
+            if kind == wire.CREDIT:
+                return self.serving.credited(head, target, body)
         elif kind == wire.EVENT and isinstance(target, str):
-            return Published(target, body)
+            return self.asking.event(head, target, body)
         elif kind == wire.WELCOME:
-            self.welcome = decode_as(body, Welcome)
-            heartbeat_s = self.welcome.heartbeat_ms / 1000
-            self._watch = Watch(heartbeat_s, self.welcome.liveness, now)
-            return Welcomed(self.welcome)
+            return self._welcomed(decode_as(body, Welcome), now)
         elif kind == wire.ACTIVATE:
             return Activated(head.request, decode_as(body, Activate))
         elif kind == wire.UNLOAD:
             return UnloadAsked(decode_as(body, Unload).grace_ms)
         elif kind == wire.BYE:
             return Dismissed(decode_as(body, Bye).reason)
-        elif kind != wire.HEARTBEAT:
-            self.dropped += 1
-        return None
-
-    def _called(self, head: Header, flow: int, body: bytes, now: float) -> Called:
-        meaning = (head.options or {}).get(wire.CAPABILITY_OPTION)
-        if isinstance(meaning, str):
-            self._meanings[flow] = meaning
-        capability = self._meanings.get(flow)
-        if capability is None and len(self.provides) == 1:
-            capability = self.provides[0]
-        deadline = now + head.ttl / 1000 if head.ttl else None
-        method = head.method or wire.DEFAULT_METHOD
-        return Called(capability, method, flow, head.request, body, deadline)
-
-    def _answered(self, head: Header, body: bytes) -> Answered | None:
-        capability = self._open.pop(head.request, None)
-        if capability is None:
-            self.dropped += 1
+        elif kind == wire.HEARTBEAT:
             return None
-        try:
-            value = decode(body)
-        except ProtocolError as error:
-            return Answered(head.request, error=error)
-        if head.kind == wire.ERROR:
-            return Answered(head.request, error=BusError.from_body(value))
-        if isinstance(head.target, int):
-            self._flows[capability] = head.target
-        return Answered(head.request, value=value)
+        raise ProtocolError("this kind does not come from the hub", where="header")
+
+    def _welcomed(self, welcome: Welcome, now: float) -> Welcomed | Rejoined | None:
+        before, self.welcome = self.welcome, welcome
+        self._watch = Watch(welcome.heartbeat_ms / 1000, welcome.liveness, now)
+        if before is None:
+            return Welcomed(welcome)
+        if before.epoch == welcome.epoch:
+            return None
+        return Rejoined(self.asking.repeat(now), self.serving.lose_streams())
 
     def _say(self, header: bytes, body: bytes, now: float) -> None:
         if len(header) > wire.MAX_HEADER:
             raise BusError("bad-request", "the header is too long", where="header")
         self._sent = now
         self.out.append((header, body))
-
-
-def encode_body(value: object, code: str = "bad-request") -> bytes:
-    """One body within the limits; raises BusError `code` for what cannot be sent."""
-    try:
-        body = encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise BusError(code, f"the value cannot be sent: {error}") from None
-    if len(body) > wire.MAX_BODY:
-        raise BusError(
-            code,
-            f"the body has {len(body)} bytes, more than {wire.MAX_BODY}",
-            help="pass large data as a file",
-        )
-    return body

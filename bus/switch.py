@@ -7,145 +7,134 @@ Each row of PROTOCOL.md section 3 is handled in `_dispatch`. An open call is kep
 by request number: a flow number belongs to one caller for good, so (flow, request) finds it.
 """
 
-from collections import Counter, deque
-from heapq import heapify, heappop, heappush
+from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
-from . import wire
-from .codec import Header, decode_header, encode, encode_header, is_foreign_hello
-from .datapath import DELIVERY, KERNEL, MESSAGE, SILENT, VIOLATION, Flow, Upcall, UpcallQueue
+from . import refusals, wire
+from .codec import Header, decode_header, encode_header, is_foreign_hello
+from .datapath import (
+    CONSOLE,
+    DELIVERY,
+    MESSAGE,
+    OVERDUE,
+    SILENT,
+    VIOLATION,
+    Flow,
+    FlowStats,
+    PeerStats,
+    Upcall,
+    UpcallQueue,
+)
 from .errors import BusError, ProtocolError
+from .ledger import Ledger
 from .liveness import Watch
+from .losses import Losses
+from .members import Members, TooManyConsolesError
+from .streams import initial_credit, more_credit
+from .table import OpenCall, Peer, Route, Routes, find_call
 
 HEARTBEAT_HEADER: Final = encode_header(wire.HEARTBEAT)
-MAX_CONSOLES: Final = 256
-RETRY_MS: Final = 50
 
+# Providers trust the first, so it must come from the control plane, which also keeps the keys.
+_KERNEL_DECIDES: Final = frozenset({wire.CAPABILITY_OPTION, wire.IDEM_OPTION})
 _FROM_HUB_ONLY: Final = frozenset({wire.WELCOME, wire.ACTIVATE, wire.UNLOAD})
-
-
-class Peer:
-    """One admitted routing id."""
-
-    __slots__ = (
-        "heard",
-        "identity",
-        "name",
-        "open_calls",
-        "opened",
-        "queue",
-        "queued_bytes",
-        "told",
-    )
-
-    def __init__(self, name: str, identity: bytes, now: float) -> None:
-        self.name = name
-        self.identity = identity
-        self.heard = now
-        self.opened = False
-        self.told = False  # the control plane knows of its silence
-        self.open_calls: dict[int, OpenCall] = {}
-        self.queue: deque[tuple[bytes, bytes]] = deque()  # what the transport would not take yet
-        self.queued_bytes = 0
-
-
-Target = int | str | None
-OpenCall = tuple[Target, Peer]  # flow number, provider
-Deadline = tuple[float, int, Peer, int, OpenCall]  # when, order, caller, request, the call
-
-
-class _Route:
-    __slots__ = ("caller", "generation", "provider")
-
-    def __init__(self, caller: Peer, provider: Peer | None, generation: int) -> None:
-        self.caller = caller
-        self.provider = provider
-        self.generation = generation
+# What else goes to the kernel is bounded by the open calls and the credit that it belongs to.
+_DROPPED_BY_A_BUSY_KERNEL: Final = frozenset({wire.PROGRESS, wire.EVENT})
+_ANSWERED_BY_THE_KERNEL: Final = frozenset({wire.CALL, wire.SUBSCRIBE})
 
 
 class Switch:
-    """Keeps peers, flows, open calls and their deadlines.
+    """Matches messages to flows and open calls.
 
     Times are seconds of one monotonic clock. Whoever drives it sends what is in `out` and clears
-    it, and calls `tick` when `next_tick` has come.
+    it, tells `losses` what it had to give up, and calls `tick` when `next_tick` has come.
     """
 
     def __init__(
-        self, upcalls: UpcallQueue, *, heartbeat_ms: int, liveness: int, now: float
+        self, upcalls: UpcallQueue, *, heartbeat_ms: int, liveness: int, grace_ms: int, now: float
     ) -> None:
         self.out: list[tuple[Peer, bytes, bytes]] = []
         self.counts: Counter[str] = Counter()
         self._upcalls = upcalls
         self._watch = Watch(heartbeat_ms / 1000, liveness, now)
-        self._kernel = Peer(KERNEL, b"", now)
-        self._kernel.opened = True
-        self._peers: dict[str, Peer] = {KERNEL: self._kernel}
-        self._by_identity: dict[bytes, Peer] = {}
-        self._consoles: dict[bytes, str] = {}
-        self._consoles_seen = 0
-        self._routes: dict[Target, _Route] = {}
-        self._deadlines: list[Deadline] = []
-        self._deadline_order = 0
+        self._members = Members(now)
+        self._kernel = self._members.kernel
+        self._by_identity = self._members.by_identity
+        self._by_name = self._members.by_name
+        self._routes: Routes = {}
+        self._ledger = Ledger(self._emit, self._kernel, grace_ms / 1000, now)
         self._look_at = now
+        self.losses = Losses(upcalls, self.counts, self._ledger, self._routes)
 
     # -- commands ---------------------------------------------------------------------------
 
     def admit(self, name: str, identity: bytes, now: float, *, console: bool = False) -> None:
         if console:
-            self._consoles[identity] = name
+            self._members.add_consoles(name, identity)
             return
-        self.expel(name)
-        self._peers[name] = self._by_identity[identity] = Peer(name, identity, now)
+        self.expel(name, now)
+        self._members.add(name, identity, now)
 
     def open(self, name: str, now: float) -> None:
-        peer = self._peers.get(name)
+        peer = self._by_name.get(name)
         if peer is not None:
             peer.opened = True
             peer.heard = now
 
-    def expel(self, name: str) -> None:
-        for secret in [key for key, console in self._consoles.items() if console == name]:
-            del self._consoles[secret]
-            for member in [known for known in self._peers if known.startswith(name + "/")]:
-                self.expel(member)
-        gone = self._peers.pop(name, None)
-        if gone is None:
-            return
-        self._by_identity.pop(gone.identity, None)  # a violator has lost it before
-        for request, (number, provider) in gone.open_calls.items():
-            self._emit(provider, encode_header(wire.CANCEL, number, request), b"")
-        gone.open_calls.clear()
-        gone.queue.clear()
-        for caller in self._peers.values():
-            for request, call in list(caller.open_calls.items()):
-                if call[1] is gone:
-                    self._end(caller, request, _crashed(name))
-        self._routes = {
-            number: route
-            for number, route in self._routes.items()
-            if route.caller is not gone and route.provider is not gone
-        }
+    def expel(self, name: str, now: float) -> None:
+        for gone in self._members.remove(name):
+            gone.opened = False  # what still lies in `out` for it is not kept
+            unsent = self.losses.give_up_queue(gone)
+            self._ledger.abandon(gone, now)
+            self._ledger.provider_gone(gone, self._members, unsent)
+            for route in list(self._routes.values()):
+                if route.provider is gone:
+                    route.provider = None
+                # The kernel has a flow of its own for each provider; an answer may still come.
+                idle = route.provider is None and not route.open
+                if route.caller is gone or (idle and route.caller is self._kernel):
+                    del self._routes[route.number]
 
     def install(self, flow: Flow) -> None:
-        caller = self._peers.get(flow.caller)
-        provider = self._peers.get(flow.provider)
-        if caller is not None and provider is not None:
-            self._routes[flow.number] = _Route(caller, provider, flow.generation)
+        caller = self._by_name.get(flow.caller)
+        provider = self._by_name.get(flow.provider)
+        if caller is None or provider is None:
+            return
+        route = self._routes.get(flow.number)
+        if route is None or route.caller is not caller:
+            route = self._routes[flow.number] = Route(flow.number, caller)
+        route.install(flow, provider)
 
     def revoke(self, generation: int) -> None:
         for route in self._routes.values():
-            if route.generation < generation:
+            # The kernel's own flows name their provider, so nothing can change for them.
+            if route.generation < generation and route.caller is not self._kernel:
                 route.provider = None
 
     def send(self, name: str, header: bytes, body: bytes) -> None:
-        peer = self._peers.get(name)
+        peer = self._by_name.get(name)
         if peer is None:
             self.counts["to-unknown-peer"] += 1
         else:
             self._emit(peer, header, body)
 
+    def event(self, names: Sequence[str], header: bytes, body: bytes) -> None:
+        head = decode_header(header)
+        topic = str(head.target)
+        for name in names:
+            peer = self._by_name.get(name)
+            if peer is None or not peer.opened:
+                continue
+            if len(peer.queue) >= wire.MAX_QUEUED_EVENTS:
+                self.counts["events-dropped"] += 1
+                peer.gaps[topic] = peer.gaps.get(topic, 0) + 1
+                continue
+            gap = peer.gaps.pop(topic, 0)
+            self._emit(peer, _with_gap(head, gap) if gap else header, body)
+
     def inject(self, name: str, header: bytes, body: bytes, now: float) -> None:
-        peer = self._peers.get(name)
+        peer = self._by_name.get(name)
         if peer is None:
             self.counts["from-unknown-peer"] += 1
             return
@@ -155,7 +144,7 @@ class Switch:
 
     def knows(self, identity: bytes) -> bool:
         """Whether these bytes are a routing id that is let in."""
-        return identity in self._by_identity or identity[: wire.IDENTITY_BYTES] in self._consoles
+        return self._members.knows(identity)
 
     def receive(self, identity: bytes, header: bytes, body: bytes, now: float) -> bool:
         """Handles one message of two frames; never raises, whatever the frames hold.
@@ -206,84 +195,134 @@ class Switch:
             else:
                 self.counts["before-welcome"] += 1
         elif kind == wire.CALL:
-            request = head.request
-            route = self._routes.get(head.target)
-            if not request or request in peer.open_calls:
-                self.counts["bad-request-number"] += 1
-            elif len(peer.open_calls) >= wire.MAX_OPEN_CALLS:
-                self._answer(peer, head, _overloaded("open calls of this caller"))
-            elif (
-                route is None
-                or route.caller is not peer
-                or route.provider is None
-                # Providers trust this option, so it must come from the control plane.
-                or (head.options and wire.CAPABILITY_OPTION in head.options and not injected)
-            ):
-                self._upcall(peer, head, header, body)
-            else:
-                provider = route.provider
-                peer.open_calls[request] = call = (head.target, provider)
-                if head.ttl:
-                    self._deadline_order += 1
-                    due = now + head.ttl / 1000
-                    heappush(self._deadlines, (due, self._deadline_order, peer, request, call))
-                if provider is self._kernel:
-                    self._emit(provider, header, body)
-                else:
-                    self.out.append((provider, header, body))
+            self._call(peer, head, header, body, now, injected)
         elif kind == wire.RESULT or kind == wire.ERROR:
-            route = self._routes.get(head.target)
             if head.target is None and not injected:
                 self._upcall(peer, head, header, body)
-            elif route is None or self._call_of(route, head, peer) is None:
-                self.counts["stray-answer"] += 1
             else:
-                caller = route.caller
-                del caller.open_calls[head.request]
-                if caller is self._kernel:
-                    self._emit(caller, header, body)
-                else:
-                    self.out.append((caller, header, body))
+                self._answered(peer, head, header, body, now)
         elif kind == wire.HEARTBEAT:
             self._emit(peer, HEARTBEAT_HEADER, b"")
-        elif kind == wire.PROGRESS:
-            route = self._routes.get(head.target)
-            if route is None or self._call_of(route, head, peer) is None:
+        elif kind == wire.PROGRESS or kind == wire.CHUNK:
+            call = find_call(self._routes, peer, head)
+            if call is None:
                 self.counts["stray-answer"] += 1
+            elif kind == wire.PROGRESS:
+                self._emit(call.route.caller, header, body)
+            elif call.credit:
+                call.credit -= 1
+                self._emit(call.route.caller, header, body)
             else:
-                self._emit(route.caller, header, body)
+                self._ledger.end(head.request, call, refusals.without_credit())
+                self._ledger.cancel(head.request, call, now)
+        elif kind == wire.CREDIT:
+            self._credit(peer, head.request, body)
         elif kind == wire.CANCEL:
-            call_to_end = peer.open_calls.get(head.request)
-            if call_to_end is not None:
-                number, provider = call_to_end
-                self._emit(provider, encode_header(wire.CANCEL, number, head.request), b"")
-            elif not injected:  # its call may still be with the control plane
-                self._upcall(peer, head, header, body)
+            call = peer.open_calls.get(head.request)
+            if call is None:
+                if not injected:  # its call may still be with the control plane
+                    self._upcall(peer, head, header, body)
+            elif call.owed_until:
+                self.counts["repeated-cancel"] += 1
+            else:
+                self._ledger.cancel(head.request, call, now)
         elif kind in _FROM_HUB_ONLY:
             self.counts["wrong-side"] += 1
         elif kind == wire.HELLO:
             self.counts["repeated-hello"] += 1
-        else:  # event, bye
+        else:  # event, subscribe, bye
             self._upcall(peer, head, header, body)
+
+    def _call(
+        self, peer: Peer, head: Header, header: bytes, body: bytes, now: float, injected: bool
+    ) -> None:
+        request, options, open_calls = head.request, head.options, peer.open_calls
+        route = self._routes.get(head.target)
+        decided = injected or options is None or _KERNEL_DECIDES.isdisjoint(options)
+        if request in open_calls:
+            call = open_calls[request]
+            if decided and head.again and _leads_as_before(route, call):
+                self.counts["repeated"] += 1
+                self._emit(call.provider, header, body)
+            else:
+                self.counts["bad-request-number"] += 1
+        elif not request:
+            self.counts["bad-request-number"] += 1
+        elif len(open_calls) >= wire.MAX_OPEN_CALLS:
+            self._ledger.refuse(peer, head, refusals.overloaded("open calls of this caller"))
+        elif (
+            route is None
+            or route.caller is not peer
+            or route.provider is None
+            or not decided
+            or (head.again and request < route.first and not injected)
+        ):
+            self._upcall(peer, head, header, body)
+        elif route.limited and (refused := _over_limit(route, now)) is not None:
+            route.shed += 1
+            self._ledger.refuse(peer, head, refused)
+        else:
+            provider = route.provider
+            credit = initial_credit(options) if options else None
+            open_calls[request] = call = OpenCall(route, provider, now, credit)
+            route.calls += 1
+            route.open += 1
+            if head.ttl:
+                self._ledger.limit(request, call, now + head.ttl / 1000)
+            if provider is self._kernel:
+                self._emit(provider, header, body)
+            else:
+                self.out.append((provider, header, body))
+
+    def _answered(self, peer: Peer, head: Header, header: bytes, body: bytes, now: float) -> None:
+        request = head.request
+        owed = peer.owed.pop((head.target, request), None) if peer.owed else None
+        route = self._routes.get(head.target)
+        call = route.caller.open_calls.get(request) if route is not None else None
+        if route is None or call is None or call.provider is not peer or call.route is not route:
+            self.counts["late-answer" if owed else "stray-answer"] += 1
+            return
+        caller = route.caller
+        del caller.open_calls[request]
+        route.open -= 1
+        if head.kind == wire.RESULT:
+            route.results += 1
+        else:
+            route.errors += 1
+        route.latency[int((now - call.sent) * 1e6).bit_length()] += 1
+        if caller is self._kernel:
+            self._emit(caller, header, body)
+        else:
+            self.out.append((caller, header, body))
+
+    def _credit(self, peer: Peer, request: int, body: bytes) -> None:
+        call = peer.open_calls.get(request)
+        if call is None or call.credit is None:
+            self.counts["stray-credit"] += 1
+            return
+        credit = more_credit(body, call.credit)
+        if credit is None:
+            self.counts["bad-credit"] += 1
+            return
+        call.credit = credit
+        self._emit(call.provider, encode_header(wire.CREDIT, call.route.number, request), body)
 
     # -- time -------------------------------------------------------------------------------
 
     def next_tick(self) -> float:
         """When `tick` has something to do: a deadline, or the next look at who is alive."""
-        return min(self._deadlines[0][0], self._look_at) if self._deadlines else self._look_at
+        due = self._ledger.next_deadline()
+        return self._look_at if due is None or due > self._look_at else due
 
     def tick(self, now: float) -> None:
-        """Ends calls whose time has run out and reports peers that fell silent."""
-        due = self._deadlines
-        while due and due[0][0] <= now:
-            _, _, caller, request, call = heappop(due)
-            if caller.open_calls.get(request) is call:
-                number, provider = call
-                self._end(caller, request, _late())
-                self._emit(provider, encode_header(wire.CANCEL, number, request), b"")
+        """Ends calls whose time has run out and reports peers that fell silent or owe answers."""
+        self._ledger.expire(now)
         if now >= self._look_at:
-            self._look_at = now + self._watch.heartbeat_s / 2
-            self._forget_answered()
+            beat_s = self._watch.heartbeat_s / 2
+            self._look_at = now + beat_s
+            self._ledger.forget_answered(sum(len(peer.open_calls) for peer in self._members))
+            for peer in self._ledger.overdue(self._members, beat_s, now):
+                self._upcalls.offer(Upcall(OVERDUE, peer.name, b"", b""), bounded=False)
             self._report_silent(now)
 
     def _report_silent(self, now: float) -> None:
@@ -295,65 +334,41 @@ class Switch:
                 peer.told = True
                 self._upcalls.offer(Upcall(SILENT, peer.name, b"", b""), bounded=False)
 
-    def _forget_answered(self) -> None:
-        # Deadlines of answered calls stay in the heap until they outnumber the open ones.
-        open_calls = sum(len(peer.open_calls) for peer in self._peers.values())
-        if len(self._deadlines) > 2 * open_calls + 1024:
-            self._deadlines = [
-                entry for entry in self._deadlines if entry[2].open_calls.get(entry[3]) is entry[4]
-            ]
-            heapify(self._deadlines)
+    # -- figures, for any thread ------------------------------------------------------------
 
-    # -- what the transport could not do ----------------------------------------------------
+    def flows(self) -> list[FlowStats]:
+        """The installed flows' figures, by number."""
+        return sorted(route.stats() for route in list(self._routes.values()))
 
-    def undeliverable(self, peer: Peer, header: bytes, *, gone: bool) -> None:
-        """A message to `peer` was given up: it is not connected, or its queue is full."""
-        self.counts["unreachable" if gone else "queue-full"] += 1
-        head = decode_header(header)
-        if head.kind != wire.CALL:
-            return
-        route = self._routes.get(head.target)
-        if route is not None and self._call_of(route, head, peer) is not None:
-            # The lost call may be the one that said what the flow's number stands for.
-            route.provider = None
-            error = _crashed(peer.name) if gone else _overloaded("messages queued for the provider")
-            self._end(route.caller, head.request, error)
+    def peers(self) -> list[PeerStats]:
+        """The admitted peers' figures, by name."""
+        admitted = list(self._by_name.values())
+        return sorted(peer.stats() for peer in admitted if peer is not self._kernel)
 
     # -- helpers ----------------------------------------------------------------------------
 
     def _admit_console(self, identity: bytes, now: float) -> Peer | None:
-        if len(identity) != wire.CONSOLE_IDENTITY_BYTES:
-            return None
-        name = self._consoles.get(identity[: wire.IDENTITY_BYTES])
-        if name is None:
-            return None
-        if sum(known.startswith(name + "/") for known in self._peers) >= MAX_CONSOLES:
+        try:
+            peer = self._members.find_console(identity, now)
+        except TooManyConsolesError:
             self.counts["too-many-consoles"] += 1
             return None
-        self._consoles_seen += 1
-        peer = Peer(f"{name}/{self._consoles_seen}", identity, now)
-        self._peers[peer.name] = self._by_identity[identity] = peer
+        if peer is not None:
+            self._upcalls.offer(Upcall(CONSOLE, peer.name, b"", identity), bounded=False)
         return peer
-
-    def _call_of(self, route: _Route, head: Header, provider: Peer) -> OpenCall | None:
-        call = route.caller.open_calls.get(head.request)
-        if call is not None and call[1] is provider and call[0] == head.target:
-            return call
-        return None
 
     def _emit(self, peer: Peer, header: bytes, body: bytes) -> None:
         if peer is not self._kernel:
             self.out.append((peer, header, body))
             return
         upcall = Upcall(DELIVERY, peer.name, header, bytes(body))
-        # Calls and answers are bounded by the open calls they belong to; progress is not.
-        progress = decode_header(header).kind == wire.PROGRESS
-        if not self._upcalls.offer(upcall, bounded=progress):
+        bounded = decode_header(header).kind in _DROPPED_BY_A_BUSY_KERNEL
+        if not self._upcalls.offer(upcall, bounded=bounded):
             self.counts["upcalls-full"] += 1
 
     def _upcall(self, peer: Peer, head: Header, header: bytes, body: bytes) -> None:
-        if not self._report(peer, header, body) and head.kind == wire.CALL:
-            self._answer(peer, head, _overloaded("messages waiting for the kernel"))
+        if not self._report(peer, header, body) and head.kind in _ANSWERED_BY_THE_KERNEL:
+            self._ledger.refuse(peer, head, refusals.overloaded("messages waiting for the kernel"))
 
     def _report(self, peer: Peer, header: bytes, body: bytes) -> bool:
         taken = self._upcalls.offer(Upcall(MESSAGE, peer.name, header, bytes(body)))
@@ -361,29 +376,18 @@ class Switch:
             self.counts["upcalls-full"] += 1
         return taken
 
-    def _answer(self, peer: Peer, head: Header, error: BusError) -> None:
-        number = head.target if isinstance(head.target, int) else None
-        header = encode_header(wire.ERROR, number, head.request)
-        self._emit(peer, header, encode(error.to_body()))
 
-    def _end(self, caller: Peer, request: int, error: BusError) -> None:
-        number, _ = caller.open_calls.pop(request)
-        self._emit(caller, encode_header(wire.ERROR, number, request), encode(error.to_body()))
+def _leads_as_before(route: Route | None, call: OpenCall) -> bool:
+    return route is call.route and (route.provider is None or route.provider is call.provider)
 
 
-def _crashed(name: str) -> BusError:
-    return BusError("crashed", "the provider ended before it answered", where=name)
+def _over_limit(route: Route, now: float) -> BusError | None:
+    if route.credit and route.open >= route.credit:
+        return refusals.overloaded("open calls of this flow")
+    retry_ms = route.take_token(now) if route.rate else 0
+    return refusals.overloaded("calls of this flow", retry_ms=retry_ms) if retry_ms else None
 
 
-def _late() -> BusError:
-    return BusError("deadline", "the call was not answered in time")
-
-
-def _overloaded(what: str) -> BusError:
-    return BusError(
-        "overloaded",
-        f"too many {what}",
-        where=what,
-        help="wait for answers before calling again",
-        retry_after_ms=RETRY_MS,
-    )
+def _with_gap(head: Header, gap: int) -> bytes:
+    options = {**(head.options or {}), wire.GAP_OPTION: gap}
+    return encode_header(head.kind, head.target, head.request, head.ttl, head.method, options)

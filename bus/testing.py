@@ -10,26 +10,34 @@
 'HELLO'
 
 The extension runs behind the real switch, control plane and codec, over the datapath in memory;
-only processes, sandboxes and sockets are missing. Everything happens on the calling thread.
+only processes, sandboxes and sockets are missing. Everything happens on the calling thread, but a
+call that streams: it has a thread of its own, which runs only while the test waits for it.
 """
 
-import threading
-import time
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from . import trace as traces
 from . import wire
-from .codec import decode_as, encode
-from .control import Control, Grants, KernelCall, LocalCall
+from .audience import Audience, FakeStream
+from .bodies import encode_body
+from .codec import decode_arguments, encode
+from .control import Control, LocalCall
 from .errors import BusError
 from .extension import Extension
-from .memory import MemoryDatapath
+from .grants import ANY, Grants
+from .heard import Event
+from .kernelcalls import KernelCall
+from .listener import DeadLetter
+from .memory import MemoryDatapath, MemoryPeer
 from .messages import Activate, Hello, Progress
-from .session import Activated, Answered, Called, Event, Session, encode_body
+from .rehearsal import Rehearsal
 
 ENDPOINT = "memory://extension"
+TEST_ENDPOINT = "memory://test"
 Provider = Callable[..., object]
 
 
@@ -52,7 +60,6 @@ class FakeConductor:
         self._extension = extension
         self._capabilities = dict(capabilities or {})
         self._activation = Activate(dict(config or {}), dict(params or {}))
-        self._answers: dict[int, Answered] = {}
         self.progress: list[Progress] = []
 
     def __enter__(self) -> "FakeConductor":
@@ -62,24 +69,36 @@ class FakeConductor:
         self.inbox.mkdir()
         self.outbox.mkdir()
         self._datapath = MemoryDatapath()
-        self._datapath.start(lambda: None, heartbeat_ms=wire.HEARTBEAT_MS, liveness=wire.LIVENESS)
-        self._control = Control(self._datapath, _Quiet(), self, wire.HEARTBEAT_MS, wire.LIVENESS)
-        self._datapath.bind(ENDPOINT)
-        identity = bytes(wire.IDENTITY_BYTES)
-        grants = Grants(
-            provides=frozenset(self._extension.capabilities),
-            calls=frozenset(self._capabilities),
+        self._datapath.start(
+            lambda: None,
+            heartbeat_ms=wire.HEARTBEAT_MS,
+            liveness=wire.LIVENESS,
+            grace_ms=wire.GRACE_MS,
         )
+        self._control = Control(self._datapath, _Quiet(), self, wire.HEARTBEAT_MS, wire.LIVENESS)
         for capability in self._capabilities:
             self._control.serve(capability)
-        self._control.add("extension", identity, grants)
-        self._link = self._datapath.connect(ENDPOINT, identity)
-        self._session = Session(time.monotonic(), self._extension.capabilities)
+        provided = frozenset(self._extension.capabilities)
+        grants = Grants(provides=provided, calls=frozenset(self._capabilities))
+        link = self._link("extension", ENDPOINT, grants)
+        self._rehearsal = Rehearsal(
+            self._extension, link, inbox=self.inbox, outbox=self.outbox, pump=self._pump
+        )
+        everything = frozenset({ANY})
+        grants = Grants(calls=everything, publishes=everything, subscribes=everything)
+        link = self._link("test", TEST_ENDPOINT, grants)
+        self._audience = Audience(link, self.progress, self._pump)
         self._pump()
-        self._wait(lambda call: self._control.activate(self._activation, 0, call))
+        done: list[object] = []
+        activated = KernelCall("extension", None, done.append, done.append)
+        self._control.activate(self._activation, 0, activated)
+        self._pump()
+        if done != [None]:
+            raise done[0] if done and isinstance(done[0], BusError) else _unanswered()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._rehearsal.end()
         self._datapath.close()
         self._folder.cleanup()
 
@@ -91,6 +110,9 @@ class FakeConductor:
         *,
         ttl_ms: int = 0,
         context: Mapping[str, object] | None = None,
+        type: Any = Any,  # noqa: A002 - as the clients name it
+        idem: str | None = None,
+        trace: str | None = None,
         **args: object,
     ) -> Any:
         """Calls the extension and returns its result; raises the BusError that it answered.
@@ -98,122 +120,114 @@ class FakeConductor:
         `context` is the call's `$`: run, step, attempt, folder, params. A file is passed as
         `{"$file": PATH}` with PATH relative to the inbox (and the folder, if there is one).
         """
-        self.progress.clear()
-        body = encode_body({**args, **({wire.CONTEXT_KEY: dict(context)} if context else {})})
-        return self._wait(lambda call: self._control.call(capability, method, body, ttl_ms, call))
+        options = {wire.TRACE_OPTION: trace or traces.new()}
+        if idem is not None:
+            options[wire.IDEM_OPTION] = idem
+        return self._audience.answer(
+            self._call(capability, method, args, context, ttl_ms, options, type)
+        )
 
-    def _wait(self, start: Callable[[KernelCall], object]) -> Any:
-        results: list[object] = []
-        errors: list[BusError] = []
-        start(KernelCall("extension", None, results.append, errors.append, self.progress.append))
-        self._pump()
-        if errors:
-            raise errors[0]
-        if not results:
-            raise BusError("internal", "the extension did not answer")
-        return results[0]
+    def stream(
+        self,
+        capability: str,
+        method: str | None = None,
+        /,
+        *,
+        credit: int = 16,
+        ttl_ms: int = 0,
+        context: Mapping[str, object] | None = None,
+        trace: str | None = None,
+        **args: object,
+    ) -> "FakeStream":
+        """As `call` for the chunks of the answer: iterate for them, then ask for the result."""
+        options = {wire.TRACE_OPTION: trace or traces.new(), wire.STREAM_OPTION: credit}
+        request = self._call(capability, method, args, context, ttl_ms, options)
+        return FakeStream(self._audience, request, credit)
+
+    def publish(self, topic: str, value: object, *, keep: bool = False) -> None:
+        """Publishes an event."""
+        self._audience.publish(topic, value, keep=keep)
+
+    def subscribe(self, topic: str, handler: Callable[[Event], None]) -> None:
+        """Calls `handler(event)` for every event of a topic."""
+        self._audience.subscribe(topic, handler)
+
+    def unsubscribe(self, topic: str) -> None:
+        """Ends a subscription."""
+        self._audience.unsubscribe(topic)
+
+    def _call(
+        self,
+        capability: str,
+        method: str | None,
+        args: Mapping[str, object],
+        context: Mapping[str, object] | None,
+        ttl_ms: int,
+        options: Mapping[str, object],
+        type: Any = Any,  # noqa: A002 - as in `call`
+    ) -> int:
+        self.progress.clear()
+        whole = {**args, **({wire.CONTEXT_KEY: dict(context)} if context else {})}
+        return self._audience.call(capability, method, whole, ttl_ms, options, type)
+
+    def _link(self, name: str, endpoint: str, grants: Grants) -> MemoryPeer:
+        identity = os.urandom(wire.IDENTITY_BYTES)
+        self._datapath.bind(endpoint)
+        self._control.add(name, identity, grants)
+        return self._datapath.connect(endpoint, identity)
 
     def _pump(self) -> None:
         """Moves messages and serves calls until nothing is left to do."""
         busy = True
         while busy:
-            busy = False
-            for upcall in self._datapath.poll():
-                busy = True
+            self._datapath.tick()
+            upcalls = self._datapath.poll()
+            for upcall in upcalls:
                 self._control.handle(upcall)
-            while self._session.out:
-                busy = True
-                self._link.send(*self._session.out.pop(0))
-            message = self._link.receive()
-            if message is not None:
-                busy = True
-                event = self._session.receive(*message, time.monotonic())
-                if event is not None:
-                    self._on_event(event)
-
-    # -- the extension's side -----------------------------------------------------------------
-
-    def _on_event(self, event: Event) -> None:
-        now = time.monotonic()
-        if isinstance(event, Activated):
-            self._extension.activate(event.message)
-            self._session.answer(None, event.request, None, now)
-        elif isinstance(event, Answered):
-            self._answers[event.request] = event
-        elif isinstance(event, Called):
-            try:
-                value = self._extension.serve(
-                    event,
-                    _CallBus(self, event),
-                    inbox=self.inbox,
-                    outbox=self.outbox,
-                    cancel=threading.Event(),
-                )
-                self._session.answer(event.flow, event.request, value, now)
-            except BusError as error:
-                self._session.fail(event.flow, event.request, error, now)
-
-    def report(self, called: Called, progress: Progress) -> None:
-        """Sends progress of a running call."""
-        self._session.progress(called.flow, called.request, progress, time.monotonic())
-        self._pump()
-
-    def request(
-        self, capability: str, method: str | None, args: Mapping[str, object], ttl_ms: int
-    ) -> Any:
-        """Makes a call of the extension and waits for its answer."""
-        request = self._session.call(capability, method, args, ttl_ms, time.monotonic())
-        self._pump()
-        answer = self._answers.pop(request)
-        if answer.error is not None:
-            raise answer.error
-        return answer.value
+            busy = self._rehearsal.turn() | self._audience.turn() | bool(upcalls)
 
     # -- what the extension calls (`control.LocalProvider`) -----------------------------------
 
     def begin(self, call: LocalCall) -> None:
         """Answers a call of the extension with the function that was given for it."""
         try:
-            args = decode_as(call.body, dict[str, Any])
+            args = decode_arguments(call.body)
             value = self._capabilities[call.capability](call.method, **args)
-            self._control.answer(call, wire.RESULT, encode(value))
+            self._control.answer(call, wire.RESULT, encode_body(value, "wrong-output"))
         except BusError as error:
             self._control.answer(call, wire.ERROR, encode(error.to_body()))
 
     def cancel(self, number: int, request: int) -> None:
         """Nothing runs beside the caller, so there is nothing to cancel."""
 
+    def credit(self, number: int, request: int, chunks: int) -> None:
+        """What stands in for a capability sends no chunks."""
 
-class _CallBus:
-    """What the running call does on the fake bus; see `context.CallBus`."""
 
-    def __init__(self, fake: FakeConductor, called: Called) -> None:
-        self._fake = fake
-        self._called = called
-
-    def progress(self, progress: Progress) -> None:
-        self._fake.report(self._called, progress)
-
-    def call(
-        self, capability: str, method: str | None, args: Mapping[str, object], ttl_ms: int
-    ) -> Any:
-        return self._fake.request(capability, method, args, ttl_ms)
+def _unanswered() -> BusError:
+    return BusError("internal", "the extension did not answer")
 
 
 class _Quiet:
     """A listener with nothing to do."""
 
     def registered(self, instance: str, hello: Hello) -> None:
-        """The fake has one instance, and knows it."""
+        """The fake has two peers, and knows them."""
 
     def rejected(self, instance: str, reason: str) -> None:
-        """Its hello is our own."""
+        """Their hellos are our own."""
 
     def silent(self, instance: str) -> None:
         """Time does not pass between messages."""
 
     def left(self, instance: str, reason: str) -> None:
-        """It never leaves."""
+        """They never leave."""
 
-    def broken(self, report: str) -> None:
-        """It shows where it breaks: on the caller's own thread."""
+    def overdue(self, instance: str) -> None:
+        """There is no process to end."""
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        """The test learns of it by its call's error."""
+
+    def bus_ended(self, reason: str) -> None:
+        """Nothing can end it."""

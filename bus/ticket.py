@@ -14,6 +14,17 @@ from .errors import BusError
 _MAX_BYTES = 65_536
 
 
+class Curve(Struct, frozen=True):
+    """The keys of a connection over tcp: the hub's public key and this peer's own pair, in Z85."""
+
+    server: Annotated[str, Meta(min_length=40, max_length=40)]
+    public: Annotated[str, Meta(min_length=40, max_length=40)]
+    secret: Annotated[str, Meta(min_length=40, max_length=40)]
+
+    def __repr__(self) -> str:
+        return f"Curve(server={self.server!r}, public={self.public!r}, secret=...)"
+
+
 class Ticket(Struct, frozen=True, omit_defaults=True):
     """One instance's way onto the bus (`PROTOCOL.md` section 1).
 
@@ -27,6 +38,7 @@ class Ticket(Struct, frozen=True, omit_defaults=True):
     instance: str
     inbox: str | None = None
     outbox: str | None = None
+    curve: Curve | None = None
 
     def __repr__(self) -> str:
         return f"Ticket(instance={self.instance!r}, endpoint={self.endpoint!r}, identity=...)"

@@ -17,7 +17,10 @@ EVENT: Final = 9
 ACTIVATE: Final = 10
 UNLOAD: Final = 11
 BYE: Final = 12
-LAST_KIND: Final = BYE
+CHUNK: Final = 13
+CREDIT: Final = 14
+SUBSCRIBE: Final = 15
+LAST_KIND: Final = SUBSCRIBE
 
 # Ranges of the header's fields (section 2).
 MAX_FLOW: Final = 2**32 - 1
@@ -35,11 +38,29 @@ INLINE_MAX: Final = 256 * 1024
 # Liveness (section 3).
 HEARTBEAT_MS: Final = 1_000
 LIVENESS: Final = 5
+GRACE_MS: Final = 2_000  # from cancel to the provider's answer
 
 # Bounds the hub keeps (section 7).
 MAX_FRAMES: Final = 64  # of one message; a peer that sends more in one is cut off
 MAX_OPEN_CALLS: Final = 1_024  # per caller
 MAX_QUEUED: Final = 2_048  # messages per peer
+MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024  # per peer
+MAX_QUEUED_EVENTS: Final = 256  # messages in a peer's queue beyond which events are dropped
+MAX_CREDIT: Final = 1_024  # chunks a provider may be allowed to send at any time
+MAX_SMALL_ERROR: Final = 4_096  # bytes of an error's body that is queued although the queue is full
+RETRY_MS: Final = 50  # after `overloaded`, where no rate says better
+
+# What the hub remembers (sections 9 and 12).
+MAX_IDEM_KEYS: Final = 1_024
+MAX_IDEM_BYTES: Final = 16 * 1024 * 1024
+IDEM_S: Final = 600.0
+MAX_KEPT_TOPICS: Final = 1_024
+MAX_KEPT_BYTES: Final = 256 * 1024  # of one event
+
+# What a provider remembers (section 11).
+MAX_ANSWERS: Final = 256
+MAX_ANSWERED: Final = 16_384  # calls that are known to have been answered
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
 
 # Identities (sections 1 and 8), bytes.
 IDENTITY_BYTES: Final = 16
@@ -51,3 +72,8 @@ CONTEXT_KEY: Final = "$"
 IDEM_OPTION: Final = "idem"
 TRACE_OPTION: Final = "trace"
 CAPABILITY_OPTION: Final = "cap"
+STREAM_OPTION: Final = "stream"
+AGAIN_OPTION: Final = "again"
+KEEP_OPTION: Final = "keep"
+SNAPSHOT_OPTION: Final = "snapshot"
+GAP_OPTION: Final = "gap"

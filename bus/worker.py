@@ -9,18 +9,27 @@ import os
 import signal
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
-from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from . import wire
-from .calls import OpenCalls
+from .calls import Calls
 from .connection import Connection
-from .context import Log
+from .context import Cancelled, Interest, Log
+from .dial import dial
 from .errors import BusError
+from .heard import (
+    Activated,
+    Called,
+    CancelAsked,
+    CreditGiven,
+    Heard,
+    Rejoined,
+    UnloadAsked,
+)
 from .messages import Progress
-from .session import Activated, Called, CancelAsked, Event, UnloadAsked
 from .ticket import Ticket
 
 if TYPE_CHECKING:
@@ -31,6 +40,8 @@ FORCE_S: Final = 1.0  # what a running call gets to stop when the bus is lost
 EXIT_LOST: Final = 1
 EXIT_NO_TICKET: Final = 2
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
+
+_WORK: Final = (Called, Activated, UnloadAsked)
 
 
 class _Lost:
@@ -54,16 +65,16 @@ class _Worker:
         self._extension = extension
         self._inbox = Path(ticket.inbox or ".")
         self._outbox = Path(ticket.outbox or ".")
-        self._queue: SimpleQueue[Called | Activated | UnloadAsked | _Lost] = SimpleQueue()
-        self._cancels: dict[tuple[int, int], threading.Event] = {}
-        self._calls = OpenCalls()
-        self._running: Called | None = None
+        self._queue: deque[Called | Activated | UnloadAsked | _Lost] = deque()
+        self._calls = Calls()
+        self._running: _Running | None = None
+        self._lost: set[tuple[int, int]] = set()  # open calls whose answer nobody wants any more
         self._leaving = threading.Event()
         self._reason: BusError | None = None
         self._connection = Connection(
-            ticket,
+            dial(ticket),
             extension.capabilities,
-            on_event=self._on_event,
+            on_heard=self._on_heard,
             on_end=self._on_end,
             may_beat=self._may_beat,
         )
@@ -73,8 +84,11 @@ class _Worker:
         reason = "terminated"
         try:
             self._connection.join()
+            queue = self._queue
             while True:
-                item = self._queue.get()
+                if not queue:
+                    self._connection.wait(queue.__len__)
+                item = queue.popleft()
                 if isinstance(item, Called):
                     self._serve(item)
                 elif isinstance(item, Activated):
@@ -95,100 +109,134 @@ class _Worker:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._leaving.set()
         try:
-            with self._connection.speaking() as session:
+            with self._connection as session:
                 session.bye(reason, time.monotonic())
         except BusError:
             return  # there is nobody to say it to
         self._connection.close()
 
     def _serve(self, called: Called) -> None:
-        cancel = self._cancels[called.flow, called.request]
-        self._running = called
+        key = called.flow, called.request
+        running = self._running = _Running(self._connection, self._calls, called)
+        if key in self._lost or self._reason is not None:  # looked at after it is known to run
+            running.end()
         error: BusError | None = None
         value: object = None
         try:
             value = self._extension.serve(
-                called,
-                _CallBus(self._connection, self._calls, called),
-                inbox=self._inbox,
-                outbox=self._outbox,
-                cancel=cancel,
+                called, running, inbox=self._inbox, outbox=self._outbox, interest=running
             )
         except BusError as raised:
             error = raised
         finally:
             self._running = None
-            self._cancels.pop((called.flow, called.request), None)
-        now = time.monotonic()
-        with self._connection.speaking() as session:
+        with self._connection as session:
+            self._lost.discard(key)
+            now = time.monotonic()
             if error is None:
                 try:
-                    session.answer(called.flow, called.request, value, now)
+                    session.serving.answer(called.flow, called.request, value, now)
                 except BusError as raised:
                     error = raised
             if error is not None:
-                session.fail(called.flow, called.request, error, now)
+                session.serving.fail(called.flow, called.request, error, now)
 
     def _activate(self, activated: Activated) -> None:
         self._extension.activate(activated.message)
-        with self._connection.speaking() as session:
-            session.answer(None, activated.request, None, time.monotonic())
+        with self._connection as session:
+            session.serving.answer(None, activated.request, None, time.monotonic())
 
-    # -- on the connection's thread -----------------------------------------------------------
+    # -- under the connection's lock ----------------------------------------------------------
 
-    def _on_event(self, event: Event) -> None:
-        if isinstance(event, Called):
-            self._cancels[event.flow, event.request] = threading.Event()
-            self._queue.put(event)
-        elif isinstance(event, CancelAsked):
-            cancel = self._cancels.get((event.flow, event.request))
-            if cancel is not None:
-                cancel.set()
-        elif isinstance(event, Activated | UnloadAsked):
-            self._queue.put(event)
-        else:
-            self._calls.settle(event)
+    def _on_heard(self, heard: Heard) -> None:
+        if isinstance(heard, _WORK):
+            self._queue.append(heard)
+        elif isinstance(heard, CancelAsked):
+            self._lose(heard)
+        elif not isinstance(heard, CreditGiven):
+            self._calls.settle(heard)
+            if isinstance(heard, Rejoined):
+                for lost in heard.lost:
+                    self._lose(lost)
+
+    def _lose(self, asked: CancelAsked) -> None:
+        self._lost.add((asked.flow, asked.request))
+        running = self._running
+        if running is not None and running.is_call(asked.flow, asked.request):
+            running.end()
 
     def _on_end(self, reason: BusError) -> None:
         self._reason = reason
         self._calls.fail_all(reason)
-        for cancel in list(self._cancels.values()):
-            cancel.set()
-        self._queue.put(_Lost())
+        running = self._running
+        if running is not None:
+            running.end()
+        self._queue.append(_Lost())
+        self._connection.later(self._force)
+
+    def _force(self) -> None:
         if not self._leaving.wait(FORCE_S):
             os._exit(EXIT_LOST)
 
     def _may_beat(self) -> bool:
         running = self._running
-        if running is None or running.deadline is None:
-            return True
-        return time.monotonic() < running.deadline + OVERRUN_S
+        deadline = None if running is None else running.deadline
+        return deadline is None or time.monotonic() < deadline + OVERRUN_S
 
 
-class _CallBus:
-    """What the running call does on the bus; see `context.CallBus`."""
+class _Running(Interest):
+    """The call that runs: whether its answer is wanted, and what it does on the bus; see
+    `context.CallBus`."""
 
-    def __init__(self, connection: Connection, calls: OpenCalls, called: Called) -> None:
+    __slots__ = ("_called", "_calls", "_connection", "deadline")
+
+    def __init__(self, connection: Connection, calls: Calls, called: Called) -> None:
+        self.cancelled = False
+        self._ended = None
         self._connection = connection
         self._calls = calls
         self._called = called
+        self.deadline = called.deadline
+
+    def is_call(self, flow: int, request: int) -> bool:
+        """Whether this is the call."""
+        return self._called.flow == flow and self._called.request == request
 
     def progress(self, progress: Progress) -> None:
         called = self._called
-        with self._connection.speaking() as session:
-            session.progress(called.flow, called.request, progress, time.monotonic())
+        with self._connection as session:
+            session.serving.progress(called.flow, called.request, progress, time.monotonic())
+
+    def chunk(self, value: object) -> None:
+        called = self._called
+        key = called.flow, called.request
+        with self._connection as session:
+            serving = session.serving
+            sent = serving.chunk(*key, value, time.monotonic())
+        while not sent:
+            late_s = None if called.deadline is None else called.deadline - time.monotonic()
+            self._connection.wait(lambda: serving.has_credit(*key) or self.cancelled, late_s)
+            if self.cancelled or (late_s is not None and late_s <= 0):
+                raise Cancelled(late=not self.cancelled)
+            with self._connection as session:
+                sent = serving.chunk(*key, value, time.monotonic())
 
     def call(
-        self, capability: str, method: str | None, args: Mapping[str, object], ttl_ms: int
+        self,
+        capability: str,
+        method: str | None,
+        args: Mapping[str, object],
+        *,
+        ttl_ms: int,
+        trace: str,
     ) -> Any:
-        with self._connection.speaking() as session:
-            _, future = self._calls.start(
-                session, capability, method, args, ttl_ms=ttl_ms, now=time.monotonic()
-            )
-        try:
-            return future.result(ttl_ms / 1000 + 1 if ttl_ms else None)
-        except TimeoutError:
-            raise BusError("deadline", "the call was not answered in time") from None
+        call = self._calls.start(
+            self._connection, capability, method, args, ttl_ms=ttl_ms, trace=trace
+        )
+        call.wait(lambda: call.done or self.cancelled)
+        if not call.done:
+            call.abandon(Cancelled())
+        return call.result()
 
 
 def _terminate(*_: object) -> None:

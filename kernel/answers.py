@@ -10,6 +10,7 @@ from .events import Delivered, Reference, Time
 
 Name = Annotated[str, Meta(description="name of the extension")]
 ExtensionVersion = Annotated[str, Meta(description="version of the extension")]
+DatapathName = Literal["native", "reference"]
 Folder = Annotated[str, Meta(description="where it lies")]
 
 
@@ -64,6 +65,11 @@ class Status(Struct, frozen=True, kw_only=True):
     runs: Annotated[list[RunSummary], Meta(description="the runs being played")]
     extensions: Annotated[list[InstanceInfo], Meta(description="the processes on the bus")]
     degraded: Annotated[list[Degraded], Meta(description="what is away")]
+    datapath: Annotated[DatapathName, Meta(description="what moves the messages of the bus")]
+    restarts: Annotated[int, Meta(ge=0, description="how often the bus was started anew")]
+    refusals: Annotated[
+        int, Meta(ge=0, description="calls and connections refused so far; `bus` lists them")
+    ]
 
 
 class Runs(Struct, frozen=True, kw_only=True):
@@ -91,6 +97,7 @@ class Run(RunSummary, frozen=True, kw_only=True):
     """Answer of `runs show RUN --json`."""
 
     digest: Annotated[str, Meta(description="BLAKE2b of the Melody's canonical JSON")]
+    trace: Annotated[str, Meta(description="W3C trace id of its calls, as in the logs")]
     inputs: Annotated[dict[str, Any], Meta(description="input values; files as references")]
     step_list: Annotated[list[StepInfo], Meta(description="in the order of the Melody")]
     artifacts: Annotated[dict[str, Delivered], Meta(description="what the run has delivered")]
@@ -177,3 +184,43 @@ class Check(Struct, frozen=True, kw_only=True):
         dict[str, Any] | None,
         Meta(description="the first problem, as every failed command says it"),
     ] = None
+
+
+class Key(Struct, frozen=True, kw_only=True):
+    """A CURVE key: answer of `keys new`, and one of a list; never its secret."""
+
+    name: Annotated[str, Meta(description="what the other keys commands take")]
+    public: Annotated[str, Meta(description="its public half, in Z85")]
+    created: Annotated[Time, Meta(description="when it was made")]
+
+
+class Keys(Struct, frozen=True, kw_only=True):
+    """Answer of `keys list --json`."""
+
+    hub: Annotated[Key | None, Meta(description="the kernel's own, once it was needed")]
+    keys: Annotated[list[Key], Meta(description="of consoles elsewhere that are let in")]
+
+
+class DeadLetter(Struct, frozen=True, kw_only=True):
+    """A call or event that reached nobody: answer of `deadletter show`, and one of a list."""
+
+    id: Annotated[str, Meta(description="what the other deadletter commands take")]
+    kind: Annotated[Literal["call", "event"], Meta(description="what it was")]
+    sender: Annotated[str, Meta(description="the extension that sent it, kernel or console")]
+    addressee: Annotated[
+        str, Meta(description="the instance that did not get it; empty: there was none")
+    ]
+    name: Annotated[str, Meta(description="the capability or topic")]
+    method: Annotated[str | None, Meta(description="of a call: the method, if it named one")]
+    code: Annotated[str, Meta(description="why, as the code of an error of the bus")]
+    times: Annotated[int, Meta(ge=1, description="how often")]
+    first: Annotated[Time, Meta(description="when for the first time")]
+    last: Annotated[Time, Meta(description="when for the last time")]
+    bytes: Annotated[int, Meta(ge=0, description="size of what it carried")]
+    body: Annotated[Any, Meta(description="what it carried; only in the answer of show")] = None
+
+
+class DeadLetters(Struct, frozen=True, kw_only=True):
+    """Answer of `deadletter list --json`, newest first."""
+
+    letters: Annotated[list[DeadLetter], Meta(description="what reached nobody")]

@@ -62,6 +62,7 @@ class CallContext:
     step: str
     attempt: int
     ttl_ms: int
+    trace: str | None = None  # W3C traceparent
 
     @property
     def folder(self) -> str:
@@ -110,6 +111,7 @@ class Caller:
                     instance=instance.name,
                     ttl_ms=context.ttl_ms,
                     on_progress=on_progress,
+                    trace=context.trace,
                 )
             except BusError as error:
                 _blame_disk(instance, error)

@@ -15,22 +15,28 @@ from typing import Any
 
 import msgspec
 
-from symphony.bus.control import Grants
 from symphony.bus.errors import BusError
+from symphony.bus.grants import Grants
 from symphony.bus.hub import Request
+from symphony.bus.trace import child
 from symphony.bus.wire import DEFAULT_METHOD
 from symphony.sandboxes.policy import Level, SandboxRefused
 
 from .apart import require_outside, require_showable
+from .busreport import report
 from .calling import CallContext, Undeclared
 from .chambering import State
 from .errors import Problem, Problems, SymphonyError, from_refusal
 from .grants import Grant
 from .instances import Instance, SpawnError
 from .kernel import Kernel
+from .keys import KeyRing
 from .kit import Installed
 from .leases import Leases
 from .members import ARTIFACT_STORE, DAG_TRACKER, PIT
+from .redrive import Redriver
+from .remote import METHODS as REMOTE_METHODS
+from .remote import RemoteDoor, is_remote
 from .values import inline
 
 CAPABILITY = "kernel.console/1"
@@ -45,13 +51,19 @@ class Console:
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._attached: dict[str, Instance] = {}
+        self._redriver = Redriver(kernel.hub, kernel.letters)
+        self._door: RemoteDoor | None = None
 
-    def open(self) -> None:
+    async def open(self) -> None:
         """Begins to serve and writes the ticket that only this user can read."""
-        places = self._kernel.places
+        kernel, places = self._kernel, self._kernel.places
         endpoint = f"ipc://{places.runtime / 'console.sock'}"
-        ticket = self._kernel.hub.add_console(endpoint, Grants(calls=CALLS))
-        self._kernel.hub.serve(CAPABILITY, self._answer)
+        ticket = kernel.hub.add_console(endpoint, Grants(calls=CALLS), uid=os.getuid())
+        kernel.hub.serve(CAPABILITY, self._answer)
+        if kernel.settings.listen is not None:
+            keys, calls = KeyRing(places.home), frozenset({CAPABILITY})
+            self._door = RemoteDoor(kernel.hub, keys, kernel.settings.listen, calls)
+            await self._door.open()
         new = places.console.with_suffix(".new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -67,8 +79,15 @@ class Console:
                 where=CAPABILITY,
                 help=f"known are {', '.join(sorted(_METHODS))}",
             )
+        if is_remote(request.caller) and request.method not in REMOTE_METHODS:
+            raise BusError(
+                "refused",
+                f"the kernel answers {request.method!r} only to consoles of its own machine",
+                where=CAPABILITY,
+                help=f"from elsewhere: {', '.join(sorted(REMOTE_METHODS))}",
+            )
         try:
-            return await method(self, request.args)
+            return await method(self, request)
         except SymphonyError as error:
             raise as_bus_error(error) from error
         except SandboxRefused as error:
@@ -81,17 +100,36 @@ class Console:
                 help="correct it; that log may say more",
             ) from error
 
-    async def _status(self, args: dict[str, Any]) -> object:
-        del args
+    async def _status(self, request: Request) -> object:
+        del request
         return msgspec.to_builtins(self._kernel.status())
 
-    async def _stop(self, args: dict[str, Any]) -> object:
-        del args
+    async def _bus(self, request: Request) -> object:
+        del request
+        kernel = self._kernel
+        return msgspec.to_builtins(report(kernel.hub, kernel.datapath, kernel.letter_writer.lost))
+
+    async def _redrive(self, request: Request) -> object:
+        """`{letter}` → sent again, has arrived, and is forgotten."""
+        letter = _text(request.args, "letter")
+        await self._redriver.redrive(letter, int(CALL_TIMEOUT_S * 1000))
+        return {"letter": letter, "arrived": True}
+
+    async def _rekey(self, request: Request) -> object:
+        """`{}` → the keys have changed: consoles elsewhere are cut off and checked anew."""
+        del request
+        if self._door is not None:
+            await self._door.reopen()
+        return {"listening": self._door is not None}
+
+    async def _stop(self, request: Request) -> object:
+        del request
         asyncio.get_running_loop().call_soon(self._kernel.stop.set)
         return {"stopping": True, "pid": os.getpid()}
 
-    async def _attach(self, args: dict[str, Any]) -> object:
+    async def _attach(self, request: Request) -> object:
         """`{folder, level?}` → the new instance; the extension can then be called."""
+        args = request.args
         folder = _text(args, "folder")
         level = _level(args)
         kit = self._kernel.kit
@@ -115,34 +153,36 @@ class Console:
             "provides": [provided.capability for provided in installed.manifest.provides],
         }
 
-    async def _attached_folders(self, args: dict[str, Any]) -> object:
+    async def _attached_folders(self, request: Request) -> object:
         """`{}` → the folders of extensions that only this kernel has."""
-        del args
+        del request
         kit = self._kernel.kit
         return {"folders": [str(e.folder) for e in kit.extensions if e.origin == "attached"]}
 
-    async def _wait(self, args: dict[str, Any]) -> object:
+    async def _wait(self, request: Request) -> object:
         """`{instance}` → the reason of its end, when it has ended."""
-        instance = self._attached.get(_text(args, "instance"))
+        instance = self._attached.get(_text(request.args, "instance"))
         if instance is None:
             return {"exit": None}
         await instance.ended.wait()
         return {"exit": instance.exit.text if instance.exit else None}
 
-    async def _detach(self, args: dict[str, Any]) -> object:
-        instance = self._attached.pop(_text(args, "instance"), None)
+    async def _detach(self, request: Request) -> object:
+        name = _text(request.args, "instance")
+        instance = self._attached.pop(name, None)
         if instance is None:
-            raise BusError("not-found", "no such attached instance", where=args["instance"])
+            raise BusError("not-found", "no such attached instance", where=name)
         self._kernel.kit.detach(instance.installed)
         await self._kernel.instances.unload(instance)
         return {"detached": instance.name}
 
-    async def _call(self, args: dict[str, Any]) -> object:
+    async def _call(self, request: Request) -> object:
         """`{capability, method?, args, player?, level?, out?, timeout_s?}` → outputs by name.
 
         The player is the attached instance, or one spawned for this call alone: always so where it
         writes a folder of the user's.
         """
+        args = request.args
         capability = _text(args, "capability")
         if capability in {kind.capability for kind in PIT}:
             raise BusError(
@@ -161,7 +201,8 @@ class Console:
         self._require_use(installed, out)
         timeout_s = _seconds(args.get("timeout_s", CALL_TIMEOUT_S))
         level = _level(args)
-        context = CallContext("console", "call", 1, math.ceil(timeout_s * 1000))
+        trace = child(request.trace)
+        context = CallContext("console", "call", 1, math.ceil(timeout_s * 1000), trace)
         inputs = {name: inline(value) for name, value in given.items()}
         types = provides if method in (None, DEFAULT_METHOD) else Undeclared()
         async with self._lent(installed, level, out) as instance:
@@ -224,6 +265,9 @@ class Console:
 
 _METHODS = {
     "status": Console._status,
+    "bus": Console._bus,
+    "redrive": Console._redrive,
+    "rekey": Console._rekey,
     "stop": Console._stop,
     "attach": Console._attach,
     "attached": Console._attached_folders,

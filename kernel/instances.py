@@ -193,13 +193,13 @@ class Instances:
         if instance := self.all.get(name):
             instance.rejected = reason
             instance.hello.set()
-            if instance.process and instance.state is not State.REQUESTED:
-                instance.process.kill(REJECTIONS[reason])
+            if instance.state is not State.REQUESTED:
+                self.end(name, REJECTIONS[reason])
 
-    def lost(self, name: str) -> None:
-        """The instance is silent for too long: it is taken for hung and killed."""
+    def end(self, name: str, reason: str) -> None:
+        """Kills an instance that cannot be used any more; `reason` is that of its process' end."""
         if (instance := self.all.get(name)) and instance.process:
-            instance.process.kill()
+            instance.process.kill(reason)
 
     def left(self, name: str) -> None:
         """The instance said bye: its process ends too, or is ended."""
@@ -226,12 +226,15 @@ class Instances:
         return instance
 
     async def _spawn(self, instance: Instance) -> None:
-        boxed = instance.options.level is not Level.NONE
+        level = instance.options.level
+        boxed = level is not Level.NONE
+        uid = self._launcher.identity(level)
         ticket = self._hub.add_peer(
             instance.name,
             f"ipc://{instance.socket}",
             bus_grants(instance.installed),
             inside="ipc:///run/bus.sock" if boxed else None,
+            uid=uid,
         )
         inbox, outbox = ("/inbox", "/outbox") if boxed else (instance.inbox, instance.outbox)
         ticket = msgspec.structs.replace(ticket, inbox=str(inbox), outbox=str(outbox))
@@ -245,9 +248,12 @@ class Instances:
                 inbox=instance.inbox,
                 outbox=instance.outbox,
                 stdin=ticket.to_json(),
+                uid=uid,
                 log=instance.log,
             )
         )
+        if instance.pid:
+            self._hub.expect(instance.name, instance.pid)
         self._keep(self._watch(instance, instance.process))
 
     def _keep(self, work: Coroutine[None, None, None]) -> None:
@@ -293,7 +299,6 @@ class Instances:
         self.all.pop(instance.name, None)
         self._hub.remove_peer(instance.name)
         self._remover.remove(instance.folder)
-        instance.socket.unlink(missing_ok=True)
         instance.ended.set()
 
 

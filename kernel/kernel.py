@@ -13,23 +13,26 @@ import os
 import time
 from collections.abc import Coroutine
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from symphony.bus.hub import Hub
+from symphony.bus import datapaths, native
+from symphony.bus.hub import DeadLetter, Hub
 from symphony.bus.messages import Hello
-from symphony.bus.reference import ReferenceDatapath
 from symphony.sandboxes.launch import LocalLauncher
 from symphony.sandboxes.policy import Level
 
 from . import VERSION, descriptors
-from .answers import Degraded, InstanceInfo, RunSummary, Status
+from .answers import DatapathName, Degraded, InstanceInfo, RunSummary, Status
 from .apart import require_showable
 from .artifacts import Artifacts
 from .calling import Caller
+from .deadletters import DeadLetterBox
 from .errors import ExitCode, SymphonyError
 from .instances import Instance, Instances, SpawnError
 from .kit import Installed, load_kit
 from .launchplan import LaunchOptions, program
+from .letterwriter import LetterWriter
 from .logs import close_log, open_log
 from .members import (
     ARTIFACT_STORE,
@@ -60,6 +63,8 @@ class Settings:
     level: Level | None = None  # asked for by the user for all players; None: as granted
     extensions: tuple[Path, ...] = ()
     slots: int = len(os.sched_getaffinity(0))
+    datapath: DatapathName | None = None  # its name; None: the best that is installed
+    listen: str | None = None  # tcp endpoint for consoles elsewhere
 
 
 class Kernel:
@@ -73,6 +78,9 @@ class Kernel:
         self.kit = load_kit(settings.places.home, attached=settings.extensions)
         self.stop = asyncio.Event()
         self.failure: BusBrokenError | None = None  # told when the kernel has ended for it
+        self.datapath = settings.datapath or _best_datapath()
+        self.letters = DeadLetterBox(settings.places.home)
+        self.letter_writer = LetterWriter(self.letters)
         self.playing: dict[str, RunSummary] = {}
         self._lock = HomeLock(settings.places.lock)
         self._started = time.monotonic()
@@ -82,12 +90,13 @@ class Kernel:
 
     async def start(self) -> None:
         """Locks the home and brings everything up; members register in the background."""
+        _require_datapath(self.datapath)
         self.places.create()
         self._lock.acquire()
         self._log = open_log(self.places.logs / "kernel.log")
         self._remover = Remover(self.places.trash)
         self._clear_leftovers()
-        self.hub = Hub(ReferenceDatapath(), listener=self)
+        self.hub = Hub(partial(datapaths.choose, self.datapath), listener=self)
         self.launcher = LocalLauncher(
             keep_fds=(self._lock.fd,),
             scratch=self.places.runtime,
@@ -120,6 +129,7 @@ class Kernel:
         await self.instances.close()
         await self.launcher.close()
         await self.hub.close()
+        await asyncio.to_thread(self.letter_writer.close)
         await self._remover.close()
         self.places.clear_runtime()
         with contextlib.suppress(OSError):
@@ -142,6 +152,9 @@ class Kernel:
             runs=list(self.playing.values()),
             extensions=[self._info(instance) for instance in self.instances.all.values()],
             degraded=degraded,
+            datapath=self.datapath,
+            restarts=self.hub.counters()["restarts"],
+            refusals=sum(self.hub.refusals().values()),
         )
 
     def absent(self) -> list[MemberKind]:
@@ -169,17 +182,28 @@ class Kernel:
     def silent(self, instance: str) -> None:
         """A peer has not been heard of for too long."""
         log.warning("silent", extra={"instance": instance})
-        self.instances.lost(instance)
+        self.instances.end(instance, "silent on the bus for too long: taken for hung")
 
     def left(self, instance: str, reason: str) -> None:
         """A peer said bye."""
         log.debug("left", extra={"instance": instance, "reason": reason})
         self.instances.left(instance)
 
-    def broken(self, report: str) -> None:
-        """The bus ended by a bug: without it nothing can be played, asked or stopped in peace."""
-        self.failure = BusBrokenError("the bus ended")
-        self.failure.add_note(report)
+    def overdue(self, instance: str) -> None:
+        """A peer does not end a call that was cancelled: it is taken for hung and killed."""
+        log.warning("overdue", extra={"instance": instance})
+        self.instances.end(instance, "did not end a cancelled call in time: taken for hung")
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        """A call or event reached nobody."""
+        self.letter_writer.put(letter)
+
+    def bus_ended(self, reason: str) -> None:
+        """Without its bus nothing can be played, asked or stopped in peace."""
+        log.critical("bus ended", extra={"reason": reason})
+        self.failure = BusBrokenError(
+            f"the {self.datapath} bus ended and could not be started anew: {reason}"
+        )
         self.stop.set()
 
     def _has_players(self) -> bool:
@@ -283,6 +307,16 @@ class Kernel:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _best_datapath() -> DatapathName:
+    return "native" if native.available() else "reference"
+
+
+def _require_datapath(name: DatapathName) -> None:
+    """Raises `BusError` if it cannot be had, before anything is locked or started."""
+    if name == "native":
+        native.load()
 
 
 def _member_missing(kind: MemberKind, where: str) -> SymphonyError:

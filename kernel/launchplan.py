@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from symphony.bus.control import Grants
+from symphony.bus.grants import Grants, Limit
 from symphony.sandboxes.policy import CODE, Bind, Level, SandboxPolicy
 
 from .kit import Installed
@@ -33,11 +33,18 @@ class LaunchOptions:
 def bus_grants(installed: Installed) -> Grants:
     """What the instance may do on the bus."""
     manifest = installed.manifest
+    granted = installed.granted
     return Grants(
         provides=frozenset(provided.capability for provided in manifest.provides),
-        calls=frozenset(installed.granted.calls),
-        publishes=frozenset(installed.granted.publishes),
-        subscribes=frozenset(installed.granted.subscribes),
+        calls=frozenset(granted.calls),
+        publishes=frozenset(granted.publishes),
+        subscribes=frozenset(granted.subscribes),
+        safe=frozenset(p.capability for p in manifest.provides if p.idempotent),
+        limits={
+            capability: Limit(limit.credit or 0, limit.rate or 0.0, limit.burst or 1)
+            for capability, limit in granted.limits.items()
+        },
+        owner=manifest.name,
     )
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 from msgspec import Meta, Struct
+
+from symphony.bus.wire import MAX_OPEN_CALLS
 
 from .document import KeyPath, load_document
 from .events import SandboxLevel
@@ -133,10 +135,44 @@ class Needs(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
         return None if self.file_size is None else size_bytes(self.file_size)
 
 
+class CallLimit(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How much it asks of one capability at most. None: no bound of its own."""
+
+    credit: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_OPEN_CALLS)] | None,
+        Meta(description="calls open at the same time"),
+    ] = None
+    rate: Annotated[
+        Annotated[float, Meta(gt=0, le=1_000_000)] | None, Meta(description="calls per second")
+    ] = None
+    burst: Annotated[
+        Annotated[int, Meta(ge=1, le=1_000_000)] | None,
+        Meta(description="calls at once that the rate allows; 1 if not given"),
+    ] = None
+
+    def __and__(self, other: CallLimit) -> CallLimit:
+        """The stricter of both, key by key."""
+        return CallLimit(
+            credit=_lower(self.credit, other.credit),
+            rate=_lower(self.rate, other.rate),
+            burst=_lower(self.burst, other.burst),
+        )
+
+
+_Bound = TypeVar("_Bound", int, float)
+
+
+def _lower(one: _Bound | None, other: _Bound | None) -> _Bound | None:
+    return min((bound for bound in (one, other) if bound is not None), default=None)
+
+
 class Permissions(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The table `[permissions]`: what it may do beyond answering calls. Nothing by default."""
 
     calls: Annotated[tuple[Capability, ...], Meta(description="capabilities it may call")] = ()
+    limits: Annotated[
+        dict[Capability, CallLimit], Meta(description="of its calls, by capability")
+    ] = {}
     publishes: Annotated[tuple[Topic, ...], Meta(description="topics it may publish on")] = ()
     subscribes: Annotated[tuple[Topic, ...], Meta(description="topics it may read")] = ()
     out: Annotated[bool, Meta(description="it may write the user's output folder")] = False
@@ -146,8 +182,15 @@ class Permissions(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
 
     def __and__(self, other: Permissions) -> Permissions:
         """What both allow."""
+        calls = tuple(name for name in self.calls if name in other.calls)
+        limits = {
+            name: self.limits.get(name, CallLimit()) & other.limits.get(name, CallLimit())
+            for name in calls
+            if name in self.limits or name in other.limits
+        }
         return Permissions(
-            calls=tuple(name for name in self.calls if name in other.calls),
+            calls=calls,
+            limits=limits,
             publishes=tuple(name for name in self.publishes if name in other.publishes),
             subscribes=tuple(name for name in self.subscribes if name in other.subscribes),
             out=self.out and other.out,
@@ -224,6 +267,7 @@ def load_manifest(folder_or_file: Path) -> Manifest:
 
 def _findings(manifest: Manifest, folder: Path) -> Iterator[Finding]:
     yield from _entry_findings(manifest.extension.entry, folder)
+    yield from _limit_findings(manifest.permissions)
     first: dict[str, int] = {}
     for index, provides in enumerate(manifest.provides):
         key: KeyPath = ("provides", index)
@@ -256,6 +300,16 @@ def _entry_findings(entry: Entry, folder: Path) -> Iterator[Finding]:
         yield Finding(key, f'the entry "{file}" is not a file', "create it, or correct the name")
     elif entry.command is not None and not os.access(folder / file, os.X_OK):
         yield Finding(key, f'the entry "{file}" is not executable', f"chmod +x {file}")
+
+
+def _limit_findings(permissions: Permissions) -> Iterator[Finding]:
+    for capability, limit in permissions.limits.items():
+        key: KeyPath = ("permissions", "limits", capability)
+        if capability not in permissions.calls:
+            message = f'"{capability}" has limits and is not among the calls'
+            yield Finding(key, message, "name it in calls, or remove its limits")
+        if limit.burst is not None and limit.rate is None:
+            yield Finding((*key, "burst"), "a burst needs a rate", "add rate, or remove burst")
 
 
 def _inside(folder: Path, file: Path) -> bool:

@@ -25,7 +25,18 @@ from .errors import ExitCode, SymphonyError
 # which has to be forced two seconds more.
 HANDOVER_S = 4.0
 OWN = frozenset(  # what a home holds
-    {"artifacts", "dag", "extensions", "grants.json", "instances", "kernel.lock", "logs", "reports"}
+    {
+        "artifacts",
+        "dag",
+        "deadletters.db",
+        "extensions",
+        "grants.json",
+        "instances",
+        "kernel.lock",
+        "keys",
+        "logs",
+        "reports",
+    }
     | {"spool", "trash"}
 )
 LONGEST_SOCKET = 107  # bytes of a path, in sockaddr_un

@@ -14,6 +14,7 @@ from symphony.bus.errors import BusError
 from . import answers, events
 from .errors import ExitCode, SymphonyError, from_bus
 from .journal import whole_state
+from .tracing import trace_id
 
 Ask = Callable[[str, str, Mapping[str, object]], Awaitable[Any]]
 """Calls (capability, method, arguments) wherever the Pit runs."""
@@ -83,6 +84,7 @@ async def run(ask: Ask, name: str, log: Callable[[str], Path]) -> answers.Run:
         steps=len(steps),
         ended=ended,
         digest=state["digest"],
+        trace=trace_id(name),
         inputs={
             key: value.get("value", value.get("ref")) for key, value in state["inputs"].items()
         },

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from symphony.bus.errors import BusError
 
+from . import tracing
 from .bindings import FromInput, FromStep, Literal
 from .calling import CallContext, Caller
 from .conductor import Conductor
@@ -202,7 +203,7 @@ class Runner:
             "sandbox": str(instance.level),
         }
         ttl_ms = max(1, math.ceil(step.timeout_s * 1000))  # 0 would mean for ever
-        context = CallContext(self._run, step.id, attempt, ttl_ms)
+        context = CallContext(self._run, step.id, attempt, ttl_ms, tracing.attempt(self._run))
         # Told while the call is under way, and always before anything else is told of the step.
         told = asyncio.create_task(
             self._journal.append([*records, _started(step, attempt, started)])

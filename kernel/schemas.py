@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from . import answers, events
+from . import answers, busreport, events
 from .errors import ExitCode, SymphonyError
 from .manifest import Manifest
 from .melody import MelodyFile
@@ -23,6 +23,13 @@ _SCHEMAS: Final[dict[str, tuple[Any, str]]] = {
     "artifacts": (answers.Artifacts, "answer of: symphony-kernel artifacts list --json"),
     "artifact": (answers.Artifact, "answer of: symphony-kernel artifacts show REF --json"),
     "extensions": (answers.Extensions, "answer of: symphony-ext list --json"),
+    "deadletters": (
+        answers.DeadLetters,
+        "answer of: symphony-kernel deadletter list --json",
+    ),
+    "deadletter": (answers.DeadLetter, "answer of: symphony-kernel deadletter show ID --json"),
+    "bus": (busreport.Bus, "answer of: symphony-kernel bus --json"),
+    "keys": (answers.Keys, "answer of: symphony-kernel keys list --json"),
     "check": (answers.Check, "answer of: symphony-ext check FOLDER --json"),
 }
 NAMES: Final = tuple(_SCHEMAS)

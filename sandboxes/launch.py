@@ -44,6 +44,8 @@ class Launcher(Protocol):
 
     async def start(self) -> None: ...
 
+    def identity(self, level: Level) -> int: ...
+
     async def spawn(self, spec: SpawnSpec) -> Process: ...
 
     async def close(self) -> None: ...
@@ -159,14 +161,24 @@ class LocalLauncher:
             raise RuntimeError("the launcher is not started")
         await asyncio.shield(self._proof)
 
+    def identity(self, level: Level) -> int:
+        """The user id that an instance of this level will run as, for the spec of one `spawn`; it
+        is free again when that fails or its instance has ended."""
+        return self._identities.take() if self._has_own_uid(level) else os.geteuid()
+
     async def spawn(self, spec: SpawnSpec) -> Process:
         """Starts an instance; what goes wrong with this one alone is told by its `wait`.
 
         Raises SandboxRefused if its level cannot be had, ValueError for a bind that may not be or a
         request over 128 KiB.
         """
-        await self.prove(spec.policy.level)
-        return await self._launch(spec)
+        try:
+            await self.prove(spec.policy.level)
+            return await self._launch(spec)
+        except BaseException:
+            if spec.uid is not None:
+                self._identities.give_back(spec.uid)
+            raise
 
     async def close(self) -> None:
         """Ends the guard and with it every instance. Idempotent."""
@@ -198,6 +210,9 @@ class LocalLauncher:
             "find out what kills or stops it (`dmesg` tells if memory ran out), then start again",
         )
 
+    def _has_own_uid(self, level: Level) -> bool:
+        return self._root and level is not Level.NONE
+
     async def _open(self) -> Link:
         link = Link(self._report, self._guard_gone, self._keep_fds)
         self._fault = await link.open()
@@ -217,8 +232,8 @@ class LocalLauncher:
         link = await self._linked()
         self._last += 1
         number = self._last
-        sandboxed = spec.policy.level is not Level.NONE
-        uid = self._identities.take() if self._root and sandboxed else None
+        level = spec.policy.level
+        uid = (spec.uid or self.identity(level)) if self._has_own_uid(level) else None
         process = LocalProcess(spec, uid, link.expect)
         self._processes[number] = process
         try:

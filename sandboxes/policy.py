@@ -62,7 +62,8 @@ class SpawnSpec:
     """One process to start.
 
     `argv` names paths as seen inside; "python" as its first word is the runtime's interpreter.
-    `stdin` is given through a pipe and then ends; `log` gets stdout and stderr appended.
+    `stdin` is given through a pipe and then ends; `log` gets stdout and stderr appended. `uid` is
+    what `Launcher.identity` said; None: the launcher chooses.
     """
 
     instance: str
@@ -73,6 +74,7 @@ class SpawnSpec:
     inbox: Path | None = None
     outbox: Path | None = None
     stdin: bytes = b""
+    uid: int | None = None
     log: Path
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 from bench_steps import PLAYERS, melody
-from benchlib import KERNEL, Result, alternate, compared, fail, parser, play
+from benchlib import KERNEL, BenchError, Result, alternate, compared, parser, play
 from benchproc import Process, hear, running
 
 SETTLE_S = 2.0
@@ -34,7 +34,7 @@ def cold(command: list[str]) -> float:
         line = hear(process)
         spent = (time.perf_counter() - begun) * 1000
     if b"ready" not in line:
-        fail(1, f"{' '.join(command)} did not get ready: {line.decode(errors='replace')}")
+        raise BenchError(f"{' '.join(command)} did not get ready: {line.decode(errors='replace')}")
     return spent
 
 
@@ -69,10 +69,10 @@ def resume(folder: Path) -> float:
 
 
 def told(process: Process) -> dict[str, str]:
-    """The next event of a run; one that is over before its time ends the benchmark."""
+    """The next event of a run; raises BenchError if it is over before its time."""
     event: dict[str, str] = json.loads(hear(process))
     if event.get("event") in (None, "step.failed", "run.finished"):
-        fail(1, f"the run did not go on: {json.dumps(event)}")
+        raise BenchError(f"the run did not go on: {json.dumps(event)}")
     return event
 
 

@@ -14,7 +14,17 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from benchlib import KERNEL, PROJECT, Result, alternate, compared, fail, fsync_rate, parser, play
+from benchlib import (
+    KERNEL,
+    PROJECT,
+    BenchError,
+    Result,
+    alternate,
+    compared,
+    fsync_rate,
+    parser,
+    play,
+)
 
 PLAYERS = PROJECT / "scripts" / "benchmarks"
 RUN_S = 120.0
@@ -46,7 +56,7 @@ def steps_per_second(events: Path) -> float:
 
 
 def play_run(folder: Path, shape: str, size: int) -> float:
-    """Steps per second of one run in a home of its own; a failed run ends the benchmark."""
+    """Steps per second of one run in a home of its own; raises BenchError if it fails."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         file, events = Path(place, "bench.melody.json"), Path(place, "events.jsonl")
         file.write_text(json.dumps(melody(shape, size)), encoding="utf-8")
@@ -57,7 +67,8 @@ def play_run(folder: Path, shape: str, size: int) -> float:
             with said.open("wb") as log:
                 subprocess.run(command, stdout=log, stderr=log, timeout=RUN_S, check=True)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            fail(1, f"a run failed: {error}\n{said.read_text(encoding='utf-8')[-4000:]}")
+            reason = said.read_text(encoding="utf-8")[-4000:]
+            raise BenchError(f"a run failed: {error}\n{reason}") from None
         return steps_per_second(events)
 
 

@@ -10,16 +10,30 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import median
-from typing import NoReturn
+from typing import NoReturn, TypeVar
+
+T = TypeVar("T")
 
 PROJECT = Path(__file__).resolve().parent.parent
 KERNEL = [sys.executable, "-m", "symphony.kernel.cli.kernel"]
-BAD_USAGE, UNAVAILABLE, INTERRUPTED, TERMINATED = 2, 5, 130, 143
+FAILED, BAD_USAGE, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+
+
+class BenchError(Exception):
+    """A case that cannot be measured: what happened, and what to do about it."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.remedy = remedy
+
+    def show(self) -> None:
+        """In the form that all our commands use."""
+        say_error(str(self), self.remedy)
 
 
 @dataclass(frozen=True)
@@ -37,13 +51,24 @@ class Result:
         """The result as one JSON object; what was not measured is left out."""
         return json.dumps({key: value for key, value in asdict(self).items() if value is not None})
 
+    def cells(self) -> list[str]:
+        """The result as a row of a table."""
+        ratio = "" if self.ratio is None else f"{self.ratio:g}"
+        return [self.case, self.unit, f"{self.value:,g}", self.against or "", ratio]
 
+
+COLUMNS = ("case", "unit", "value", "against", "ratio")
+LINE_START = '{"bench": '
 Plan = Mapping[str, Callable[[], Iterable[Result]]]
 
 
+def say_error(what: str, remedy: str = "") -> None:
+    print(f"error: {what}", *([f"help: {remedy}"] if remedy else []), sep="\n", file=sys.stderr)
+
+
 def fail(code: int, what: str, remedy: str = "") -> NoReturn:
-    """Ends the benchmark with one error in the form that all our commands use."""
-    print(f"error: {what}", f"help: {remedy}" if remedy else "", sep="\n", file=sys.stderr)
+    """Ends the benchmark with one error."""
+    say_error(what, remedy)
     raise SystemExit(code)
 
 
@@ -56,18 +81,24 @@ def parser(name: str, description: str, examples: str) -> argparse.ArgumentParse
         epilog=f"examples:\n{lines}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    made.add_argument("--json", action="store_true", help="one JSON object a line, as they come")
+    form = made.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON object a line, as they come")
+    form.add_argument("--markdown", action="store_true", help="the table as Markdown")
     made.add_argument(
         "--only", action="append", metavar="GLOB", help="cases that match; may be repeated"
     )
     made.add_argument("--list", action="store_true", help="name the cases and measure nothing")
+    made.add_argument(
+        "--keep", type=Path, metavar="FILE", help="add results to FILE; skip cases that it has"
+    )
     return made
 
 
 def play(plan: Plan, options: argparse.Namespace) -> int:
     """Measures the chosen cases of the plan and shows their results; returns the exit code.
 
-    Ended by a signal, it shows what it has and ends with the code of that signal.
+    A case that fails is told and the others go on. Ended by a signal, it shows what it has and
+    ends with the code of that signal.
     """
     globs = options.only or ["*"]
     chosen = [case for case in plan if any(fnmatchcase(case, glob) for glob in globs)]
@@ -78,22 +109,57 @@ def play(plan: Plan, options: argparse.Namespace) -> int:
         return 0
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's `&` ignores it
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    kept = read_kept(options.keep)
     results: list[Result] = []
+    code = 0
     try:
         for at, case in enumerate(chosen, 1):
             say(f"[{at}/{len(chosen)}] {case}")
-            for result in plan[case]():
-                results.append(result)
-                if options.json:
-                    print(result.line(), flush=True)
+            # A case may tell more than one thing; each is named CASE or CASE/DETAIL.
+            told = [was for was in kept if was.case == case or was.case.startswith(f"{case}/")]
+            if not told:
+                try:
+                    told = list(plan[case]())
+                except BenchError as error:
+                    error.show()
+                    code = FAILED
+                    continue
+                keep(options.keep, told)
+            results += told
+            if options.json:
+                print(*(result.line() for result in told), sep="\n", flush=True)
     except KeyboardInterrupt:
         print("\nerror: interrupted", file=sys.stderr)
         return INTERRUPTED
     finally:
         say("")
         if results and not options.json:
-            show(results)
-    return 0
+            show(results, markdown=options.markdown)
+    return code
+
+
+def read_kept(path: Path | None) -> list[Result]:
+    """What an earlier run wrote. A last line that was cut short is taken off the file."""
+    if path is None or not path.exists():
+        return []
+    try:
+        whole, newline, rest = path.read_text(encoding="utf-8").rpartition("\n")
+        results = [Result(**json.loads(line)) for line in whole.splitlines()]
+        if rest.startswith(LINE_START[: len(rest)]):
+            if rest:
+                path.write_text(whole + newline, encoding="utf-8")
+            return results
+        problem = rest
+    except (OSError, ValueError, TypeError) as error:
+        problem = str(error)
+    fail(BAD_USAGE, f"not a file of results: {path} ({problem})", "name another with --keep")
+
+
+def keep(path: Path | None, results: Iterable[Result]) -> None:
+    """Adds the results of one case, in one write."""
+    if path is not None:
+        with path.open("a", encoding="utf-8") as file:
+            file.write("".join(f"{result.line()}\n" for result in results))
 
 
 def say(text: str) -> None:
@@ -104,16 +170,18 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def show(results: Iterable[Result]) -> None:
+def show(results: Iterable[Result], *, markdown: bool) -> None:
     """A table for people."""
+    if markdown:
+        rows = [COLUMNS, ("---", "---", "---:", "---", "---:"), *(one.cells() for one in results)]
+        print(*(f"| {' | '.join(row)} |" for row in rows), sep="\n")
+        return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("bench", "case", "unit", "value", "against", "ratio")
+    table = Table(*COLUMNS)
     for result in results:
-        ratio = "" if result.ratio is None else f"{result.ratio:g}"
-        value = f"{result.value:g}"
-        table.add_row(result.bench, result.case, result.unit, value, result.against or "-", ratio)
+        table.add_row(*result.cells())
     Console().print(table)
 
 
@@ -127,13 +195,18 @@ def rounded(value: float) -> float:
     return float(f"{value:.4g}")
 
 
-def alternate(rounds: int, *measures: Callable[[], float]) -> list[float]:
-    """The median of each measure. They take turns, so that a slow spell of the machine hits all."""
-    taken: list[list[float]] = [[] for _ in measures]
+def take_turns(rounds: int, measures: Sequence[Callable[[], T]]) -> list[list[T]]:
+    """What each measure gave. They take turns, so that a slow spell of the machine hits all."""
+    taken: list[list[T]] = [[] for _ in measures]
     for _ in range(rounds):
         for values, measure in zip(taken, measures, strict=True):
             values.append(measure())
-    return [median(values) for values in taken]
+    return taken
+
+
+def alternate(rounds: int, *measures: Callable[[], float]) -> list[float]:
+    """The median of each measure, taken in turns."""
+    return [median(values) for values in take_turns(rounds, measures)]
 
 
 def fsync_rate(folder: Path, records: int = 1000, size: int = 200) -> float:

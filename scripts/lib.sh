@@ -70,3 +70,14 @@ must() {
   tail -n 30 "$step_log" >&2
   fail 6 "failed to $1" "$help"
 }
+
+# run_in_environment PART PROGRAM ARGUMENTS...: one of scripts/*.py, once PART is set up; to show its help, any state will do.
+run_in_environment() {
+  local part=$1 program=$2
+  shift 2
+  case " $* " in
+  *' --help '* | *' -h '*) [ -x "$root/.venv/bin/python" ] || "$root/scripts/setup" "$part" ;;
+  *) "$root/scripts/setup" "$part" ;;
+  esac
+  exec "$root/.venv/bin/python" "$root/scripts/$program" "$@"
+}

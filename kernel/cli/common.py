@@ -22,6 +22,7 @@ from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import Level, SandboxRefused
 
 from .. import VERSION
+from ..answers import DatapathName
 from ..errors import ExitCode, Problem, Problems, SymphonyError, from_bus, from_refusal
 from ..intake import require_text
 from ..places import Places
@@ -47,6 +48,16 @@ HomeOption = Annotated[
         show_default=False,
     ),
 ]
+TicketOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ticket",
+        metavar="FILE",
+        help="Another kernel, mostly elsewhere, by a ticket of `keys export` "
+        "[default: SYMPHONY_TICKET, file:FILE].",
+        show_default=False,
+    ),
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer with one JSON value.")]
 ExtensionsOption = Annotated[
     list[Path] | None,
@@ -62,6 +73,15 @@ SandboxOption = Annotated[
     typer.Option(
         "--sandbox",
         help="Sandbox level of every player; `none` gives a player all your rights.",
+        show_default=False,
+    ),
+]
+
+DatapathOption = Annotated[
+    DatapathName | None,
+    typer.Option(
+        "--datapath",
+        help="What moves the messages of the bus [default: native where it is installed].",
         show_default=False,
     ),
 ]

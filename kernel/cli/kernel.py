@@ -10,11 +10,13 @@ import typer
 
 from ..errors import Problem, Problems
 from .common import (
+    DatapathOption,
     ExtensionsOption,
     HomeOption,
     JsonFlag,
     OutOption,
     SandboxOption,
+    TicketOption,
     command,
     execute,
     extension_folders,
@@ -23,6 +25,8 @@ from .common import (
     print_json,
     run_async,
 )
+from .deadletter import app as deadletter_app
+from .keys import app as keys_app
 
 app = command(
     "Symphony Conductor: plays workflows (Melodies) of sandboxed models and tools.",
@@ -35,6 +39,8 @@ artifacts_app = typer.Typer(
 )
 app.add_typer(runs_app, name="runs")
 app.add_typer(artifacts_app, name="artifacts")
+app.add_typer(deadletter_app, name="deadletter")
+app.add_typer(keys_app, name="keys")
 
 
 @app.command(
@@ -77,6 +83,7 @@ def run(
     ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="No live view, for CI.")] = False,
     sandbox: SandboxOption = None,
+    datapath: DatapathOption = None,
     extensions: ExtensionsOption = None,
     home: HomeOption = None,
 ) -> None:
@@ -91,7 +98,8 @@ def run(
         raise Problems([Problem(what, "command line", help_)])
     if resume is not None and inputs:
         raise Problems([Problem("a resumed run keeps its inputs", "--input", "leave it out")])
-    settings = Settings(find_places(home), sandbox, extension_folders(extensions))
+    places, folders = find_places(home), extension_folders(extensions)
+    settings = Settings(places, sandbox, folders, datapath=datapath)
     options = PlayOptions(out_folder(out), sandbox)
     request = RunRequest(
         melody=melody,
@@ -111,7 +119,8 @@ def run(
 
 @app.command(
     epilog="Examples: symphony-kernel serve --home /var/lib/symphony | "
-    "symphony-kernel serve --background"
+    "symphony-kernel serve --background | symphony-kernel serve --listen tcp://0.0.0.0:7700 "
+    "(after `symphony-kernel keys new NAME`)"
 )
 def serve(
     background: Annotated[
@@ -119,6 +128,16 @@ def serve(
         typer.Option("--background", help="Return when it serves; `stop` ends it."),
     ] = False,
     sandbox: SandboxOption = None,
+    datapath: DatapathOption = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            "--listen",
+            metavar="tcp://HOST:PORT",
+            help="Let consoles in from elsewhere, encrypted, by keys of `keys new`.",
+            show_default=False,
+        ),
+    ] = None,
     extensions: ExtensionsOption = None,
     home: HomeOption = None,
     as_json: JsonFlag = False,
@@ -128,36 +147,70 @@ def serve(
         from .background import serve_in_background
 
         options = [*(("--sandbox", str(sandbox)) if sandbox else ())]
+        options += ["--datapath", str(datapath)] if datapath else []
+        options += ["--listen", listen] if listen else []
         options += ["--home", str(find_places(home).home)]
         for folder in extensions or ():
             options += ["--extensions", str(folder.absolute())]
         raise typer.Exit(serve_in_background(options, as_json))
     from ..kernel import Settings
+    from ..keys import require_tcp
     from .service import serve as serve_
 
-    settings = Settings(find_places(home), sandbox, extension_folders(extensions))
+    settings = Settings(
+        find_places(home),
+        sandbox,
+        extension_folders(extensions),
+        datapath=datapath,
+        listen=None if listen is None else require_tcp(listen, "--listen"),
+    )
     raise typer.Exit(run_async(serve_(settings, as_json)))
 
 
 @app.command(epilog="Example: symphony-kernel status --json")
-def status(home: HomeOption = None, as_json: JsonFlag = False) -> None:
+def status(home: HomeOption = None, ticket: TicketOption = None, as_json: JsonFlag = False) -> None:
     """What the running kernel does, and what is degraded."""
     import msgspec
 
     from ..answers import Status
     from . import render
-    from .session import ask_kernel
+    from .session import ask_kernel, find_kernel
 
-    found = msgspec.convert(ask_kernel(find_places(home), "status"), Status)
+    found = msgspec.convert(ask_kernel(find_kernel(home, ticket), "status"), Status)
     print_json(found) if as_json else render.status(found)
 
 
-@app.command(epilog="Example: symphony-kernel stop")
-def stop(home: HomeOption = None, as_json: JsonFlag = False) -> None:
-    """Stop the running kernel; its runs stay resumable. Returns when it has ended."""
-    from .session import stop_kernel
+@app.command(
+    epilog="Examples: symphony-kernel bus --json | symphony-kernel bus --ticket laptop.ticket"
+)
+def bus(home: HomeOption = None, ticket: TicketOption = None, as_json: JsonFlag = False) -> None:
+    """The running kernel's bus: who called what, how long it took, what was refused."""
+    import msgspec
 
-    pid = stop_kernel(find_places(home))
+    from ..busreport import Bus
+    from .renderbus import show
+    from .session import ask_kernel, find_kernel
+
+    found = msgspec.convert(ask_kernel(find_kernel(home, ticket), "bus"), Bus)
+    print_json(found) if as_json else show(found)
+
+
+@app.command(epilog="Example: symphony-kernel stop")
+def stop(home: HomeOption = None, ticket: TicketOption = None, as_json: JsonFlag = False) -> None:
+    """Stop the running kernel; its runs stay resumable. Returns when it has ended, or, for one
+    elsewhere, when it has agreed."""
+    from symphony.bus.ticket import Ticket
+
+    from .session import ask_kernel, find_kernel, stop_kernel
+
+    kernel = find_kernel(home, ticket)
+    if isinstance(kernel, Ticket):
+        pid = int(ask_kernel(kernel, "stop")["pid"])
+        print_json({"stopped": False, "pid": pid}) if as_json else print(
+            f"kernel {pid} is stopping"
+        )
+        return
+    pid = stop_kernel(kernel)
     print_json({"stopped": True, "pid": pid}) if as_json else print(f"kernel {pid} stopped")
 
 

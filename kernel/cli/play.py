@@ -120,7 +120,7 @@ async def play(settings: Settings, request: RunRequest) -> int:
     async with _watching(request, kernel.absent()) as watcher:
         await kernel.start()
         try:
-            Console(kernel).open()
+            await Console(kernel).open()
             player = Play(kernel, run, watcher)
             if melody is not None:
                 work = player.open(melody, inputs, request.options)

@@ -178,6 +178,10 @@ def degraded(absent: Iterable[MemberKind]) -> None:
 def status(found: Status) -> None:
     """The answer of `status`."""
     say(f"kernel {found.version}, pid {found.pid}, {found.state}, up {found.uptime_s:.0f} s")
+    told = f"bus: {found.datapath} datapath"
+    told += f", started anew {found.restarts} times" if found.restarts else ""
+    told += f", {found.refusals} refusals (see `symphony-kernel bus`)" if found.refusals else ""
+    say(told)
     for item in found.degraded:
         say(f"degraded: no {item.member}: {item.effect}")
     table(
@@ -217,7 +221,10 @@ def runs(found: Iterable[RunSummary]) -> None:
 
 def run(found: Run) -> None:
     """The answer of `runs show`."""
-    say(f"{found.run}: {found.melody} {found.version}, {found.state}, opened {found.opened}")
+    say(
+        f"{found.run}: {found.melody} {found.version}, {found.state}, opened {found.opened}, "
+        f"trace {found.trace}"
+    )
     table(
         ("step", "state", "player", "attempts", "quality", "outputs or reason"),
         (

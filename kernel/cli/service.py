@@ -27,7 +27,7 @@ async def serve(settings: Settings, as_json: bool) -> int:
     await kernel.start()
     try:
         with signals.answered_by(stop):
-            Console(kernel).open()
+            await Console(kernel).open()
             render.degraded(kernel.absent())
             if as_json:
                 print_json({"ready": True, "pid": os.getpid(), "home": str(kernel.places.home)})

@@ -6,19 +6,21 @@ import os
 import select
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from symphony.bus.client import Client
 from symphony.bus.errors import BusError
 from symphony.bus.ticket import Ticket
+from symphony.bus.wire import TICKET_VARIABLE
 
 from ..console import CAPABILITY
-from ..errors import ExitCode, SymphonyError
+from ..errors import ExitCode, Problem, Problems, SymphonyError
 from ..kernel import Kernel, Settings
 from ..places import Places, lock_holder
 from ..queries import Ask
 from . import signals
-from .common import run_async
+from .common import find_places, run_async
 
 T = TypeVar("T")
 ANSWER_S = 30.0
@@ -32,8 +34,47 @@ class Session:
     playing: frozenset[str]
 
 
-def console_client(places: Places) -> Client:
-    """A connection to the running kernel. Raises `unavailable` if there is none."""
+def find_kernel(home: Path | None, ticket: Path | None) -> Places | Ticket:
+    """Which kernel a command means: that of a ticket, by option or variable, or of a home."""
+    if home is not None and ticket is not None:
+        remedy = "leave out one of them"
+        raise Problems([Problem("a ticket names a kernel already", "--home", remedy)])
+    place = os.environ.get(TICKET_VARIABLE, "")
+    if home is None and ticket is None and place.startswith("file:"):
+        ticket = Path(place.removeprefix("file:"))
+    if ticket is None:
+        return find_places(home)
+    found = Ticket.load({TICKET_VARIABLE: f"file:{ticket}"})
+    if not found.is_console:
+        message = "this ticket is an instance's, not a console's"
+        raise Problems(
+            [Problem(message, str(ticket), "make one with `symphony-kernel keys export`")]
+        )
+    return found
+
+
+def console_client(kernel: Places | Ticket) -> Client:
+    """A connection to a running kernel. Raises `unavailable` if there is none."""
+    return _remote(kernel) if isinstance(kernel, Ticket) else _local(kernel)
+
+
+def _remote(ticket: Ticket) -> Client:
+    try:
+        return Client(ticket)
+    except BusError as error:
+        local = ticket.curve is None
+        raise SymphonyError(
+            ExitCode.UNAVAILABLE,
+            f"the kernel there does not let this console in: {error.message}",
+            where=ticket.endpoint,
+            help="see that it runs and that you are its user or root"
+            if local
+            else "see that it runs with --listen and can be reached; if its keys were rotated or "
+            "this one revoked, have a new ticket made with `symphony-kernel keys export`",
+        ) from error
+
+
+def _local(places: Places) -> Client:
     try:
         ticket = Ticket.from_json(places.console.read_bytes())
     except FileNotFoundError:
@@ -62,13 +103,13 @@ def _no_kernel(places: Places) -> SymphonyError:
 
 
 def ask_kernel(
-    places: Places,
+    kernel: Places | Ticket,
     method: str,
     args: Mapping[str, object] | None = None,
     timeout_s: float = ANSWER_S,
 ) -> Any:
-    """One question to the running kernel's console."""
-    with console_client(places) as client:
+    """One question to a running kernel's console."""
+    with console_client(kernel) as client:
         return client.call(CAPABILITY, method, args or {}, ttl_ms=int(timeout_s * 1000))
 
 

@@ -1,4 +1,4 @@
-"""A hub to test against, over either datapath, with peers that speak raw frames."""
+"""A hub to test against, over every datapath, with peers that speak raw frames."""
 
 import os
 import time
@@ -13,10 +13,13 @@ import zmq
 
 from symphony.bus import wire
 from symphony.bus.codec import Header, decode, decode_header, encode, encode_header
-from symphony.bus.control import Control, Grants, LocalCall
+from symphony.bus.control import Control, LocalCall
 from symphony.bus.datapath import Datapath
+from symphony.bus.grants import Grants
+from symphony.bus.listener import DeadLetter
 from symphony.bus.memory import MemoryDatapath
 from symphony.bus.messages import Hello
+from symphony.bus.native import NativeDatapath, available
 from symphony.bus.reference import ReferenceDatapath
 
 LIMIT_S = 10.0  # for anything that must happen
@@ -126,12 +129,19 @@ class Plane:
         self.notices: list[tuple[str, ...]] = []
         self.local_calls: list[LocalCall] = []
         self.local_cancels: list[tuple[int, int]] = []
-        self.control = Control(datapath, self, self, HEARTBEAT_MS, wire.LIVENESS)
+        self.letters: list[DeadLetter] = []
+        self.local_credits: list[tuple[int, int, int]] = []
+        self.control = Control(datapath, self, self, HEARTBEAT_MS, wire.LIVENESS, clock=clock)
         self._context = zmq.Context()
         self._names = count(1)
         self._sockets: list[zmq.Socket[bytes]] = []
         self._told = Bell()
-        datapath.start(self._told.ring, heartbeat_ms=HEARTBEAT_MS, liveness=wire.LIVENESS)
+        datapath.start(
+            self._told.ring,
+            heartbeat_ms=HEARTBEAT_MS,
+            liveness=wire.LIVENESS,
+            grace_ms=wire.GRACE_MS,
+        )
 
     # the listener, and the kernel as provider
     def registered(self, instance: str, hello: Hello) -> None:
@@ -146,14 +156,23 @@ class Plane:
     def left(self, instance: str, reason: str) -> None:
         self.notices.append(("left", instance, reason))
 
-    def broken(self, report: str) -> None:
-        self.notices.append(("broken", report))
+    def overdue(self, instance: str) -> None:
+        self.notices.append(("overdue", instance))
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        self.letters.append(letter)
+
+    def bus_ended(self, reason: str) -> None:
+        self.notices.append(("bus ended", reason))
 
     def begin(self, call: LocalCall) -> None:
         self.local_calls.append(call)
 
     def cancel(self, number: int, request: int) -> None:
         self.local_cancels.append((number, request))
+
+    def credit(self, number: int, request: int, chunks: int) -> None:
+        self.local_credits.append((number, request, chunks))
 
     def pump(self) -> None:
         self._told.hush()
@@ -182,6 +201,10 @@ class Plane:
     def counted(self, reason: str, times: int = 1) -> None:
         self.until(lambda: self.count(reason) >= times)
         assert self.count(reason) == times
+
+    def queued(self, peer: str) -> int:
+        """How many messages wait for a peer."""
+        return next(row.queued for row in self.datapath.peers() if row.peer == peer)
 
     def advance(self, seconds: float) -> None:
         """Lets time pass in steps that are shorter than any window."""
@@ -245,11 +268,14 @@ def hello(*provides: str, protocol: int = wire.VERSION) -> bytes:
     return encode({"protocol": protocol, "sdk": "test", "pid": 1, "provides": list(provides)})
 
 
-@pytest.fixture(params=["memory", "reference"])
+KINDS = {"memory": MemoryDatapath, "reference": ReferenceDatapath, "native": NativeDatapath}
+NEEDS_NATIVE = pytest.mark.skipif(not available(), reason="the wheel symphony-native is missing")
+
+
+@pytest.fixture(params=["memory", "reference", pytest.param("native", marks=NEEDS_NATIVE)])
 def plane(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Plane]:
     clock = Clock()
-    kind = MemoryDatapath if request.param == "memory" else ReferenceDatapath
-    plane = Plane(tmp_path, kind(clock=clock), clock)
+    plane = Plane(tmp_path, KINDS[request.param](clock=clock), clock)
     yield plane
     plane.close()
 

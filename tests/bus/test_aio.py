@@ -11,7 +11,7 @@ from symphony.bus import wire
 from symphony.bus.aio import AsyncClient
 from symphony.bus.codec import encode_header
 from symphony.bus.errors import BusError
-from symphony.bus.hub import Grants, Hub, Request
+from symphony.bus.hub import DeadLetter, Grants, Hub, Request
 from symphony.bus.memory import MemoryDatapath, MemoryPeer
 from symphony.bus.messages import Hello, Progress
 
@@ -44,8 +44,14 @@ class World:
     def left(self, instance: str, reason: str) -> None:
         self.notices.put_nowait((reason, instance))
 
-    def broken(self, report: str) -> None:
-        self.notices.put_nowait(("broken", report))
+    def overdue(self, instance: str) -> None:
+        self.notices.put_nowait(("overdue", instance))
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        """Tested elsewhere."""
+
+    def bus_ended(self, reason: str) -> None:
+        raise AssertionError(reason)
 
     async def told(self, what: str, instance: str) -> None:
         while await self.notices.get() != (what, instance):
@@ -94,7 +100,7 @@ def test_a_call_brings_progress_and_its_result() -> None:
             seen: list[Progress] = []
             for n in range(2):  # by name, then by flow
                 answer = await client.call(
-                    SERVED, "echo", {"n": n}, on_progress=seen.append, idem="k"
+                    SERVED, "echo", {"n": n}, on_progress=seen.append, idem=f"k{n}"
                 )
                 assert answer == {"n": n}
             assert seen == [Progress(1, 2, "half")] * 2
@@ -166,7 +172,7 @@ def test_events_reach_their_subscribers() -> None:
         publisher = await AsyncClient.join(world.link("publisher"))
         subscriber = await AsyncClient.join(world.link("subscriber"))
         heard: asyncio.Queue[object] = asyncio.Queue()
-        subscriber.subscribe(TOPIC, heard.put_nowait)
+        await subscriber.subscribe(TOPIC, lambda event: heard.put_nowait(event.value))
         publisher.publish("other.topic", 0)
         publisher.publish(TOPIC, {"n": 1})
         assert await heard.get() == {"n": 1}

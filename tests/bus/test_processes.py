@@ -16,8 +16,9 @@ import pytest
 
 from symphony.bus.aio import AsyncClient
 from symphony.bus.client import Client
+from symphony.bus.datapath import Datapath
 from symphony.bus.errors import BusError
-from symphony.bus.hub import Grants, Hub, Request
+from symphony.bus.hub import DeadLetter, Grants, Hub, Request
 from symphony.bus.messages import Hello
 from symphony.bus.reference import ReferenceDatapath
 from symphony.bus.ticket import Ticket
@@ -71,10 +72,12 @@ ext.run()
 class Kernel:
     """The least a kernel does: a hub, and one event per notice."""
 
-    def __init__(self, folder: Path, datapath: ReferenceDatapath | None = None) -> None:
+    def __init__(
+        self, folder: Path, make: Callable[[], Datapath] | Datapath = ReferenceDatapath
+    ) -> None:
         self.folder = folder
         self.notices: asyncio.Queue[tuple[str, ...]] = asyncio.Queue()
-        self.hub = Hub(datapath or ReferenceDatapath(), heartbeat_ms=200, liveness=5, listener=self)
+        self.hub = Hub(make, heartbeat_ms=200, liveness=5, listener=self)
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def registered(self, instance: str, hello: Hello) -> None:
@@ -89,8 +92,14 @@ class Kernel:
     def left(self, instance: str, reason: str) -> None:
         self.notices.put_nowait(("left", instance, reason))
 
-    def broken(self, report: str) -> None:
-        self.notices.put_nowait(("broken", report))
+    def overdue(self, instance: str) -> None:
+        self.notices.put_nowait(("overdue", instance))
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        """Tested elsewhere."""
+
+    def bus_ended(self, reason: str) -> None:
+        self.notices.put_nowait(("bus ended", reason))
 
     async def told(self, *notice: str) -> None:
         while await self.notices.get() != notice:
@@ -126,8 +135,10 @@ class Kernel:
 
 
 @asynccontextmanager
-async def kernel(folder: Path, datapath: ReferenceDatapath | None = None) -> AsyncIterator[Kernel]:
-    made = Kernel(folder, datapath)
+async def kernel(
+    folder: Path, make: Callable[[], Datapath] | Datapath = ReferenceDatapath
+) -> AsyncIterator[Kernel]:
+    made = Kernel(folder, make)
     await made.hub.start()
     try:
         yield made
@@ -139,10 +150,12 @@ async def kernel(folder: Path, datapath: ReferenceDatapath | None = None) -> Asy
 
 
 def run(
-    folder: Path, test: Callable[[Kernel], Any], datapath: ReferenceDatapath | None = None
+    folder: Path,
+    test: Callable[[Kernel], Any],
+    make: Callable[[], Datapath] | Datapath = ReferenceDatapath,
 ) -> None:
     async def main() -> None:
-        async with asyncio.timeout(LIMIT_S), kernel(folder, datapath) as made:
+        async with asyncio.timeout(LIMIT_S), kernel(folder, make) as made:
             await test(made)
 
     asyncio.run(main())
@@ -207,6 +220,26 @@ def test_calls_end_by_deadline_cancellation_and_crash(tmp_path: Path) -> None:
         with pytest.raises(BusError) as caught:
             await kernel.hub.call(ECHO, None, {})
         assert caught.value.code == "unavailable"
+
+    run(tmp_path, test)
+
+
+def test_a_call_cancelled_before_its_turn_is_not_run(tmp_path: Path) -> None:
+    async def test(kernel: Kernel) -> None:
+        await kernel.spawn()
+        started = asyncio.Event()
+        call = kernel.hub.call
+        running = asyncio.create_task(call(ECHO, "wait", {}, on_progress=lambda _: started.set()))
+        await started.wait()
+        waiting = asyncio.create_task(call(ECHO, None, {"text": "x", "$": {"folder": "late"}}))
+        await asyncio.sleep(0)
+        for task in (waiting, running):
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        await call(ECHO, None, {"text": "x", "$": {"folder": "after"}})
+        assert (tmp_path / "out" / "after").exists()
+        assert not (tmp_path / "out" / "late").exists()
 
     run(tmp_path, test)
 
@@ -280,7 +313,7 @@ def test_clients_call_publish_and_listen(tmp_path: Path) -> None:
 
         def blocking() -> None:
             with Client(ticket) as client:
-                client.subscribe("t.opic", heard.put)
+                client.subscribe("t.opic", lambda event: heard.put(event.value))
                 progress: list[float] = []
                 for _ in range(2):
                     answer = client.call(
@@ -305,7 +338,7 @@ def test_clients_call_publish_and_listen(tmp_path: Path) -> None:
 
         async with await AsyncClient.connect(ticket) as client:
             events: asyncio.Queue[object] = asyncio.Queue()
-            client.subscribe("t.opic", events.put_nowait)
+            await client.subscribe("t.opic", lambda event: events.put_nowait(event.value))
             await asyncio.to_thread(blocking)
             assert await events.get() == {"from": "blocking"}
             answers = await asyncio.gather(

@@ -5,6 +5,7 @@ import threading
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 import zmq
 
 from symphony.bus import wire
@@ -14,10 +15,10 @@ from symphony.bus.datapath import VIOLATION
 from symphony.bus.hub import Grants, Request
 from symphony.bus.reference import MAX_DRAINED, ReferenceDatapath
 
-from .conftest import LIMIT_S, hello
+from .conftest import KINDS, LIMIT_S, NEEDS_NATIVE, hello
 from .test_processes import Kernel
 
-FRAMES = 50 * MAX_DRAINED
+FRAMES = 10 * MAX_DRAINED
 
 
 def endless(socket: "zmq.Socket[bytes]") -> None:
@@ -47,6 +48,7 @@ def test_an_endless_message_is_drained_in_slices(tmp_path: Path) -> None:
         lambda: when_told.append(count()),
         heartbeat_ms=wire.HEARTBEAT_MS,
         liveness=wire.LIVENESS,
+        grace_ms=wire.GRACE_MS,
     )
     started.set()
     context = zmq.Context()
@@ -79,7 +81,9 @@ def test_whoever_sent_a_short_message_just_before_is_not_blamed() -> None:
         return 0.0
 
     datapath = ReferenceDatapath(clock=clock)
-    datapath.start(done.set, heartbeat_ms=wire.HEARTBEAT_MS, liveness=wire.LIVENESS)
+    datapath.start(
+        done.set, heartbeat_ms=wire.HEARTBEAT_MS, liveness=wire.LIVENESS, grace_ms=wire.GRACE_MS
+    )
     sockets = []
     try:
         identities = {name: name.ljust(16).encode() for name in ("short", "endless")}
@@ -109,12 +113,20 @@ def test_whoever_sent_a_short_message_just_before_is_not_blamed() -> None:
         datapath.close()
 
 
-def test_the_sender_of_an_endless_message_is_cut_off_and_the_others_go_on(tmp_path: Path) -> None:
+over_real_datapaths = pytest.mark.parametrize(
+    "kind", ["reference", pytest.param("native", marks=NEEDS_NATIVE)]
+)
+
+
+@over_real_datapaths
+def test_the_sender_of_an_endless_message_is_cut_off_and_the_others_go_on(
+    kind: str, tmp_path: Path
+) -> None:
     async def serve(request: Request) -> object:
         return request.caller
 
     async def main() -> None:
-        kernel = Kernel(tmp_path)
+        kernel = Kernel(tmp_path, KINDS[kind])
         await kernel.hub.start()
         kernel.hub.serve("kernel.served/1", serve)
         context = zmq.Context()
@@ -142,9 +154,10 @@ def test_the_sender_of_an_endless_message_is_cut_off_and_the_others_go_on(tmp_pa
     asyncio.run(asyncio.wait_for(main(), LIMIT_S))
 
 
-def test_a_stale_binary_is_reported_at_once_and_told_why(tmp_path: Path) -> None:
+@over_real_datapaths
+def test_a_stale_binary_is_reported_at_once_and_told_why(kind: str, tmp_path: Path) -> None:
     async def main() -> None:
-        kernel = Kernel(tmp_path)
+        kernel = Kernel(tmp_path, KINDS[kind])
         await kernel.hub.start()
         context = zmq.Context()
         socket = context.socket(zmq.DEALER)

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 PLAYERS = Path(__file__).parent / "players"
+PEERS = Path(__file__).parent / "peers"  # that call one another
 LIMIT_S = 120.0
 
 
@@ -78,6 +79,32 @@ class Symphony:
         assert line, process.communicate()[1]
         assert json.loads(line)["ready"] is True
         return process
+
+    def attach(self, folder: Path | str, *more: str) -> dict[str, Any]:
+        """Attaches an extension in the background; what `symphony-ext` answers."""
+        done = self.ext("attach", folder, "--background", "--json", *more)
+        assert done.returncode == 0, done.stderr
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def ask(self, *words: str, capability: str = "test.count/1", timeout_s: int = 20) -> Any:
+        """Lets the peer `asker` call a capability once for each word; what came of it."""
+        wanted = json.dumps({"capability": capability, "words": words})
+        done = self.ext("call", "test.ask/1", "--json", wanted, "--timeout", str(timeout_s))
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)["answer"]
+
+    def answer(self, *arguments: str | Path) -> Any:
+        """The JSON answer of a `symphony-kernel` command that succeeds."""
+        done = self.kernel(*arguments, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def logged(self, instance: str, event: str) -> list[dict[str, Any]]:
+        """The lines of an instance's log with this event."""
+        lines = (self.home / "logs" / f"{instance}.log").read_text().splitlines()
+        found = [json.loads(line) for line in lines if line.startswith("{")]
+        return [line for line in found if line.get("event") == event]
 
     def write(self, name: str, content: str) -> Path:
         """A file in the test's folder."""

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from command_harness import Symphony
 
 KERNEL = (
     *("", "run", "serve", "status", "stop", "schema", "runs list", "runs show"),
-    *("artifacts list", "artifacts show", "artifacts get"),
+    *("artifacts list", "artifacts show", "artifacts get", "bus"),
+    *("deadletter list", "deadletter show", "deadletter redrive", "deadletter drop"),
+    *("keys list", "keys new", "keys export", "keys revoke", "keys rotate"),
 )
 EXT = ("", "create", "check", "attach", "list", "call")
 
@@ -35,12 +40,27 @@ def test_help_of_the_extensions_command(symphony: Symphony, command: str) -> Non
     )
 
 
-@pytest.mark.parametrize("group", ["runs", "artifacts"])
+@pytest.mark.parametrize("group", ["runs", "artifacts", "deadletter", "keys"])
 def test_help_of_a_group_names_its_commands(symphony: Symphony, group: str) -> None:
     done = symphony.kernel(group, "--help")
     assert done.returncode == 0
-    assert "list" in done.stdout
-    assert "show" in done.stdout
+    for command in KERNEL:
+        if command.startswith(f"{group} "):
+            assert f"  {command.removeprefix(f'{group} ')} " in done.stdout
+
+
+COMMANDS = re.compile(r"^symphony-kernel ([^#\n]+)", re.MULTILINE)
+OPERATING = (Path(__file__).parents[2] / "OPERATING.md").read_text()
+
+
+@pytest.mark.parametrize("line", sorted(set(COMMANDS.findall(OPERATING))))
+def test_the_page_for_operators_names_what_there_is(symphony: Symphony, line: str) -> None:
+    words = line.split()
+    command = next(name for name in KERNEL[::-1] if words[: len(name.split())] == name.split())
+    assert command
+    shown = symphony.kernel(*command.split(), "--help").stdout
+    for option in (word for word in words if word.startswith("--")):
+        assert f"{option} " in shown
 
 
 def test_without_a_command_the_help_is_shown(symphony: Symphony) -> None:

@@ -102,8 +102,9 @@ kernel()
 
 
 def breakable(symphony: Symphony, *arguments: str | Path) -> subprocess.Popen[str]:
+    """A kernel whose bus, once there is a file `broken`, ends however often it is started anew."""
     process = subprocess.Popen(
-        [sys.executable, "-c", BREAK, *map(str, arguments)],
+        [sys.executable, "-c", BREAK, *map(str, arguments), "--datapath", "reference"],
         cwd=symphony.folder,
         env=symphony.environment,
         stdout=subprocess.PIPE,
@@ -114,7 +115,7 @@ def breakable(symphony: Symphony, *arguments: str | Path) -> subprocess.Popen[st
     return process
 
 
-def test_a_kernel_whose_bus_ends_ends_with_a_report(symphony: Symphony) -> None:
+def test_a_kernel_whose_bus_ends_for_good_ends_with_a_report(symphony: Symphony) -> None:
     process = breakable(symphony, "serve", "--extensions", PLAYERS)
     assert process.stdout is not None
     process.stdout.readline()
@@ -128,7 +129,7 @@ def test_a_kernel_whose_bus_ends_ends_with_a_report(symphony: Symphony) -> None:
     symphony.serve()
 
 
-def test_a_run_whose_bus_ends_can_be_resumed(symphony: Symphony) -> None:
+def test_a_run_whose_bus_ends_for_good_can_be_resumed(symphony: Symphony) -> None:
     hang = {"id": "a", "inputs": {"plan": ["hang", "ok"]}}
     melody = symphony.melody(hang)
     process = breakable(symphony, "run", melody, "--extensions", PLAYERS)

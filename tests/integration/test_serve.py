@@ -16,18 +16,11 @@ from command_harness import PLAYERS, Symphony
 from interface_checks import check_error_json, check_errors
 
 
-def attach(symphony: Symphony, folder: Path | str, *more: str) -> dict[str, Any]:
-    done = symphony.ext("attach", folder, "--background", "--json", *more)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
 def test_create_check_attach_list_call(symphony: Symphony) -> None:
     symphony.serve()
     assert symphony.ext("create", "shout").returncode == 0
     assert symphony.ext("check", "shout").returncode == 0
-    attached = attach(symphony, "shout")
+    attached = symphony.attach("shout")
     assert attached["sandbox"] == "strict"
     listed = json.loads(symphony.ext("list", "--json").stdout)["extensions"]
     assert "shout" in {entry["name"] for entry in listed}
@@ -51,7 +44,7 @@ def test_the_new_extension_comes_with_a_test_that_passes(symphony: Symphony) -> 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_it_in_peace(symphony: Symphony, number: signal.Signals, code: int) -> None:
     process = symphony.serve()
-    pid = attach(symphony, PLAYERS / "trouble")["pid"]
+    pid = symphony.attach(PLAYERS / "trouble")["pid"]
     process.send_signal(number)
     _, said = process.communicate(timeout=30)
     assert process.returncode == code, said
@@ -72,7 +65,7 @@ def test_stop_returns_when_it_has_ended(symphony: Symphony) -> None:
 
 def test_a_killed_kernel_is_no_kernel_and_makes_room(symphony: Symphony) -> None:
     process = symphony.serve()
-    pid = attach(symphony, PLAYERS / "trouble")["pid"]
+    pid = symphony.attach(PLAYERS / "trouble")["pid"]
     process.kill()
     process.wait()
     check_errors(symphony.kernel("status"), 5)
@@ -154,7 +147,7 @@ def test_no_sandbox_is_asked_for_and_shown(symphony: Symphony) -> None:
     symphony.serve()
     done = symphony.ext("attach", PLAYERS / "trouble", "--background", "--json")
     check_errors(done, 3, "bubblewrap", "--sandbox none")
-    assert attach(symphony, PLAYERS / "trouble", "--sandbox", "none")["sandbox"] == "none"
+    assert symphony.attach(PLAYERS / "trouble", "--sandbox", "none")["sandbox"] == "none"
     status = json.loads(symphony.kernel("status", "--json").stdout)
     assert [e["sandbox"] for e in status["extensions"] if e["name"] == "trouble"] == ["none"]
     assert "none" in symphony.ext("list").stdout

@@ -75,7 +75,7 @@ def signalled(
 
 @pytest.mark.parametrize(("number", "code", "word"), SIGNALS)
 @pytest.mark.parametrize(
-    "stage", ["typer", "msgspec", "asyncio", "zmq", "symphony.kernel.plays", "symphony.bus.hub"]
+    "stage", ["typer", "msgspec", "asyncio", "symphony.kernel.plays", "symphony.bus.hub"]
 )
 def test_while_it_reads_its_modules(
     symphony: Symphony, stage: str, number: signal.Signals, code: int, word: str

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from symphony.bus.hub import Grants, Hub
+from symphony.bus.hub import DeadLetter, Grants, Hub
 from symphony.bus.messages import Hello
 from symphony.bus.reference import ReferenceDatapath
 from symphony.bus.ticket import Ticket
@@ -44,8 +44,14 @@ class Seen:
     def left(self, instance: str, reason: str) -> None:
         self.events.put_nowait(("left", instance, reason))
 
-    def broken(self, report: str) -> None:
-        self.events.put_nowait(("broken", "", report))
+    def overdue(self, instance: str) -> None:
+        self.events.put_nowait(("overdue", instance, None))
+
+    def undelivered(self, letter: DeadLetter) -> None:
+        """Tested elsewhere."""
+
+    def bus_ended(self, reason: str) -> None:
+        raise AssertionError(reason)
 
     async def expect(self, what: str, instance: str) -> object:
         """The next event, which must be this one."""
@@ -61,7 +67,7 @@ class Stage:
     def __init__(self, folder: Path, *, heartbeat_ms: int = 1000) -> None:
         self.folder = folder
         self.seen = Seen()
-        self.hub = Hub(ReferenceDatapath(), heartbeat_ms=heartbeat_ms, listener=self.seen)
+        self.hub = Hub(ReferenceDatapath, heartbeat_ms=heartbeat_ms, listener=self.seen)
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def ticket(self, instance: str, capability: str) -> Ticket:

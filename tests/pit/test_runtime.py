@@ -113,6 +113,8 @@ def test_sigterm_ends_a_member_with_bye(
 ) -> None:
     async def test(stage: Stage) -> None:
         process = await stage.member(name, capability, tmp_path)
+        # It is welcomed once it answers: a bye before that would be dropped.
+        await stage.hub.activate(name, {}, {}, ttl_ms=20_000)
         process.send_signal(signal.SIGTERM)
         assert await stage.seen.expect("left", name) == "stop"
         code, text = await ended(process)

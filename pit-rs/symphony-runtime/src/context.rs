@@ -2,17 +2,21 @@
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use symphony_wire::body::{self, Activate, Progress};
+use symphony_wire::service::reply;
 use symphony_wire::{BusError, Code, Header, Kind};
 
-use crate::session::Outgoing;
-use crate::Stop;
+use crate::asking::Reply;
+use crate::calls::{self, after, encode, Bus};
+use crate::mailbox::Mailbox;
+use crate::outgoing::{fits, Outgoing};
+use crate::worker::{Command, Desk, Instance};
+use crate::{trace, Ask, Body, Stream};
 
 /// A file by reference: `{"$file": PATH}`, relative to the call's own folder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,69 +35,119 @@ pub struct Folder {
 /// One call, as the function that serves it sees it.
 pub struct Context {
     pub(crate) header: Header,
-    pub(crate) call: body::Context,
-    pub(crate) activate: Arc<Activate>,
-    pub(crate) cancelled: Arc<AtomicBool>,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) inbox: Option<PathBuf>,
-    pub(crate) outbox: Option<PathBuf>,
-    pub(crate) out: Sender<Outgoing>,
-    pub(crate) stop: Stop,
+    pub(crate) origin: body::Context,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) trace: OnceLock<Option<String>>,
 }
 
 impl Context {
     /// Tells the caller how far this call is, in whatever unit; `None`: the total is not known.
     pub fn progress(&self, done: f64, total: Option<f64>, message: &str) {
         let body = body::write(&Progress { done, total, message: message.to_owned() });
-        let header = self.header.answer(Kind::Progress);
-        // The other end goes away only when the session is over; nobody waits for progress then.
-        if self.out.send(Outgoing { header, body }).is_ok() {
-            self.stop.ring();
+        self.say(Kind::Progress, body);
+    }
+
+    /// Sends a part of the answer. Waits while the caller has not taken the parts before; fails when it no longer wants
+    /// any. A caller that did not ask for parts gets none.
+    pub fn chunk<T: Serialize>(&self, value: &T) -> Result<(), BusError> {
+        self.check()?;
+        if !self.mailbox.streams() {
+            return Ok(());
         }
+        let body = reply(value)?;
+        fits(&body, self.desk().max_body, Code::WrongOutput, "chunk")?;
+        self.mailbox.take_credit()?;
+        self.say(Kind::Chunk, body);
+        Ok(())
+    }
+
+    /// Calls another capability within this call's deadline, in the same trace. Ends early when this call does.
+    pub fn call<'a, R: DeserializeOwned>(
+        &self,
+        ask: impl Into<Ask<'a>>,
+        arguments: &impl Serialize,
+    ) -> Result<R, BusError> {
+        let ask = self.below(ask.into())?;
+        calls::call(&mut Remote(self), ask, encode(arguments)?)
+    }
+
+    /// As [`Context::call`], for an answer in chunks.
+    pub fn stream<'a, T: DeserializeOwned>(
+        &'a self,
+        ask: impl Into<Ask<'a>>,
+        arguments: &impl Serialize,
+    ) -> Result<Stream<'a, T>, BusError> {
+        let ask = self.below(ask.into())?;
+        Stream::open(Box::new(Remote(self)), ask, encode(arguments)?)
+    }
+
+    /// The W3C `traceparent` of this call; its own calls continue it. `None` only if the caller gave none and the system
+    /// gives no random bytes.
+    pub fn trace(&self) -> Option<&str> {
+        self.trace.get_or_init(|| self.header.trace.clone().or_else(trace::begin)).as_deref()
+    }
+
+    /// Pauses for so long; fails as soon as nobody waits for this call any more.
+    pub fn wait(&self, time: Duration) -> Result<(), BusError> {
+        self.mailbox.pause(after(Some(time)))
     }
 
     /// Whether nobody waits for this call any more: cancelled, or its deadline is over.
     pub fn cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Acquire)
-            || self.remaining().is_some_and(|left| left.is_zero())
+        self.check().is_err()
     }
 
     /// [`Context::cancelled`] as an error, for `?` in loops.
     pub fn check(&self) -> Result<(), BusError> {
-        if self.cancelled() {
-            return Err(BusError::new(Code::Cancelled, "ended at the caller's wish"));
-        }
-        Ok(())
+        self.mailbox.check()
     }
 
     /// When the caller stops waiting.
     pub fn deadline(&self) -> Option<Instant> {
-        self.deadline
+        self.mailbox.deadline()
     }
 
     /// How long the caller still waits.
     pub fn remaining(&self) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()))
+        calls::left(self.deadline())
+    }
+
+    fn desk(&self) -> &Desk {
+        &self.instance.desk
+    }
+
+    fn say(&self, kind: Kind, body: Vec<u8>) {
+        let header = self.header.answer(kind);
+        self.desk().handover.want(Command::Say(Outgoing { header, body: body.into() }));
+    }
+
+    /// A call that this one makes: it ends no later, and is a span below.
+    fn below<'a>(&self, mut ask: Ask<'a>) -> Result<Ask<'a>, BusError> {
+        self.check()?;
+        ask.limit = [ask.limit, self.remaining()].into_iter().flatten().min();
+        ask.trace = ask.trace.or_else(|| trace::child(self.trace()));
+        Ok(ask)
     }
 
     /// Run, step, attempt and parameters of this call, as far as the caller named them.
-    pub fn call(&self) -> &body::Context {
-        &self.call
+    pub fn origin(&self) -> &body::Context {
+        &self.origin
     }
 
     /// What this instance was configured with.
     pub fn activation(&self) -> &Activate {
-        &self.activate
+        &self.instance.activate
     }
 
     /// This call's own folder of inputs.
     pub fn inbox(&self) -> Result<PathBuf, BusError> {
-        self.folder(self.inbox.as_deref())
+        self.folder(self.instance.inbox.as_deref())
     }
 
     /// This call's own folder for outputs, made if it is not there yet.
     pub fn outbox(&self) -> Result<PathBuf, BusError> {
-        let folder = self.folder(self.outbox.as_deref())?;
+        let folder = self.folder(self.instance.outbox.as_deref())?;
         fs::create_dir_all(&folder).map_err(|error| {
             BusError::new(Code::Io, format!("failed to make the outbox: {error}"))
                 .at(folder.display().to_string())
@@ -125,10 +179,42 @@ impl Context {
     fn folder(&self, base: Option<&Path>) -> Result<PathBuf, BusError> {
         let base =
             base.ok_or_else(|| BusError::new(Code::Refused, "this instance has no folders"))?;
-        match &self.call.folder {
+        match &self.origin.folder {
             Some(folder) => inside(base, folder),
             None => Ok(base.to_owned()),
         }
+    }
+}
+
+/// The bus as a function has it, through the thread that owns the socket.
+struct Remote<'a>(&'a Context);
+
+impl Bus for Remote<'_> {
+    fn open(&mut self, mut header: Header, body: Body) -> Result<u64, BusError> {
+        self.0.check()?;
+        let request = self.0.desk().numbers.next();
+        header.request = request;
+        let ttl = (header.ttl > 0).then(|| Duration::from_millis(u64::from(header.ttl)));
+        let replies = Arc::clone(&self.0.mailbox);
+        self.0.desk().handover.want(Command::Ask { header, body, deadline: after(ttl), replies });
+        Ok(request)
+    }
+
+    fn reply(&mut self, request: u64, until: Option<Instant>) -> Result<Option<Reply>, BusError> {
+        self.0.mailbox.reply(request, until)
+    }
+
+    fn credit(&mut self, request: u64, chunks: u32) -> Result<(), BusError> {
+        self.0.desk().handover.want(Command::Credit(request, chunks));
+        Ok(())
+    }
+
+    fn abandon(&mut self, request: u64) {
+        self.0.desk().handover.want(Command::Abandon(request));
+    }
+
+    fn pause(&mut self, time: Duration) -> Result<(), BusError> {
+        self.0.wait(time)
     }
 }
 

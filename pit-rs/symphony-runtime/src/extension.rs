@@ -27,13 +27,12 @@ use symphony_wire::constants::DEFAULT_METHOD;
 use symphony_wire::service::{parse, reply, Outcome};
 use symphony_wire::{BusError, Ticket};
 
-use crate::session::{self, Ended};
-use crate::worker::Worker;
-use crate::{log_to_stderr, Context, RuntimeError, Stop};
+use crate::session::Ended;
+use crate::{log_to_stderr, shift, Context, RuntimeError, Stop};
 
 pub(crate) type Function = Box<dyn FnMut(&Context, &[u8]) -> Outcome + Send>;
-/// By capability and method.
-pub(crate) type Functions = HashMap<(String, String), Function>;
+/// By capability, then by method.
+pub(crate) type Functions = HashMap<String, HashMap<String, Function>>;
 
 /// Functions by capability and method; [`Extension::run`] serves them.
 #[derive(Default)]
@@ -74,8 +73,8 @@ impl Extension {
         if !self.capabilities.iter().any(|known| known == capability) {
             self.capabilities.push(capability.to_owned());
         }
-        self.functions.insert(
-            (capability.to_owned(), method.to_owned()),
+        self.functions.entry(capability.to_owned()).or_default().insert(
+            method.to_owned(),
             Box::new(move |context, body| {
                 parse(body)
                     .and_then(|args| function(context, args))
@@ -100,11 +99,8 @@ impl Extension {
         }
     }
 
-    /// Serves until the hub or `stop` ends it. Calls run one at a time on a thread of their own.
+    /// Serves until the hub or `stop` ends it. Calls run one at a time, on another thread than this one.
     pub fn serve(self, ticket: &Ticket, stop: &Stop) -> Result<Ended, RuntimeError> {
-        let Self { functions, capabilities } = self;
-        session::run(ticket, &capabilities, stop, |link| {
-            Worker::start(functions, ticket, stop, link.max_body())
-        })
+        shift::serve(self.functions, &self.capabilities, ticket, stop)
     }
 }

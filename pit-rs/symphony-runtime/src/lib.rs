@@ -2,36 +2,52 @@
 //!
 //! - [`serve`] runs a [`Service`](symphony_wire::service::Service): every call that waits is handed over,
 //!   then one flush, then the answers (group commit).
-//! - [`Extension`] makes a player of plain functions, with progress, cancellation and deadlines.
-//! - [`Client`] calls capabilities.
+//! - [`Extension`] makes a player of plain functions, with progress, chunks, cancellation, deadlines and calls of their own.
+//! - [`Client`] calls capabilities, publishes events and listens to them.
 //!
-//! In each, one thread owns the socket and everything that goes through it; [`Stop`] ends them from outside.
+//! An [`Ask`] says how something is called, a [`Stream`] gives an answer that comes in chunks. A hub that starts anew is
+//! asked again for whatever was open.
+//!
+//! In each, one thread at a time has the socket and everything that goes through it; [`Stop`] ends them from outside.
 
+mod answers;
+mod ask;
+mod asking;
+mod bytes;
+mod calls;
 mod client;
 mod context;
 mod error;
 mod extension;
+mod handover;
 mod link;
 mod liveness;
+mod log;
+mod mailbox;
+mod outgoing;
+mod retry;
 mod serve;
+mod serving;
 mod session;
+mod shift;
 mod stop;
+mod trace;
 mod worker;
 
-pub use client::{Client, Event};
+pub use ask::Ask;
+pub use bytes::Body;
+pub use calls::Stream;
+pub use client::{Client, Event, Published};
 pub use context::{Context, File, Folder};
 pub use error::RuntimeError;
 pub use extension::Extension;
+pub use log::log_to_stderr;
+pub use retry::Retry;
 pub use serve::serve;
 pub use session::Ended;
 pub use stop::Stop;
+pub use symphony_wire::body::Progress;
 pub use symphony_wire::{BusError, Code, Fault, Ticket};
 
 /// What this runtime calls itself in *hello*.
 const SDK: &str = concat!("symphony-rust/", env!("CARGO_PKG_VERSION"));
-
-/// Sends everything logged through `tracing` to stderr, one JSON object a line.
-pub fn log_to_stderr() {
-    // A second call finds a subscriber already there, which is as good.
-    let _ = tracing_subscriber::fmt().json().with_writer(std::io::stderr).try_init();
-}

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use symphony_runtime::{
-    serve, BusError, Client, Code, Context, Ended, Event, Extension, File, RuntimeError, Stop,
-    Ticket,
+    serve, Ask, BusError, Client, Code, Context, Ended, Event, Extension, File, Published,
+    RuntimeError, Stop, Ticket,
 };
 use symphony_wire::body::{self, Activate, Bye, Hello, Progress, Unload, Welcome};
 use symphony_wire::service::{parse, reply, Answer, Call, Service};
@@ -26,6 +26,7 @@ struct Hub {
     ticket: Ticket,
 }
 
+const LIMIT: Duration = Duration::from_secs(20);
 const SECRET: &str = "000102030405060708090a0b0c0d0e0f";
 
 impl Hub {
@@ -66,18 +67,30 @@ impl Hub {
         }
     }
 
+    /// Waits for a heartbeat, and for nothing else.
+    fn beat(&mut self) {
+        let frames = self.router.recv_all(0).unwrap();
+        assert_eq!(Header::decode(&frames[1]).unwrap().kind, Kind::Heartbeat);
+    }
+
     fn welcome(&mut self, heartbeat_ms: u32) -> Hello {
         let (header, body) = self.receive();
         assert_eq!(header.kind, Kind::Hello);
+        self.send_welcome(heartbeat_ms, 1);
+        body::read(&body).unwrap()
+    }
+
+    fn send_welcome(&mut self, heartbeat_ms: u32, epoch: u64) {
         let welcome = Welcome {
             instance: "one".into(),
             heartbeat_ms: heartbeat_ms.try_into().unwrap(),
             liveness: 5.try_into().unwrap(),
             max_body: 65_536,
             inline_max: 1_024,
+            epoch,
+            grace_ms: 2_000,
         };
         self.send(&Header::new(Kind::Welcome), body::write(&welcome));
-        body::read(&body).unwrap()
     }
 
     fn call(&mut self, flow: u32, request: u64, method: Option<&str>, body: Vec<u8>) {
@@ -160,14 +173,7 @@ fn waiting_calls_share_a_flush_and_are_answered_after_it() {
     let (hello, hello_body) = hub.receive();
     assert_eq!(hello.kind, Kind::Hello);
     assert_eq!(body::read::<Hello>(&hello_body).unwrap().provides, ["pit.count/1"]);
-    let welcome = Welcome {
-        instance: "one".into(),
-        heartbeat_ms: 1_000.try_into().unwrap(),
-        liveness: 5.try_into().unwrap(),
-        max_body: 65_536,
-        inline_max: 1_024,
-    };
-    hub.send(&Header::new(Kind::Welcome), body::write(&welcome));
+    hub.send_welcome(1_000, 1);
     for request in 1..=300 {
         hub.call(7, request, Some("put"), Vec::new());
     }
@@ -372,6 +378,34 @@ fn a_cancelled_call_ends_and_unload_waits_for_running_ones() {
     served.join().unwrap().unwrap();
 }
 
+#[test]
+fn the_socket_is_kept_while_a_function_runs_for_long() {
+    let (go_on, wait) = mpsc::channel();
+    let serve = move |context: &Context, _: BTreeMap<String, String>| -> Result<(), BusError> {
+        if context.deadline().is_some() {
+            wait.recv_timeout(LIMIT).unwrap();
+        }
+        Ok(())
+    };
+    let mut hub = Hub::new();
+    let (served, _stop) = play(&hub, Extension::new().provides("text.wait/1", serve));
+    hub.welcome(50);
+    hub.call(1, 1, None, Vec::new());
+    hub.send(&Header { ttl: 60_000, ..call(1, 2, None) }, Vec::new());
+    hub.call(1, 3, None, Vec::new());
+    let (answer, _) = hub.receive();
+    assert_eq!((answer.kind, answer.request), (Kind::Result, 1), "it waits for no other call");
+    hub.send(&Header { kind: Kind::Cancel, ..call(1, 3, None) }, Vec::new());
+    assert_eq!(error_code(&mut hub), (3, Code::Cancelled));
+    hub.beat();
+    go_on.send(()).unwrap();
+    let (answer, _) = hub.receive();
+    assert_eq!((answer.kind, answer.request), (Kind::Result, 2));
+    hub.unload();
+    hub.expect_bye("unload");
+    assert_eq!(served.join().unwrap().unwrap(), Ended::Unloaded);
+}
+
 #[derive(Deserialize, Serialize)]
 struct One {
     file: File,
@@ -412,11 +446,11 @@ fn a_client_calls_by_name_then_by_flow() {
     let caller = thread::spawn(move || {
         let mut client = Client::join(&ticket, &Stop::new().unwrap()).unwrap();
         let arguments = BTreeMap::from([("text", "a")]);
-        let limit = Some(Duration::from_secs(20));
-        let first: String = client.call("text.upper/1", None, &arguments, limit).unwrap();
-        let second: Result<String, _> =
-            client.call("text.upper/1", Some("twice"), &arguments, limit);
-        let third = client.send("text.upper/1", None, reply(&arguments).unwrap(), limit).unwrap();
+        let first: String = client.call(Ask::of("text.upper/1").limit(LIMIT), &arguments).unwrap();
+        let twice = Ask::of("text.upper/1").method("twice").limit(LIMIT);
+        let second: Result<String, _> = client.call(twice, &arguments);
+        let third =
+            client.send("text.upper/1", None, reply(&arguments).unwrap(), Some(LIMIT)).unwrap();
         let progress = client.next(None).unwrap().unwrap();
         assert!(matches!(progress, Event::Progress(request, _) if request == third));
         assert!(client.next(None).unwrap().is_some());
@@ -426,7 +460,8 @@ fn a_client_calls_by_name_then_by_flow() {
     assert!(hub.welcome(1_000).provides.is_empty());
     let (header, body) = hub.receive();
     assert_eq!(header.target, Target::Name("text.upper/1".into()));
-    assert_eq!((header.ttl, header.method), (20_000, None));
+    assert_eq!(header.method, None);
+    assert!((1..=20_000).contains(&header.ttl));
     assert_eq!(parse::<Text>(&body).unwrap().text, "a");
     let answer = |kind, request| Header { kind, ..call(3, request, None) };
     hub.send(&answer(Kind::Result, header.request), reply(&"A").unwrap());
@@ -444,4 +479,258 @@ fn a_client_calls_by_name_then_by_flow() {
     let (first, second) = caller.join().unwrap();
     assert_eq!(first, "A");
     assert_eq!(second, refused);
+}
+
+fn credit(flow: u32, request: u64, chunks: u32) -> (Header, Vec<u8>) {
+    (Header { kind: Kind::Credit, ..call(flow, request, None) }, body::write(&chunks))
+}
+
+fn error_code(hub: &mut Hub) -> (u64, Code) {
+    let (header, body) = hub.receive();
+    assert_eq!(header.kind, Kind::Error);
+    (header.request, BusError::from_body(&body).code)
+}
+
+/// A player whose one function sends numbers without end and says what stopped it.
+fn endless(hub: &Hub) -> (Served, mpsc::Receiver<BusError>) {
+    let (stopped, why) = mpsc::channel();
+    let count = move |context: &Context, _: BTreeMap<String, String>| -> Result<(), BusError> {
+        for number in 0u64.. {
+            if let Err(error) = context.chunk(&number) {
+                stopped.send(error.clone()).unwrap();
+                return Err(error);
+            }
+        }
+        Ok(())
+    };
+    let (served, _stop) = play(hub, Extension::new().provides("text.count/1", count));
+    (served, why)
+}
+
+#[test]
+fn chunks_never_exceed_the_credit() {
+    let mut hub = Hub::new();
+    let (served, why) = endless(&hub);
+    hub.welcome(1_000);
+    hub.send(&Header { stream: Some(3), ..call(1, 1, None) }, Vec::new());
+    let expect = |hub: &mut Hub, from: u64, count: u64| {
+        for number in from..from + count {
+            let (header, body) = hub.receive();
+            assert_eq!((header.kind, header.target), (Kind::Chunk, Target::Flow(1)));
+            assert_eq!(body::read_value::<u64>(&body).unwrap(), number);
+        }
+    };
+    expect(&mut hub, 0, 3);
+    // A bogus credit gives nothing, and nothing that the player sends now could be a chunk.
+    let (header, _) = credit(1, 1, 1);
+    hub.send(&header, vec![0xc3]);
+    hub.send(
+        &Header { request: 9, ..Header::new(Kind::Activate) },
+        body::write(&Activate::default()),
+    );
+    assert_eq!(hub.receive().0.request, 9);
+    let (header, body) = credit(1, 1, 2);
+    hub.send(&header, body);
+    expect(&mut hub, 3, 2);
+    hub.send(&Header { kind: Kind::Cancel, ..call(1, 1, None) }, Vec::new());
+    assert_eq!(error_code(&mut hub), (1, Code::Cancelled));
+    assert_eq!(why.recv().unwrap().code, Code::Cancelled);
+    hub.unload();
+    hub.expect_bye("unload");
+    served.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_deadline_ends_a_stream_that_waits_for_credit() {
+    let mut hub = Hub::new();
+    let (served, why) = endless(&hub);
+    hub.welcome(1_000);
+    hub.send(&Header { stream: Some(0), ttl: 20, ..call(1, 1, None) }, Vec::new());
+    assert_eq!(error_code(&mut hub), (1, Code::Deadline));
+    assert_eq!(why.recv().unwrap().code, Code::Deadline);
+    hub.unload();
+    hub.expect_bye("unload");
+    served.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_player_answers_a_repeated_call_once_and_ends_streams_of_an_older_hub() {
+    let (entered, running) = mpsc::channel();
+    let (let_go, go_on) = mpsc::channel::<()>();
+    let mut calls = 0;
+    let serve = move |context: &Context, _: BTreeMap<String, String>| -> Result<u64, BusError> {
+        calls += 1;
+        entered.send(()).unwrap();
+        context.chunk(&0)?;
+        go_on.recv().unwrap();
+        Ok(calls)
+    };
+    let mut hub = Hub::new();
+    let (served, _stop) = play(&hub, Extension::new().provides("text.once/1", serve));
+    hub.welcome(1_000);
+    hub.call(1, 1, None, Vec::new());
+    // It waits behind the first, so that whoever ends it is not the function.
+    hub.send(&Header { stream: Some(1), ..call(1, 2, None) }, Vec::new());
+    running.recv().unwrap();
+    hub.send_welcome(1_000, 2);
+    assert_eq!(error_code(&mut hub), (2, Code::Cancelled));
+    let again = Header { again: true, ..call(1, 1, None) };
+    hub.send(&again, Vec::new());
+    let_go.send(()).unwrap();
+    let (header, body) = hub.receive();
+    assert_eq!((header.kind, header.request), (Kind::Result, 1));
+    assert_eq!(body::read_value::<u64>(&body).unwrap(), 1);
+    hub.send(&again, Vec::new());
+    let (header, body) = hub.receive();
+    assert_eq!((header.kind, header.request), (Kind::Result, 1));
+    assert_eq!(body::read_value::<u64>(&body).unwrap(), 1, "from memory");
+    // The same number without `again` is another call.
+    hub.call(1, 1, None, Vec::new());
+    running.recv().unwrap();
+    let_go.send(()).unwrap();
+    assert_eq!(body::read_value::<u64>(&hub.receive().1).unwrap(), 2);
+    hub.unload();
+    hub.expect_bye("unload");
+    served.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_client_repeats_what_is_open_when_the_hub_starts_anew() {
+    let mut hub = Hub::new();
+    let ticket = hub.ticket.clone();
+    let caller = thread::spawn(move || {
+        let mut client = Client::join(&ticket, &Stop::new().unwrap()).unwrap();
+        client.subscribe("news", |_: Published<u64>| {}).unwrap();
+        let call = client.start(Ask::of("text.upper/1").limit(LIMIT).idem("k"), &()).unwrap();
+        let given_up = client.start("text.upper/1", &()).unwrap();
+        client.cancel(given_up).unwrap();
+        let mut answers = BTreeMap::new();
+        while answers.len() < 2 {
+            if let Some(Event::Answer(request, outcome)) = client.next(None).unwrap() {
+                answers.insert(request, outcome);
+            }
+        }
+        let done = answers.remove(&call).unwrap().unwrap().decode::<u64>().unwrap();
+        let ended = answers.remove(&given_up).unwrap().unwrap_err().code;
+        let mut stream = client.stream::<u64>("text.count/1", &()).unwrap();
+        let broken = stream.next().unwrap().unwrap_err();
+        assert!(stream.next().is_none());
+        assert_eq!(stream.result::<u64>().unwrap_err(), broken);
+        client.close().unwrap();
+        (done, ended, broken)
+    });
+    hub.welcome(1_000);
+    let (subscribe, _) = hub.receive();
+    hub.send(&subscribe.answer(Kind::Result), vec![0xc0]);
+    let (first, _) = hub.receive();
+    assert_eq!((first.kind, first.again, first.idem.as_deref()), (Kind::Call, false, Some("k")));
+    assert_eq!(hub.receive().0.kind, Kind::Call);
+    assert_eq!(hub.receive().0.kind, Kind::Cancel);
+    hub.send_welcome(1_000, 1);
+    hub.send_welcome(1_000, 2);
+    let (repeated, arguments) = hub.receive();
+    assert_eq!((repeated.kind, repeated.again), (Kind::Call, true));
+    assert_eq!((repeated.request, &repeated.idem), (first.request, &first.idem));
+    assert_eq!(repeated.target, first.target);
+    assert_eq!(arguments, reply(&()).unwrap());
+    assert!((1..=20_000).contains(&repeated.ttl));
+    let (subscribe, body) = hub.receive();
+    assert_eq!(subscribe.kind, Kind::Subscribe);
+    assert_eq!(subscribe.target, Target::Name("news".into()));
+    hub.send(&subscribe.answer(Kind::Result), vec![0xc0]);
+    assert!(body::read_value::<bool>(&body).unwrap());
+    let answer = Header { target: Target::Flow(5), ..repeated.answer(Kind::Result) };
+    hub.send(&answer, reply(&7).unwrap());
+    let (stream, _) = hub.receive();
+    assert_eq!(stream.stream, Some(16));
+    hub.send_welcome(1_000, 3);
+    let (cancel, _) = hub.receive();
+    assert_eq!((cancel.kind, cancel.request), (Kind::Cancel, stream.request));
+    let (done, ended, broken) = caller.join().unwrap();
+    assert_eq!((done, ended, broken.code), (7, Code::Cancelled, Code::Unavailable));
+}
+
+#[test]
+fn a_client_gives_credit_back_in_halves_and_cancels_what_it_leaves() {
+    let mut hub = Hub::new();
+    let ticket = hub.ticket.clone();
+    let caller = thread::spawn(move || {
+        let mut client = Client::join(&ticket, &Stop::new().unwrap()).unwrap();
+        let ask = || Ask::of("text.count/1").credit(4);
+        let mut stream = client.stream::<u64>(ask(), &()).unwrap();
+        let chunks: Vec<u64> = stream.by_ref().map(Result::unwrap).collect();
+        let result: String = stream.result().unwrap();
+        let mut stream = client.stream::<u64>(ask(), &()).unwrap();
+        assert_eq!(stream.next().unwrap().unwrap(), 0);
+        drop(stream);
+        let mut stream = client.stream::<String>(ask(), &()).unwrap();
+        let wrong = stream.next().unwrap().unwrap_err();
+        drop(stream);
+        client.close().unwrap();
+        (chunks, result, wrong.code)
+    });
+    hub.welcome(1_000);
+    let chunk = |request| Header { kind: Kind::Chunk, ..call(1, request, None) };
+    let (opened, _) = hub.receive();
+    assert_eq!(opened.stream, Some(4));
+    for number in 0..4u64 {
+        hub.send(&chunk(opened.request), reply(&number).unwrap());
+    }
+    for _ in 0..2 {
+        let (header, body) = hub.receive();
+        assert_eq!((header.kind, header.target), (Kind::Credit, Target::Flow(1)));
+        assert_eq!(body::read_value::<u64>(&body).unwrap(), 2);
+    }
+    hub.send(&chunk(opened.request).answer(Kind::Result), reply(&"end").unwrap());
+    for _ in 0..2 {
+        let (opened, _) = hub.receive();
+        assert_eq!(opened.target, Target::Flow(1));
+        hub.send(&chunk(opened.request), reply(&0).unwrap());
+        let (cancel, _) = hub.receive();
+        assert_eq!((cancel.kind, cancel.request), (Kind::Cancel, opened.request));
+    }
+    hub.expect_bye("done");
+    let (chunks, result, wrong) = caller.join().unwrap();
+    assert_eq!((chunks, result.as_str(), wrong), (vec![0, 1, 2, 3], "end", Code::WrongOutput));
+}
+
+#[test]
+fn events_say_what_was_lost_and_what_is_old() {
+    let mut hub = Hub::new();
+    let ticket = hub.ticket.clone();
+    let listener = thread::spawn(move || {
+        let mut client = Client::join(&ticket, &Stop::new().unwrap()).unwrap();
+        let (tell, heard) = mpsc::channel();
+        client.subscribe("news", move |event: Published<u64>| tell.send(event).unwrap()).unwrap();
+        let refused = client.subscribe("secrets", |_: Published<u64>| {}).unwrap_err();
+        client.publish_kept("news", &3).unwrap();
+        assert_eq!(client.publish("No topic", &3).unwrap_err().code, Code::BadRequest);
+        while client.next(None).is_ok_and(|event| event.is_some()) {}
+        drop(client);
+        (refused.code, heard.iter().collect::<Vec<_>>())
+    });
+    hub.welcome(1_000);
+    let (subscribe, _) = hub.receive();
+    hub.send(&subscribe.answer(Kind::Result), vec![0xc0]);
+    let (secrets, _) = hub.receive();
+    let event = Header { target: subscribe.target, ..Header::new(Kind::Event) };
+    hub.send(&Header { request: 4, snapshot: true, ..event.clone() }, reply(&1).unwrap());
+    hub.send(&Header { request: 5, ..event.clone() }, reply(&"no number").unwrap());
+    hub.send(&Header { request: 8, gap: Some(3), ..event.clone() }, reply(&2).unwrap());
+    hub.send(&Header { target: secrets.target.clone(), ..event }, reply(&9).unwrap());
+    let refused = BusError::new(Code::Refused, "no");
+    hub.send(&secrets.answer(Kind::Error), refused.to_body());
+    let (published, body) = hub.receive();
+    assert_eq!((published.kind, published.keep, body), (Kind::Event, true, reply(&3).unwrap()));
+    hub.send(&Header::new(Kind::Bye), body::write(&Bye { reason: "end".into() }));
+    let (code, events) = listener.join().unwrap();
+    assert_eq!(code, Code::Refused);
+    let news = |value, sequence, gap, snapshot| Published {
+        topic: "news".to_owned(),
+        value,
+        sequence,
+        gap,
+        snapshot,
+    };
+    assert_eq!(events, [news(1, 4, 0, true), news(2, 8, 3, false)]);
 }

@@ -7,6 +7,8 @@ use std::num::{NonZeroU16, NonZeroU32};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::constants::{FIRST_EPOCH, GRACE_MS};
+use crate::reader::{Item, Reader};
 use crate::Value;
 
 /// Why a body is not the map it should be.
@@ -40,16 +42,41 @@ pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
 /// Reads a body that is one msgpack item of any type and nothing after it.
 pub fn read_value<T: DeserializeOwned>(body: &[u8]) -> Result<T, BodyError> {
     let mut rest = body;
-    let mut deserializer = rmp_serde::Deserializer::new(&mut rest);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let path = error.path().to_string();
-        BodyError { field: (path != ".").then_some(path), message: error.into_inner().to_string() }
-    })?;
+    let value = match T::deserialize(&mut rmp_serde::Deserializer::new(&mut rest)) {
+        Ok(value) => value,
+        Err(_) => {
+            rest = body;
+            read_with_place(&mut rest)?
+        }
+    };
     if rest.is_empty() {
         Ok(value)
     } else {
         Err(BodyError { field: None, message: "bytes follow the body".to_owned() })
     }
+}
+
+/// Reads more slowly, to say where the error is.
+fn read_with_place<T: DeserializeOwned>(rest: &mut &[u8]) -> Result<T, BodyError> {
+    let mut deserializer = rmp_serde::Deserializer::new(rest);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        BodyError { field: (path != ".").then_some(path), message: error.into_inner().to_string() }
+    })
+}
+
+/// Whether the arguments of a call hold its [`Context`]; `None` if that cannot be told, as they are not good ones.
+pub fn has_context(arguments: &[u8]) -> Option<bool> {
+    let mut reader = Reader::new(arguments);
+    let Item::Map(pairs) = reader.item().ok()? else { return None };
+    for _ in 0..pairs {
+        match reader.item().ok()? {
+            Item::Str("$") => return Some(true),
+            Item::Str(_) => reader.skip(1).ok()?,
+            _ => return None,
+        }
+    }
+    reader.is_at_end().then_some(false)
 }
 
 /// Writes one of the bodies below.
@@ -75,6 +102,20 @@ pub struct Welcome {
     pub liveness: NonZeroU16,
     pub max_body: u64,
     pub inline_max: u64,
+    /// Another number than before: the hub has started anew.
+    #[serde(default = "first_epoch")]
+    pub epoch: u64,
+    /// How long a provider may take to answer a cancelled call.
+    #[serde(default = "default_grace")]
+    pub grace_ms: u32,
+}
+
+fn first_epoch() -> u64 {
+    FIRST_EPOCH
+}
+
+fn default_grace() -> u32 {
+    GRACE_MS
 }
 
 /// How far a call has come, in whatever unit the provider counts.

@@ -24,6 +24,23 @@ pub const MAX_FRAMES: usize = 64;
 pub const HEARTBEAT_MS: u64 = 1_000;
 /// Default number of heartbeats of silence after which the other side is dead.
 pub const LIVENESS: u64 = 5;
+/// Default time from *cancel* to the provider's answer, milliseconds.
+pub const GRACE_MS: u32 = 2_000;
+/// The epoch of a hub that has not said one.
+pub const FIRST_EPOCH: u64 = 1;
+
+/// Open calls of one caller.
+pub const MAX_OPEN_CALLS: usize = 1_024;
+/// Chunks that a provider may be allowed to send at any time.
+pub const MAX_CREDIT: u32 = 1_024;
+/// When to try again after `overloaded` where nothing says better, milliseconds.
+pub const RETRY_MS: u32 = 50;
+/// Answers that a provider remembers.
+pub const MAX_ANSWERS: usize = 256;
+/// Calls that a provider knows to have answered.
+pub const MAX_ANSWERED: usize = 16_384;
+/// Bytes of the answers that a provider remembers.
+pub const MAX_ANSWER_BYTES: usize = 4 * 1_024 * 1_024;
 
 /// The operation of a capability that is meant when the header names none.
 pub const DEFAULT_METHOD: &str = "call";
@@ -46,6 +63,9 @@ pub enum Kind {
     Activate = 10,
     Unload = 11,
     Bye = 12,
+    Chunk = 13,
+    Credit = 14,
+    Subscribe = 15,
 }
 
 impl Kind {
@@ -64,6 +84,9 @@ impl Kind {
             10 => Self::Activate,
             11 => Self::Unload,
             12 => Self::Bye,
+            13 => Self::Chunk,
+            14 => Self::Credit,
+            15 => Self::Subscribe,
             _ => return None,
         })
     }

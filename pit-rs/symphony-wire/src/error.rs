@@ -94,6 +94,9 @@ pub struct BusError {
     /// The provider's own name for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub class: Option<String>,
+    /// The hub's word that the same call may be made again without a second effect.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub repeatable: bool,
 }
 
 impl BusError {
@@ -106,6 +109,7 @@ impl BusError {
             help: None,
             retry_after_ms: None,
             class: None,
+            repeatable: false,
         }
     }
 
@@ -136,6 +140,11 @@ impl BusError {
         self
     }
 
+    pub fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
     /// The body of an *error* message.
     pub fn to_body(&self) -> Vec<u8> {
         crate::body::write(self)
@@ -151,6 +160,13 @@ impl BusError {
 
 impl<'de> Deserialize<'de> for BusError {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Anything else counts as not said.
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum ReadFlag {
+            Known(bool),
+            Unknown(serde::de::IgnoredAny),
+        }
         /// A side that a later version may add counts as not said.
         #[derive(Deserialize)]
         #[serde(untagged)]
@@ -168,6 +184,7 @@ impl<'de> Deserialize<'de> for BusError {
             help: Option<String>,
             retry_after_ms: Option<u32>,
             class: Option<String>,
+            repeatable: Option<ReadFlag>,
         }
         let body = Body::deserialize(deserializer)?;
         Ok(Self {
@@ -181,6 +198,7 @@ impl<'de> Deserialize<'de> for BusError {
             help: body.help,
             retry_after_ms: body.retry_after_ms,
             class: body.class,
+            repeatable: matches!(body.repeatable, Some(ReadFlag::Known(true))),
         })
     }
 }

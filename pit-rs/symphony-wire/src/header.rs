@@ -8,7 +8,7 @@ use std::fmt;
 use rmp::encode::{write_array_len, write_map_len, write_str, write_uint};
 use rmp::Marker;
 
-use crate::constants::{Kind, MAX_HEADER, MAX_IDEM, PROTOCOL, REQUEST_LIMIT};
+use crate::constants::{Kind, MAX_CREDIT, MAX_HEADER, MAX_IDEM, PROTOCOL, REQUEST_LIMIT};
 use crate::reader::{Item, Reader};
 
 /// Whom a message is for or what it is about.
@@ -37,6 +37,23 @@ pub struct Header {
     pub trace: Option<String>,
     /// The capability that a flow stands for; the hub says it with the flow's first call.
     pub cap: Option<String>,
+    /// The caller takes chunks, so many before it gives more credit; never over [`MAX_CREDIT`].
+    pub stream: Option<u32>,
+    /// This request number was sent before.
+    pub again: bool,
+    /// The hub keeps this event for late subscribers.
+    pub keep: bool,
+    /// A kept event, sent because the peer has just subscribed.
+    pub snapshot: bool,
+    /// So many events of this topic were dropped just before this one.
+    pub gap: Option<u64>,
+}
+
+/// An option as it is written.
+enum Given<'a> {
+    Text(&'a str),
+    Number(u64),
+    True,
 }
 
 /// Why a frame is no header.
@@ -78,6 +95,11 @@ impl Header {
             idem: None,
             trace: None,
             cap: None,
+            stream: None,
+            again: false,
+            keep: false,
+            snapshot: false,
+            gap: None,
         }
     }
 
@@ -86,15 +108,81 @@ impl Header {
         Self { target: self.target.clone(), request: self.request, ..Self::new(kind) }
     }
 
+    /// The same header with another target.
+    pub fn to(&self, target: Target) -> Self {
+        Self {
+            target,
+            method: self.method.clone(),
+            idem: self.idem.clone(),
+            trace: self.trace.clone(),
+            cap: self.cap.clone(),
+            ..*self
+        }
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(40);
-        // A Vec takes every write.
-        let _ = self.write(&mut out);
+        self.encode_into(&mut out);
         out
     }
 
+    /// Appends what [`Header::encode`] gives.
+    pub fn encode_into(&self, out: &mut Vec<u8>) {
+        // A Vec takes every write.
+        let _ = self.write(out);
+    }
+
+    /// Whether the hub would take this header: it drops what it cannot read, and nobody answers.
+    pub fn check(&self) -> Result<(), HeaderError> {
+        let name = match &self.target {
+            Target::Flow(0) => return Err(HeaderError::Field("target")),
+            Target::Name(name) => Some(name),
+            Target::None | Target::Flow(_) => None,
+        };
+        if self.request >= REQUEST_LIMIT {
+            return Err(HeaderError::Field("request"));
+        }
+        self.check_texts()?;
+        let texts = [name, self.method.as_ref(), self.trace.as_ref(), self.cap.as_ref()];
+        let length: usize = texts.into_iter().flatten().map(String::len).sum();
+        // The other parts are bounded and take far less than half of the room.
+        if length > MAX_HEADER / 2 && self.encode().len() > MAX_HEADER {
+            return Err(HeaderError::TooLong);
+        }
+        Ok(())
+    }
+
+    fn check_texts(&self) -> Result<(), HeaderError> {
+        let is_idem = |text: &String| text.chars().count() <= MAX_IDEM;
+        let wrong = match self {
+            Self { target: Target::Name(name), .. } if !is_name(name) => "target",
+            Self { method: Some(method), .. } if !is_method(method) => "method",
+            Self { idem: Some(idem), .. } if !is_idem(idem) => "idem",
+            Self { cap: Some(cap), .. } if !is_name(cap) => "cap",
+            _ => return Ok(()),
+        };
+        Err(HeaderError::Field(wrong))
+    }
+
+    fn options(&self) -> [(&'static str, Option<Given<'_>>); 8] {
+        fn text(value: &Option<String>) -> Option<Given<'_>> {
+            value.as_deref().map(Given::Text)
+        }
+        let flag = |value: bool| value.then_some(Given::True);
+        [
+            ("idem", text(&self.idem)),
+            ("trace", text(&self.trace)),
+            ("cap", text(&self.cap)),
+            ("stream", self.stream.map(|credit| Given::Number(u64::from(credit)))),
+            ("again", flag(self.again)),
+            ("keep", flag(self.keep)),
+            ("snapshot", flag(self.snapshot)),
+            ("gap", self.gap.map(Given::Number)),
+        ]
+    }
+
     fn write(&self, out: &mut Vec<u8>) -> Result<(), rmp::encode::ValueWriteError> {
-        let options = [("idem", &self.idem), ("trace", &self.trace), ("cap", &self.cap)];
+        let options = self.options();
         let given = options.iter().map(|(_, value)| u32::from(value.is_some())).sum();
         write_array_len(out, if given == 0 { 6 } else { 7 })?;
         write_uint(out, PROTOCOL)?;
@@ -115,7 +203,11 @@ impl Header {
             for (key, value) in options {
                 if let Some(value) = value {
                     write_str(out, key)?;
-                    write_str(out, value)?;
+                    match value {
+                        Given::Text(text) => write_str(out, text)?,
+                        Given::Number(number) => write_uint(out, number).map(drop)?,
+                        Given::True => out.push(Marker::True.to_u8()),
+                    }
                 }
             }
         }
@@ -143,7 +235,7 @@ impl Header {
                 Ok(id) if id > 0 => Target::Flow(id),
                 _ => return Err(HeaderError::Field("target")),
             },
-            Item::Str(name) if is_name(name) => Target::Name(name.to_owned()),
+            Item::Str(name) => Target::Name(name.to_owned()),
             _ => return Err(HeaderError::Field("target")),
         };
         let request = reader.uint("request")?;
@@ -153,7 +245,7 @@ impl Header {
         let ttl = u32::try_from(reader.uint("ttl")?).map_err(|_| HeaderError::Field("ttl"))?;
         let method = match reader.item()? {
             Item::Nil => None,
-            Item::Str(method) if is_method(method) => Some(method.to_owned()),
+            Item::Str(method) => Some(method.to_owned()),
             _ => return Err(HeaderError::Field("method")),
         };
         let mut header = Self { target, request, ttl, method, ..Self::new(kind) };
@@ -161,11 +253,11 @@ impl Header {
             header.read_options(&mut reader)?;
             reader.skip(u64::from(length) - 7)?;
         }
-        if reader.is_at_end() {
-            Ok(header)
-        } else {
-            Err(HeaderError::TrailingBytes)
+        if !reader.is_at_end() {
+            return Err(HeaderError::TrailingBytes);
         }
+        header.check_texts()?;
+        Ok(header)
     }
 
     fn read_options(&mut self, reader: &mut Reader<'_>) -> Result<(), HeaderError> {
@@ -180,9 +272,7 @@ impl Header {
             };
             match key {
                 "idem" => match reader.item()? {
-                    Item::Str(text) if text.chars().count() <= MAX_IDEM => {
-                        self.idem = Some(text.to_owned());
-                    }
+                    Item::Str(text) => self.idem = Some(text.to_owned()),
                     _ => return Err(HeaderError::Field("idem")),
                 },
                 "trace" => match reader.item()? {
@@ -190,9 +280,17 @@ impl Header {
                     _ => return Err(HeaderError::Field("trace")),
                 },
                 "cap" => match reader.item()? {
-                    Item::Str(name) if is_name(name) => self.cap = Some(name.to_owned()),
+                    Item::Str(name) => self.cap = Some(name.to_owned()),
                     _ => return Err(HeaderError::Field("cap")),
                 },
+                "stream" => {
+                    let credit = reader.uint("stream")?.min(u64::from(MAX_CREDIT));
+                    self.stream = u32::try_from(credit).ok();
+                }
+                "again" => self.again = reader.bool("again")?,
+                "keep" => self.keep = reader.bool("keep")?,
+                "snapshot" => self.snapshot = reader.bool("snapshot")?,
+                "gap" => self.gap = Some(reader.uint("gap")?),
                 _ => reader.skip(1)?,
             }
         }

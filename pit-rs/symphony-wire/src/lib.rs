@@ -16,4 +16,4 @@ pub use constants::{Kind, PROTOCOL};
 pub use error::{BusError, Code, Fault};
 pub use header::{is_foreign_hello, Header, HeaderError, Target};
 pub use rmpv::Value;
-pub use ticket::{Ticket, TicketError};
+pub use ticket::{Curve, Ticket, TicketError};

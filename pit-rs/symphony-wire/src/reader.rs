@@ -8,6 +8,7 @@ use crate::header::HeaderError;
 pub enum Item<'a> {
     Nil,
     Uint(u64),
+    Bool(bool),
     Str(&'a str),
     Array(u32),
     Map(u32),
@@ -53,6 +54,13 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub fn bool(&mut self, field: &'static str) -> Result<bool, HeaderError> {
+        match self.item()? {
+            Item::Bool(value) => Ok(value),
+            _ => Err(HeaderError::Field(field)),
+        }
+    }
+
     fn text(&mut self, length: u64) -> Result<Item<'a>, HeaderError> {
         std::str::from_utf8(self.take(length)?)
             .map(Item::Str)
@@ -93,7 +101,9 @@ impl<'a> Reader<'a> {
             Marker::FixMap(length) => Ok(Item::Map(u32::from(length))),
             Marker::Map16 => self.length(2).map(Item::Map),
             Marker::Map32 => self.length(4).map(Item::Map),
-            Marker::FixNeg(_) | Marker::True | Marker::False => Ok(Item::Other),
+            Marker::FixNeg(_) => Ok(Item::Other),
+            Marker::True => Ok(Item::Bool(true)),
+            Marker::False => Ok(Item::Bool(false)),
             Marker::F32 => self.other(4),
             Marker::F64 => self.other(8),
             Marker::Bin8 => self.big_endian(1).and_then(|length| self.other(length)),

@@ -24,6 +24,32 @@ pub struct Ticket {
     pub inbox: Option<PathBuf>,
     /// Absent for consoles.
     pub outbox: Option<PathBuf>,
+    /// Only over tcp.
+    pub curve: Option<Curve>,
+}
+
+/// The keys of a connection over tcp, as Z85: the hub's public one and this peer's own pair. `Debug` leaves the secret out.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+pub struct Curve {
+    pub server: String,
+    pub public: String,
+    pub secret: String,
+}
+
+impl Curve {
+    /// The three keys with their names.
+    fn keys(&self) -> [(&'static str, &str); 3] {
+        [("server", &self.server), ("public", &self.public), ("secret", &self.secret)]
+    }
+}
+
+impl fmt::Debug for Curve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Curve")
+            .field("server", &self.server)
+            .field("public", &self.public)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why there is no ticket to use.
@@ -118,6 +144,11 @@ impl Ticket {
         if ticket.v != TICKET_VERSION {
             return Err(TicketError::Version(ticket.v));
         }
+        for (name, key) in ticket.curve.iter().flat_map(Curve::keys) {
+            if !is_z85_key(key) {
+                return Err(TicketError::Malformed(format!("curve.{name} is no key in Z85")));
+            }
+        }
         ticket.secret().map(|_| ticket)
     }
 
@@ -144,4 +175,10 @@ impl Ticket {
         }
         u128::from_str_radix(&self.identity, 16).map(u128::to_be_bytes).map_err(|_| wrong())
     }
+}
+
+/// Whether this is a key of 32 bytes as Z85 (ZeroMQ RFC 32).
+fn is_z85_key(text: &str) -> bool {
+    const OTHERS: &[u8] = b".-:+=^!/*?&<>()[]{}@%$#";
+    text.len() == 40 && text.bytes().all(|b| b.is_ascii_alphanumeric() || OTHERS.contains(&b))
 }

@@ -16,7 +16,7 @@ fn header() -> impl Strategy<Value = Header> {
     ];
     let option = |pattern| proptest::option::of(pattern);
     (
-        1..=12u64,
+        1..=15u64,
         target,
         0..1u64 << 53,
         any::<u32>(),
@@ -24,17 +24,26 @@ fn header() -> impl Strategy<Value = Header> {
         option(".{0,128}"),
         option("[ -~]{0,300}"),
         option("[a-z]{1,9}/[1-9]"),
+        (proptest::option::of(0..=1_024u32), proptest::option::of(any::<u64>())),
+        any::<[bool; 3]>(),
     )
-        .prop_map(|(kind, target, request, ttl, method, idem, trace, cap)| Header {
-            kind: Kind::from_number(kind).unwrap(),
-            target,
-            request,
-            ttl,
-            method,
-            idem,
-            trace,
-            cap,
-        })
+        .prop_map(
+            |(kind, target, request, ttl, method, idem, trace, cap, (stream, gap), flags)| Header {
+                kind: Kind::from_number(kind).unwrap(),
+                target,
+                request,
+                ttl,
+                method,
+                idem,
+                trace,
+                cap,
+                stream,
+                again: flags[0],
+                keep: flags[1],
+                snapshot: flags[2],
+                gap,
+            },
+        )
 }
 
 proptest! {

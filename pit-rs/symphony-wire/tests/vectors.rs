@@ -42,17 +42,30 @@ fn unhex(text: &str) -> Vec<u8> {
         .collect()
 }
 
+const OPTIONS: [&str; 8] = ["idem", "trace", "cap", "stream", "again", "keep", "snapshot", "gap"];
+
 fn header_json(header: &Header) -> Json {
     let target = match &header.target {
         Target::None => Json::Null,
         Target::Flow(id) => json!(id),
         Target::Name(name) => json!(name),
     };
-    let options: serde_json::Map<String, Json> =
-        [("idem", &header.idem), ("trace", &header.trace), ("cap", &header.cap)]
-            .into_iter()
-            .filter_map(|(key, value)| value.as_ref().map(|value| (key.to_owned(), json!(value))))
-            .collect();
+    let given = [
+        json!(header.idem),
+        json!(header.trace),
+        json!(header.cap),
+        json!(header.stream),
+        json!(header.again.then_some(true)),
+        json!(header.keep.then_some(true)),
+        json!(header.snapshot.then_some(true)),
+        json!(header.gap),
+    ];
+    let options: serde_json::Map<String, Json> = OPTIONS
+        .iter()
+        .zip(given)
+        .filter(|(_, value)| !value.is_null())
+        .map(|(key, value)| ((*key).to_owned(), value))
+        .collect();
     json!({
         "version": 1, "kind": header.kind as u8, "target": target, "request": header.request,
         "ttl": header.ttl, "method": header.method,
@@ -70,7 +83,7 @@ fn headers() {
         let Ok(header) = decoded else { continue };
         let mut expected = vector.json["value"].clone();
         if let Some(options) = expected["options"].as_object_mut() {
-            options.retain(|key, _| ["idem", "trace", "cap"].contains(&key.as_str()));
+            options.retain(|key, _| OPTIONS.contains(&key.as_str()));
         }
         assert_eq!(header_json(&header), expected, "{}", vector.name);
         if vector.canonical {
@@ -142,6 +155,13 @@ fn tickets() {
         assert_eq!(value["endpoint"], json!(ticket.endpoint), "{}", vector.name);
         assert_eq!(value["instance"], json!(ticket.instance), "{}", vector.name);
         assert_eq!(value["inbox"].as_str(), ticket.inbox.as_deref().and_then(Path::to_str));
+        let curve = ticket.curve.as_ref();
+        assert_eq!(value["curve"]["secret"].as_str(), curve.map(|curve| &*curve.secret));
+        if let Some(curve) = curve {
+            assert_eq!(value["curve"]["server"], json!(curve.server), "{}", vector.name);
+            assert_eq!(value["curve"]["public"], json!(curve.public), "{}", vector.name);
+            assert!(!format!("{ticket:?}{curve:?}").contains(&curve.secret), "{}", vector.name);
+        }
         let identity = value["identity"].as_str().unwrap();
         let id = ticket.routing_id().unwrap();
         assert_eq!(id[..16], unhex(identity), "{}", vector.name);

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::raw::{c_char, c_int, c_void};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use crate::{sys, Error, Kind, Socket};
@@ -53,6 +54,14 @@ pub fn version() -> (i32, i32, i32) {
 pub fn has(feature: &str) -> bool {
     // SAFETY: reads the NUL-terminated string during the call only.
     CString::new(feature).is_ok_and(|name| unsafe { sys::zmq_has(name.as_ptr()) } == 1)
+}
+
+/// How many messages of this process were refused because they grew past [`crate::MAX_FRAMES`] or
+/// [`crate::MAX_MESSAGE`].
+pub fn messages_cut() -> u64 {
+    // SAFETY: a number of libzmq that lives for ever and is changed atomically only; AtomicU64 has its layout.
+    let count = unsafe { &*std::ptr::addr_of!(sys::symphony_zmq_cut).cast::<AtomicU64>() };
+    count.load(Ordering::Relaxed)
 }
 
 /// A new CURVE key pair as (public, secret), Z85 text of 40 characters each.

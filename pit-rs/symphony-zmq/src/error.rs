@@ -19,6 +19,8 @@ impl Error {
     pub const UNROUTABLE: Self = Self(libc::EHOSTUNREACH);
     /// Someone else is bound to the endpoint.
     pub const IN_USE: Self = Self(libc::EADDRINUSE);
+    /// Nobody bound or connected this endpoint.
+    pub const UNKNOWN_ENDPOINT: Self = Self(libc::ENOENT);
     /// A value that cannot be: a NUL in an endpoint, an option of another type.
     pub const INVALID: Self = Self(libc::EINVAL);
 
@@ -57,3 +59,9 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        Self::from_raw_os_error(error.0)
+    }
+}

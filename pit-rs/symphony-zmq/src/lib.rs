@@ -6,6 +6,7 @@
 
 mod context;
 mod error;
+mod limits;
 mod message;
 mod poll;
 mod socket;
@@ -14,8 +15,9 @@ mod sys;
 // Only for linking: libzmq's CURVE code calls it.
 use libsodium_sys as _;
 
-pub use context::{curve_keypair, has, version, Context};
+pub use context::{curve_keypair, has, messages_cut, version, Context};
 pub use error::Error;
+pub use limits::{MAX_FRAMES, MAX_MESSAGE};
 pub use message::Message;
 pub use poll::{poll, Interest};
-pub use socket::{opt, Kind, Socket, DONTWAIT, SNDMORE};
+pub use socket::{event, opt, Kind, Socket, DONTWAIT, SNDMORE};

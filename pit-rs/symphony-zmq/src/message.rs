@@ -12,6 +12,8 @@ pub struct Message(pub(crate) sys::Msg);
 // SAFETY: a message has one owner and what it shares inside libzmq is counted atomically (zmq_msg_init(3): a message
 // may be handed from one thread to another).
 unsafe impl Send for Message {}
+// SAFETY: a shared message is only read: its bytes, their number and whether more follow.
+unsafe impl Sync for Message {}
 
 impl Message {
     /// An empty frame, to receive into.
@@ -38,18 +40,36 @@ impl Message {
 
     /// A frame that takes over the bytes without copying them.
     pub fn from_vec(bytes: Vec<u8>) -> Result<Self, Error> {
-        let mut owner = Box::new(bytes);
-        let (data, size) = (owner.as_mut_ptr().cast::<c_void>(), owner.len());
+        Self::from_owner(bytes)
+    }
+
+    /// A frame of the bytes that `owner` gives, which must be the same each time; they are not copied. It is dropped,
+    /// on any thread, once they are no longer needed.
+    pub fn from_owner<T: AsRef<[u8]> + Send + 'static>(owner: T) -> Result<Self, Error> {
+        let owner = Box::new(owner);
+        let bytes = (*owner).as_ref();
+        let (data, size) = (bytes.as_ptr().cast_mut().cast::<c_void>(), bytes.len());
         let hint = Box::into_raw(owner).cast::<c_void>();
         let mut msg = sys::Msg([0; 64]);
-        // SAFETY: data stays valid and unmoved until libzmq calls release with hint, once, from any thread.
-        let made = unsafe { sys::zmq_msg_init_data(&mut msg, data, size, Some(release), hint) };
+        // SAFETY: the bytes belong to the owner, which neither moves nor changes until libzmq calls release with hint,
+        // once, from any thread. A message is read only.
+        let made =
+            unsafe { sys::zmq_msg_init_data(&mut msg, data, size, Some(release::<T>), hint) };
         if let Err(error) = Error::check(made) {
             // SAFETY: the call failed, so libzmq does not own the bytes.
-            unsafe { release(data, hint) };
+            unsafe { release::<T>(data, hint) };
             return Err(error);
         }
         Ok(Self(msg))
+    }
+
+    /// A second owner of the same bytes, which are copied only where they lie inside the frame.
+    pub fn share(&mut self) -> Result<Self, Error> {
+        let mut second = Self::new();
+        // SAFETY: two initialised messages. Large contents become shared and are counted atomically; neither owner can
+        // change them: a message is read as a slice only.
+        Error::check(unsafe { sys::zmq_msg_copy(&mut second.0, &mut self.0) })?;
+        Ok(second)
     }
 
     /// Whether further frames of the same message follow.
@@ -59,9 +79,9 @@ impl Message {
     }
 }
 
-unsafe extern "C" fn release(_data: *mut c_void, hint: *mut c_void) {
-    // SAFETY: hint is the Box that from_vec gave away, returned exactly once.
-    drop(unsafe { Box::from_raw(hint.cast::<Vec<u8>>()) });
+unsafe extern "C" fn release<T>(_data: *mut c_void, hint: *mut c_void) {
+    // SAFETY: hint is the Box that from_owner gave away, returned exactly once.
+    drop(unsafe { Box::from_raw(hint.cast::<T>()) });
 }
 
 impl Default for Message {

@@ -1,6 +1,7 @@
 //! A socket: one thread uses it at a time, which `&mut self` and the missing `Sync` keep.
 
 use std::ffi::CString;
+use std::os::fd::BorrowedFd;
 use std::os::raw::{c_int, c_void};
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ pub const SNDMORE: i32 = sys::SNDMORE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Kind {
+    Pair = 0,
     Dealer = 5,
     Router = 6,
 }
@@ -24,8 +26,16 @@ pub enum Kind {
 pub mod opt {
     /// bytes, 1 to 255
     pub const ROUTING_ID: i32 = 5;
+    /// descriptor, read only
+    pub const FD: i32 = 14;
     /// i32, milliseconds; -1: for ever
     pub const LINGER: i32 = 17;
+    /// i32, milliseconds between two attempts to connect
+    pub const RECONNECT_IVL: i32 = 18;
+    /// i32, messages held for one peer before a send to it would have to wait
+    pub const SNDHWM: i32 = 23;
+    /// i32, messages held of one peer before it has to wait
+    pub const RCVHWM: i32 = 24;
     /// i64, bytes of one frame
     pub const MAXMSGSIZE: i32 = 22;
     /// i32, milliseconds
@@ -38,12 +48,24 @@ pub mod opt {
     pub const ROUTER_MANDATORY: i32 = 33;
     /// i32, 0 or 1
     pub const CURVE_SERVER: i32 = 47;
-    /// text, Z85
+    /// text, Z85, or 32 bytes
     pub const CURVE_PUBLICKEY: i32 = 48;
-    /// text, Z85
+    /// text, Z85, or 32 bytes
     pub const CURVE_SECRETKEY: i32 = 49;
-    /// text, Z85
+    /// text, Z85, or 32 bytes
     pub const CURVE_SERVERKEY: i32 = 50;
+    /// text; with one, libzmq asks at `inproc://zeromq.zap.01` (ZAP, RFC 27) about whoever connects
+    pub const ZAP_DOMAIN: i32 = 55;
+    /// i32, a descriptor that listens already and becomes libzmq's; -1: none
+    pub const USE_FD: i32 = 89;
+}
+
+/// What a socket can be asked to tell of, by the numbers in `zmq.h`.
+pub mod event {
+    /// a connection ended before it was one, for whatever reason that has no event of its own
+    pub const HANDSHAKE_FAILED_NO_DETAIL: i32 = 0x0800;
+    /// the same: the other side does not speak what it must
+    pub const HANDSHAKE_FAILED_PROTOCOL: i32 = 0x2000;
 }
 
 pub struct Socket {
@@ -85,10 +107,26 @@ impl Socket {
         Error::check(unsafe { sys::zmq_bind(self.raw, endpoint.as_ptr()) }).map(drop)
     }
 
+    /// Stops listening at an endpoint, spelt as it was bound, and cuts the connections that came in through it.
+    pub fn unbind(&mut self, endpoint: &str) -> Result<(), Error> {
+        let endpoint = CString::new(endpoint).map_err(|_| Error::INVALID)?;
+        // SAFETY: as in bind.
+        Error::check(unsafe { sys::zmq_unbind(self.raw, endpoint.as_ptr()) }).map(drop)
+    }
+
     pub fn connect(&mut self, endpoint: &str) -> Result<(), Error> {
         let endpoint = CString::new(endpoint).map_err(|_| Error::INVALID)?;
         // SAFETY: as in bind.
         Error::check(unsafe { sys::zmq_connect(self.raw, endpoint.as_ptr()) }).map(drop)
+    }
+
+    /// Tells of these events at an `inproc://` address of its own: to a PAIR that connects there, in messages of two
+    /// frames, of which the second is the endpoint.
+    pub fn monitor(&mut self, address: &str, events: i32) -> Result<(), Error> {
+        let address = CString::new(address).map_err(|_| Error::INVALID)?;
+        // SAFETY: as in bind.
+        let done = unsafe { sys::zmq_socket_monitor(self.raw, address.as_ptr(), events) };
+        Error::check(done).map(drop)
     }
 
     /// Sends one frame and leaves `message` empty; if it fails, `message` is as before.
@@ -111,6 +149,23 @@ impl Socket {
     pub fn recv(&mut self, message: &mut Message, flags: i32) -> Result<(), Error> {
         // SAFETY: a live socket and an initialised message.
         Error::check(unsafe { sys::zmq_msg_recv(&mut message.0, self.raw, flags) }).map(drop)
+    }
+
+    /// Receives one whole message, as many of its frames as there is room for, and gives their true number.
+    pub fn recv_into(&mut self, frames: &mut [Message], flags: i32) -> Result<usize, Error> {
+        let mut number = 0;
+        loop {
+            let mut excess = None;
+            let frame = match frames.get_mut(number) {
+                Some(frame) => frame,
+                None => excess.insert(Message::new()),
+            };
+            self.recv(frame, flags)?;
+            number += 1;
+            if !frame.more() {
+                return Ok(number);
+            }
+        }
     }
 
     /// Receives one whole message. Waiting and its errors concern the first frame: the others are there with it.
@@ -141,6 +196,24 @@ impl Socket {
             sys::zmq_setsockopt(self.raw, option, value.as_ptr().cast(), value.len())
         })
         .map(drop)
+    }
+
+    /// A descriptor that becomes readable when the socket has something to do. It tells of what comes after a receive
+    /// that gave [`Error::AGAIN`] and only if no other call followed that one: wait for it in no other state.
+    pub fn descriptor(&self) -> Result<BorrowedFd<'_>, Error> {
+        let mut descriptor: c_int = -1;
+        let mut length = size_of::<c_int>();
+        // SAFETY: libzmq writes one int.
+        Error::check(unsafe {
+            sys::zmq_getsockopt(
+                self.raw,
+                opt::FD,
+                std::ptr::from_mut(&mut descriptor).cast(),
+                &mut length,
+            )
+        })?;
+        // SAFETY: open as long as the socket is, which is borrowed.
+        Ok(unsafe { BorrowedFd::borrow_raw(descriptor) })
     }
 
     /// The endpoint last bound, with the port that was chosen for `tcp://127.0.0.1:*`.

@@ -24,6 +24,9 @@ extern "C" {
     pub fn zmq_version(major: *mut c_int, minor: *mut c_int, patch: *mut c_int);
     pub fn zmq_has(capability: *const c_char) -> c_int;
 
+    /// Of our own making: see `build.rs`.
+    pub static symphony_zmq_cut: u64;
+
     pub fn zmq_ctx_new() -> *mut c_void;
     pub fn zmq_ctx_term(context: *mut c_void) -> c_int;
 
@@ -39,6 +42,7 @@ extern "C" {
     pub fn zmq_msg_send(msg: *mut Msg, socket: *mut c_void, flags: c_int) -> c_int;
     pub fn zmq_msg_recv(msg: *mut Msg, socket: *mut c_void, flags: c_int) -> c_int;
     pub fn zmq_msg_close(msg: *mut Msg) -> c_int;
+    pub fn zmq_msg_copy(destination: *mut Msg, source: *mut Msg) -> c_int;
     pub fn zmq_msg_data(msg: *mut Msg) -> *mut c_void;
     pub fn zmq_msg_size(msg: *const Msg) -> usize;
     pub fn zmq_msg_more(msg: *const Msg) -> c_int;
@@ -58,7 +62,9 @@ extern "C" {
         length: *mut usize,
     ) -> c_int;
     pub fn zmq_bind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
+    pub fn zmq_unbind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
     pub fn zmq_connect(socket: *mut c_void, endpoint: *const c_char) -> c_int;
+    pub fn zmq_socket_monitor(socket: *mut c_void, address: *const c_char, events: c_int) -> c_int;
     pub fn zmq_poll(items: *mut PollItem, count: c_int, timeout_ms: c_long) -> c_int;
 
     pub fn zmq_curve_keypair(public: *mut c_char, secret: *mut c_char) -> c_int;

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use symphony_zmq::{
-    curve_keypair, has, opt, poll, version, Context, Error, Interest, Kind, Message, Socket,
-    DONTWAIT,
+    curve_keypair, has, messages_cut, opt, poll, version, Context, Error, Interest, Kind, Message,
+    Socket, DONTWAIT, MAX_FRAMES, MAX_MESSAGE,
 };
 
 const SOON: i32 = 5_000;
@@ -31,6 +34,24 @@ fn frames(bytes: &[&[u8]]) -> Vec<Message> {
 fn the_linked_library_is_4_3_5_with_curve_and_ipc() {
     assert_eq!(version(), (4, 3, 5));
     assert!(has("curve") && has("ipc"));
+}
+
+#[test]
+fn an_owner_of_bytes_is_dropped_with_the_last_frame_that_needs_it() {
+    struct Owner(Vec<u8>, #[expect(dead_code, reason = "counts owners")] Arc<()>);
+    impl AsRef<[u8]> for Owner {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    let alive = Arc::new(());
+    let mut first = Message::from_owner(Owner(vec![1; 1_000], Arc::clone(&alive))).unwrap();
+    let second = first.share().unwrap();
+    drop(first);
+    assert_eq!(Arc::strong_count(&alive), 2);
+    assert_eq!(*second, [1; 1_000]);
+    drop(second);
+    assert_eq!(Arc::strong_count(&alive), 1);
 }
 
 #[test]
@@ -117,4 +138,96 @@ fn curve_lets_the_right_key_in_and_no_other() {
     let received = router.recv_all(0).unwrap();
     assert_eq!(&*received[1], b"encrypted");
     assert_eq!(router.recv_all(DONTWAIT).err(), Some(Error::AGAIN));
+}
+
+/// A peer that speaks ZMTP by hand: the handshake of a DEALER, then whatever frames it likes.
+fn raw_peer(endpoint: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(endpoint.trim_start_matches("tcp://")).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut greeting = [0u8; 64];
+    greeting[0] = 0xff;
+    greeting[9] = 0x7f;
+    greeting[10] = 3;
+    greeting[12..16].copy_from_slice(b"NULL");
+    stream.write_all(&greeting).unwrap();
+    let mut theirs = [0u8; 64];
+    stream.read_exact(&mut theirs).unwrap();
+    let ready = b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER";
+    stream.write_all(&[4, ready.len() as u8]).unwrap();
+    stream.write_all(ready).unwrap();
+    let mut head = [0u8; 2];
+    stream.read_exact(&mut head).unwrap();
+    stream.read_exact(&mut vec![0; usize::from(head[1])]).unwrap();
+    stream
+}
+
+/// How many of these frames, each of one message that does not end, the stream takes before it is cut.
+fn write_until_cut(stream: &mut TcpStream, size: usize, most: usize) -> usize {
+    let mut frame = vec![3]; // more follows; length of eight bytes
+    frame.extend((size as u64).to_be_bytes());
+    frame.resize(9 + size, 0);
+    (0..most).take_while(|_| stream.write_all(&frame).is_ok()).count()
+}
+
+fn resident_bytes() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    4_096 * pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap()
+}
+
+#[test]
+fn a_message_without_end_costs_its_sender_the_connection_and_nobody_memory() {
+    let context = Context::new().unwrap();
+    let (mut router, mut dealer) = pair(&context);
+    router.bind("tcp://127.0.0.1:*").unwrap();
+    let endpoint = router.last_endpoint().unwrap();
+    dealer.connect(&endpoint).unwrap();
+    let (before, cut) = (resident_bytes(), messages_cut());
+    // Each could send 1 GiB; the second reaches the limit of bytes, the first that of frames, by which it is known.
+    for size in [1, 1 << 20] {
+        let mut stream = raw_peer(&endpoint);
+        let taken = write_until_cut(&mut stream, size, (1 << 30) / (size + 9));
+        assert!(taken < (1 << 30) / (size + 9), "the connection is cut");
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert!(rest.is_empty());
+    }
+    assert_eq!(messages_cut() - cut, 2);
+    assert!(resident_bytes() < before + (64 << 20));
+    let known = router.recv_all(0).unwrap();
+    assert_eq!(known.len(), 1 + MAX_FRAMES + 1);
+    assert_eq!(known[1].len(), 1);
+    assert!(known[1 + MAX_FRAMES].is_empty());
+    dealer.send_all(&mut frames(&[b"unharmed"]), 0).unwrap();
+    assert_eq!(&*router.recv_all(0).unwrap()[1], b"unharmed");
+    assert_eq!(router.recv_all(DONTWAIT).err(), Some(Error::AGAIN));
+}
+
+#[test]
+fn a_message_may_have_as_many_frames_and_bytes_as_the_limits_say() {
+    let context = Context::new().unwrap();
+    let (mut router, mut dealer) = pair(&context);
+    router.bind("tcp://127.0.0.1:*").unwrap();
+    dealer.connect(&router.last_endpoint().unwrap()).unwrap();
+    let whole = vec![1u8; MAX_MESSAGE / MAX_FRAMES];
+    for _ in 0..3 {
+        let mut message = frames(&[whole.as_slice(); MAX_FRAMES]);
+        dealer.send_all(&mut message, 0).unwrap();
+        assert_eq!(router.recv_all(0).unwrap().len(), MAX_FRAMES + 1);
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_unbound_cuts_its_connections() {
+    let context = Context::new().unwrap();
+    let (mut router, mut dealer) = pair(&context);
+    router.bind("tcp://127.0.0.1:*").unwrap();
+    let endpoint = router.last_endpoint().unwrap();
+    dealer.connect(&endpoint).unwrap();
+    dealer.send_all(&mut frames(&[b"one"]), 0).unwrap();
+    router.recv_all(0).unwrap();
+    router.unbind(&endpoint).unwrap();
+    assert_eq!(router.unbind(&endpoint), Err(Error::UNKNOWN_ENDPOINT));
+    router.set(opt::RCVTIMEO, 50).unwrap();
+    dealer.send_all(&mut frames(&[b"two"]), DONTWAIT).unwrap();
+    assert_eq!(router.recv_all(0).err(), Some(Error::AGAIN));
 }

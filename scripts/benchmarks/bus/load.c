@@ -1,7 +1,11 @@
 /* The two ends of the bus benchmark.
  * load callee ENDPOINT                            answers every call with its own body
- * load caller ENDPOINT BYTES IN_FLIGHT SECONDS    prints round trips per second
- * Headers are those of bus/PROTOCOL.md with flow 1 and a request of five bytes. */
+ * load caller ENDPOINT BYTES IN_FLIGHT SECONDS    prints: RATE P50 P99 SHED TOTAL
+ * Round trips per second, microseconds, how many calls the hub refused as it had too many, and how
+ * many it was sent in all. Each refusal takes one off the calls in flight. The clock starts when
+ * IN_FLIGHT calls have come back, and does not stop before as many again have. Headers are those of
+ * bus/PROTOCOL.md with flow 1 and a request of five bytes. */
+#define _GNU_SOURCE /* memmem */
 #include "zmq_min.h"
 #include <stdint.h>
 #include <stdio.h>
@@ -9,14 +13,24 @@
 #include <string.h>
 #include <time.h>
 
-enum { HEADER = 11, KIND = 2, REQUEST = 5, CALL = 4, RESULT = 5, WARM_UP_MS = 20 };
+enum {
+    HEADER = 11, KIND = 2, REQUEST = 5, CALL = 4, RESULT = 5,
+    SLOTS = 1 << 12, /* more than are ever in flight */
+    HELD = 256, WARM_UP_MS = 20, PATIENCE_MS = 20000
+};
+
+static void give_up(const char *why) {
+    fprintf(stderr, "%s\n", why);
+    exit(1);
+}
 
 static void *join(const char *endpoint, const char *identity) {
     void *socket = zmq_socket(zmq_ctx_new(), ZMQ_DEALER);
-    int zero = 0;
+    int zero = 0, held = HELD;
     zmq_setsockopt(socket, ZMQ_ROUTING_ID, identity, 16);
     zmq_setsockopt(socket, ZMQ_LINGER, &zero, sizeof zero);
-    if (zmq_connect(socket, endpoint) != 0) exit(1);
+    zmq_setsockopt(socket, ZMQ_RCVHWM, &held, sizeof held);
+    if (zmq_connect(socket, endpoint) != 0) give_up("cannot connect");
     return socket;
 }
 
@@ -38,46 +52,86 @@ static void callee(void *socket) {
     }
 }
 
-static void call(void *socket, uint32_t request, const char *body, size_t bytes) {
-    unsigned char header[HEADER] = {0x96, 1, CALL, 1, 0xce, 0, 0, 0, 0, 0, 0xc0};
-    for (int i = 0; i < 4; i++) header[REQUEST + i] = (unsigned char)(request >> (24 - 8 * i));
-    zmq_send(socket, header, HEADER, ZMQ_SNDMORE);
-    zmq_send(socket, body, bytes, 0);
+static double sent[SLOTS]; /* when, by request */
+
+static void keep(void *data, void *hint) {
+    (void)data;
+    (void)hint;
 }
 
-static int answered(void *socket) {
+static void call(void *socket, uint32_t request, char *body, size_t bytes) {
+    unsigned char header[HEADER] = {0x96, 1, CALL, 1, 0xce, 0, 0, 0, 0, 0, 0xc0};
+    zmq_msg_t shared; /* every call sends the same memory: the ends are not to be the bottleneck */
+    for (int i = 0; i < 4; i++) header[REQUEST + i] = (unsigned char)(request >> (24 - 8 * i));
+    zmq_msg_init_data(&shared, body, bytes, keep, NULL);
+    sent[request % SLOTS] = now();
+    zmq_send(socket, header, HEADER, ZMQ_SNDMORE);
+    zmq_msg_send(&shared, socket, 0);
+}
+
+enum { NOTHING = 0, REFUSED = -1, FAILED = -2 };
+
+/* The request that was answered; REFUSED: the hub has too many; NOTHING came in time. */
+static int64_t answered(void *socket, int flags) {
     unsigned char header[64];
+    int64_t request = 0;
     zmq_msg_t body;
-    if (zmq_recv(socket, header, sizeof header, 0) < 0) return 0;
+    if (zmq_recv(socket, header, sizeof header, flags) < 0) return NOTHING;
     zmq_msg_init(&body);
     zmq_msg_recv(&body, socket, 0);
+    if (header[KIND] == RESULT) {
+        for (int i = 0; i < 4; i++) request = request << 8 | header[REQUEST + i];
+    } else {
+        void *code = memmem(zmq_msg_data(&body), zmq_msg_size(&body), "overloaded", 10);
+        request = code ? REFUSED : FAILED;
+    }
     zmq_msg_close(&body);
-    return header[KIND] == RESULT;
+    return request;
+}
+
+static int ascending(const void *left, const void *right) {
+    float a = *(const float *)left, b = *(const float *)right;
+    return (a > b) - (a < b);
 }
 
 static void caller(void *socket, size_t bytes, int in_flight, double seconds) {
     char *body = calloc(1, bytes);
     uint32_t request = 1;
-    int wait = WARM_UP_MS, forever = -1;
+    int wait = WARM_UP_MS, patience = PATIENCE_MS;
+    size_t done = 0, room = 1 << 16, shed = 0;
+    float *taken = malloc(room * sizeof *taken);
     zmq_setsockopt(socket, ZMQ_RCVTIMEO, &wait, sizeof wait);
     do call(socket, request++, body, bytes);
-    while (!answered(socket));
-    while (zmq_recv(socket, body, bytes, 0) >= 0) continue; /* late answers of the warm-up */
-    zmq_setsockopt(socket, ZMQ_RCVTIMEO, &forever, sizeof forever);
-    for (int i = 0; i < in_flight; i++) call(socket, request++, body, bytes);
-    long done = 0;
-    double start = now(), end = start + seconds;
-    do {
-        for (int i = 0; i < 64; i++) {
-            if (!answered(socket)) {
-                fprintf(stderr, "a call failed\n");
-                exit(1);
-            }
+    while (answered(socket, 0) <= NOTHING); /* until the callee is there */
+    while (answered(socket, 0) != NOTHING) continue; /* late answers of that */
+    zmq_setsockopt(socket, ZMQ_RCVTIMEO, &patience, sizeof patience);
+    size_t back = 0, window = (size_t)in_flight, first = 0;
+    double start = now(), time = start;
+    while (back < 2 * window || time < start + seconds) {
+        int filling = first < window; /* and taking what comes back meanwhile, as a client does */
+        if (filling) {
             call(socket, request++, body, bytes);
+            first++;
         }
-        done += 64;
-    } while (now() < end);
-    printf("%.1f\n", (double)done / (now() - start));
+        int64_t answer = answered(socket, filling ? ZMQ_DONTWAIT : 0);
+        time = now();
+        if (answer == NOTHING && filling) continue;
+        if (answer == NOTHING) give_up("a call was not answered");
+        if (answer == FAILED) give_up("a call was answered with an error");
+        if (++back == window) start = time;
+        if (answer == REFUSED) {
+            if (++shed == window) give_up("every call was refused");
+            continue;
+        }
+        if (back > window) {
+            if (done == room) taken = realloc(taken, (room *= 2) * sizeof *taken);
+            taken[done++] = (float)(time - sent[answer % SLOTS]);
+        }
+        call(socket, request++, body, bytes);
+    }
+    qsort(taken, done, sizeof *taken, ascending);
+    printf("%.1f %.2f %.2f %zu %zu\n", (double)done / (time - start), 1e6 * taken[done / 2],
+           1e6 * taken[done * 99 / 100], shed, back);
 }
 
 int main(int argc, char **argv) {

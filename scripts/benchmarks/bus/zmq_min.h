@@ -1,5 +1,5 @@
-/* The part of libzmq's C interface that the benchmark uses, declared by hand: the library that
- * pyzmq bundles comes without headers. */
+/* The part of libzmq's C interface that the benchmark uses, declared by hand: neither the library
+ * that pyzmq bundles nor the one that our Rust crate builds comes with headers here. */
 #include <stddef.h>
 
 typedef struct zmq_msg_t { _Alignas(8) unsigned char opaque[64]; } zmq_msg_t;
@@ -12,6 +12,8 @@ int zmq_connect(void *socket, const char *endpoint);
 int zmq_send(void *socket, const void *data, size_t size, int flags);
 int zmq_recv(void *socket, void *data, size_t size, int flags);
 int zmq_msg_init(zmq_msg_t *message);
+int zmq_msg_init_data(zmq_msg_t *message, void *data, size_t size, void (*done)(void *, void *),
+                      void *hint);
 int zmq_msg_close(zmq_msg_t *message);
 int zmq_msg_recv(zmq_msg_t *message, void *socket, int flags);
 int zmq_msg_send(zmq_msg_t *message, void *socket, int flags);

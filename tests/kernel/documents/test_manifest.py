@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from symphony.kernel.errors import Problems
-from symphony.kernel.manifest import Manifest, Permissions, load_manifest
+from symphony.kernel.manifest import CallLimit, Manifest, Permissions, load_manifest
 
 FULL = (
     ECHO
@@ -178,3 +178,41 @@ def test_a_damaged_manifest_is_read_or_refused(tmp_path: Path, line: int, junk: 
     (folder / "extension.toml").write_bytes("\n".join(lines).encode())
     with contextlib.suppress(Problems):
         assert isinstance(load_manifest(folder), Manifest)
+
+
+LIMITS = (
+    ECHO
+    + """
+[permissions]
+calls = ["demo.other/1"]
+limits."demo.other/1" = { credit = 8, rate = 20.0, burst = 40 }
+"""
+)
+
+
+def test_limits_of_calls_are_read_and_the_stricter_ones_hold(tmp_path: Path) -> None:
+    asked = load_manifest(write_extension(tmp_path, LIMITS)).permissions
+    assert asked.limits == {"demo.other/1": CallLimit(credit=8, rate=20.0, burst=40)}
+    granted = Permissions(calls=("demo.other/1",), limits={"demo.other/1": CallLimit(rate=5.0)})
+    assert (asked & granted).limits == {"demo.other/1": CallLimit(credit=8, rate=5.0, burst=40)}
+    assert (asked & Permissions(calls=("demo.other/1",))).limits == asked.limits
+    assert (asked & Permissions()).limits == {}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ('limits."demo.more/1" = { credit = 8 }', "has limits and is not among the calls"),
+        ('limits."demo.other/1" = { burst = 8 }', "a burst needs a rate"),
+        ('limits."demo.other/1" = { credit = 0 }', "1"),
+        ('limits."demo.other/1" = { rate = -1.0 }', "0"),
+        ('limits."demo.other/1" = { pace = 1 }', "pace"),
+    ],
+)
+def test_a_wrong_limit_is_named_with_its_line(tmp_path: Path, wrong: str, said: str) -> None:
+    right = 'limits."demo.other/1" = { credit = 8, rate = 20.0, burst = 40 }'
+    text = LIMITS.replace(right, wrong)
+    with pytest.raises(Problems) as faults:
+        load_manifest(write_extension(tmp_path, text))
+    assert said in str(faults.value)
+    assert f"extension.toml:{text.splitlines().index(wrong) + 1}" in str(faults.value)

@@ -5,7 +5,7 @@ import threading
 
 from symphony.bus.context import Log
 from symphony.bus.extension import Context, Extension
-from symphony.bus.session import Called
+from symphony.bus.heard import Called
 from symphony.bus.ticket import Ticket
 from symphony.bus.worker import _Worker
 

@@ -1,0 +1,7 @@
+//! `scripts/benchmarks/bus/hub.c`, linked with our libzmq.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    symphony_bench::c_hub()
+}

@@ -1,0 +1,40 @@
+//! One message to send.
+
+use symphony_wire::service::Outcome;
+use symphony_wire::{BusError, Code, Header, Kind};
+
+use crate::Body;
+
+#[derive(Debug)]
+pub struct Outgoing {
+    pub header: Header,
+    pub body: Body,
+}
+
+impl Outgoing {
+    /// A message whose body is empty.
+    pub fn bare(header: Header) -> Self {
+        Self { header, body: Body::default() }
+    }
+
+    /// The answer to `call`; a result that is too large becomes an error.
+    pub fn answer(call: &Header, outcome: Outcome, max_body: usize) -> Self {
+        let outcome = outcome.and_then(|body| {
+            fits(&body, max_body, Code::WrongOutput, "result")?;
+            Ok(body)
+        });
+        match outcome {
+            Ok(body) => Self { header: call.answer(Kind::Result), body: body.into() },
+            Err(error) => Self { header: call.answer(Kind::Error), body: error.to_body().into() },
+        }
+    }
+}
+
+/// Refuses a body that is over the bus's limit.
+pub fn fits(body: &[u8], max_body: usize, code: Code, what: &str) -> Result<(), BusError> {
+    if body.len() <= max_body {
+        return Ok(());
+    }
+    let found = format!("the {what} has {} bytes, the bus takes {max_body}", body.len());
+    Err(BusError::new(code, found).at(what).help("pass large data as a file"))
+}
