@@ -23,8 +23,11 @@ PIT = Path(__file__).parents[2] / "pit-rs"
 
 @functools.cache
 def examples() -> dict[str, Path]:
-    """Builds the examples and gives their programs by name."""
-    command = ["cargo", "build", "--locked", "--package", "symphony-runtime", "--examples"]
+    """Builds the examples and gives their programs by name.
+
+    Of the whole workspace: of one package alone, cargo would build all it needs once more.
+    """
+    command = ["cargo", "build", "--locked", "--workspace", "--examples"]
     built = subprocess.run(
         [*command, "--message-format", "json"],
         cwd=PIT,
