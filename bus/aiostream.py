@@ -51,6 +51,7 @@ class AsyncStream(Generic[T]):
         self._give = give
         self._abandon = abandon
         self.cancel = cancel
+        call.future.add_done_callback(_see)  # whether anybody asks for the result or not
 
     async def __aenter__(self) -> "AsyncStream[T]":
         return self
@@ -60,8 +61,6 @@ class AsyncStream(Generic[T]):
         if not future.done():
             self._abandon()
             future.set_exception(BusError("cancelled", "the stream was left"))
-        if not future.cancelled():
-            future.exception()  # seen, whether anybody asked for the result or not
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self
@@ -86,3 +85,8 @@ class AsyncStream(Generic[T]):
             pass
         result: T = await self._call.future
         return result
+
+
+def _see(future: "asyncio.Future[Any]") -> None:
+    if not future.cancelled():
+        future.exception()

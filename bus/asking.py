@@ -68,6 +68,9 @@ class Asking:
         The result is read as `type`, chunks as `chunk_type`. Raises BusError for what cannot be
         sent.
         """
+        streaming = options is not None and wire.STREAM_OPTION in options
+        if options is not None and streaming:
+            _require_credit(options[wire.STREAM_OPTION])
         body = encode_body(args)
         open_call = Open(
             capability,
@@ -77,7 +80,7 @@ class Asking:
             options,
             type,
             chunk_type,
-            options is not None and wire.STREAM_OPTION in options,
+            streaming,
         )
         request = self._next_request()
         flow = self._flows.get(capability)
@@ -220,7 +223,7 @@ class Asking:
 
 def _surely_readable(method: str | None, options: Mapping[str, object] | None) -> bool:
     """Whether everybody can read a header with these; most calls have no more than a trace."""
-    if method is not None and type(method) is not str:
+    if method is not None:
         return False
     return not options or (len(options) == 1 and type(options.get(wire.TRACE_OPTION)) is str)
 
@@ -231,6 +234,12 @@ def _require_readable(header: bytes) -> None:
         read_heading(header)
     except ProtocolError as error:
         raise BusError("bad-request", error.message, where="header") from None
+
+
+def _require_credit(credit: object) -> None:
+    """Raises BusError for a credit with which no chunk, or none of the bus, would ever come."""
+    if type(credit) is not int or not 1 <= credit <= wire.MAX_CREDIT:
+        raise BusError("bad-request", f"credit is 1 to {wire.MAX_CREDIT:,}", where="credit")
 
 
 def _read(body: Buffer, kind: Any) -> Any:

@@ -3,7 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from .errors import BusError
 from .heard import Answered, Chunked, Event, Heard, Progressed
@@ -111,15 +111,31 @@ class Audience:
             self._handlers[heard.topic](heard)
 
 
+class Caller(Protocol):
+    """Who has opened a stream."""
+
+    def chunks(self, request: int) -> deque[Any]:
+        """What has come of it and was not taken."""
+
+    def answer(self, request: int) -> Any:
+        """Its result; raises the BusError that ended it."""
+
+    def give(self, request: int, chunks: int) -> None:
+        """Lets it go on by so many chunks."""
+
+    def cancel(self, request: int) -> None:
+        """Asks for its end."""
+
+
 class FakeStream:
     """An open streaming call: an iterator of its chunks, and its result after them.
 
-    Leaving its `with` block early cancels it. The extension goes on only while the test asks for
+    Leaving its `with` block early cancels it. The provider goes on only while the caller asks for
     the next chunk.
     """
 
-    def __init__(self, audience: "Audience", request: int, credit: int) -> None:
-        self._audience = audience
+    def __init__(self, caller: Caller, request: int, credit: int) -> None:
+        self._caller = caller
         self._request = request
         self._half = max(1, credit // 2)
         self._taken = 0
@@ -134,14 +150,14 @@ class FakeStream:
         return self
 
     def __next__(self) -> Any:
-        chunks = self._audience.chunks(self._request)
+        chunks = self._caller.chunks(self._request)
         if not chunks:
-            self._audience.answer(self._request)
+            self._caller.answer(self._request)
             raise StopIteration
         chunk = chunks.popleft()
         self._taken += 1
         if self._taken >= self._half:
-            self._audience.give(self._request, self._taken)
+            self._caller.give(self._request, self._taken)
             self._taken = 0
         return chunk
 
@@ -149,8 +165,8 @@ class FakeStream:
         """The result, once the chunks that are left have been passed over."""
         for _ in self:
             pass
-        return self._audience.answer(self._request)
+        return self._caller.answer(self._request)
 
     def cancel(self) -> None:
         """Asks for the end of the stream."""
-        self._audience.cancel(self._request)
+        self._caller.cancel(self._request)

@@ -17,6 +17,7 @@ from .messages import Progress
 
 T = TypeVar("T")
 OnProgress = Callable[[Progress], None]
+Unwanted = Callable[[], BusError | None]  # why an answer is not waited for any more, if so
 
 
 class Call(Struct, Generic[T], eq=False):
@@ -27,6 +28,8 @@ class Call(Struct, Generic[T], eq=False):
     request: int
     until: float | None  # when not even the hub's own answer is waited for any more
     on_progress: OnProgress | None = None
+    news: deque[Progress] | None = None  # for whoever waits; None: the connection's thread tells
+    unwanted: Unwanted | None = None
     chunks: deque[Any] | None = None  # none has come yet
     value: Any = None
     error: BusError | None = None
@@ -34,7 +37,7 @@ class Call(Struct, Generic[T], eq=False):
 
     def result(self) -> T:
         """Waits for the answer; raises the BusError that ended the call."""
-        if not self.done:
+        if not self.done or self.news:
             self.wait(self.is_done)
         if self.error is not None:
             raise self.error
@@ -59,16 +62,39 @@ class Call(Struct, Generic[T], eq=False):
         finally:
             self.forget(self.request)
 
+    def check(self) -> None:
+        """Ends the call if it is not wanted any more, and raises why."""
+        why = self.unwanted() if self.unwanted is not None and not self.done else None
+        if why is not None:
+            self.abandon(why)
+            raise why
+
     def is_done(self) -> bool:
         """Whether the answer is there."""
         return self.done
 
     def wait(self, ready: Callable[[], object]) -> None:
-        """Returns when `ready()` is true or the call is over."""
+        """Returns when `ready()` is true or the call is over; tells the news meanwhile."""
+        news = self.news
+        if news is None or self.on_progress is None:
+            self._wait(ready)
+            return
+        while True:
+            self._wait(lambda: news or ready())
+            if not news:
+                return
+            self.on_progress(news.popleft())
+
+    def _wait(self, ready: Callable[[], object]) -> None:
         left_s = None if self.until is None else self.until - time.monotonic()
-        self.connection.wait(ready, left_s)
+        unwanted = self.unwanted
+        if unwanted is None:
+            self.connection.wait(ready, left_s)
+        else:
+            self.connection.wait(lambda: ready() or unwanted(), left_s)
         if not ready() and not self.done:
-            self.abandon(BusError("deadline", "the call was not answered in time"))
+            why = unwanted() if unwanted is not None else None
+            self.abandon(why or BusError("deadline", "the call was not answered in time"))
 
     def add(self, chunk: Any) -> None:
         """Takes a chunk."""
@@ -105,7 +131,8 @@ class Stream(Generic[T]):
 
     def __next__(self) -> Any:
         call = self._call
-        if not call.chunks and not call.done:
+        call.check()
+        if not call.chunks and (not call.done or call.news):
             call.wait(lambda: call.chunks or call.done)
         if call.chunks:
             chunk = call.chunks.popleft()
@@ -153,8 +180,12 @@ class Calls:
         idem: str | None = None,
         trace: str | None = None,
         on_progress: OnProgress | None = None,
+        unwanted: Unwanted | None = None,
     ) -> Call[Any]:
-        """Opens a call, with `credit` a streaming one; its result is read as `type`."""
+        """Opens a call, with `credit` a streaming one; its result is read as `type`.
+
+        A call that may become `unwanted` tells its progress on the thread that waits for it.
+        """
         options: dict[str, object] = {wire.TRACE_OPTION: trace or traces.new()}
         if idem is not None:
             options[wire.IDEM_OPTION] = idem
@@ -173,7 +204,10 @@ class Calls:
                 chunk_type=chunk_type,
             )
             until = now + ttl_ms / 1000 + session.grace_s if ttl_ms else None
-            call: Call[Any] = Call(connection, self._forget, request, until, on_progress)
+            news: deque[Progress] | None = deque() if on_progress and unwanted else None
+            call: Call[Any] = Call(
+                connection, self._forget, request, until, on_progress, news, unwanted
+            )
             self._open[request] = call
         return call
 
@@ -191,13 +225,15 @@ class Calls:
         if isinstance(heard, Answered):
             call = self._open.pop(heard.request, None)
             if call is not None and not call.done:
-                if call.on_progress is None:
+                if call.on_progress is None or call.news is not None:
                     call.value, call.error, call.done = heard.value, heard.error, True
                 else:  # not before the progress that came before it
                     call.connection.later(partial(call.finish, heard.value, heard.error))
         elif isinstance(heard, Progressed):
             call = self._open.get(heard.request)
-            if call is not None and call.on_progress is not None:
+            if call is not None and call.news is not None:
+                call.news.append(heard.progress)
+            elif call is not None and call.on_progress is not None:
                 call.connection.later(partial(call.on_progress, heard.progress))
         elif isinstance(heard, Chunked):
             call = self._open.get(heard.request)

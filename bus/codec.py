@@ -39,7 +39,7 @@ class _Places(Struct, array_like=True, frozen=True, gc=False):
     target: Annotated[int, Meta(ge=1, le=wire.MAX_FLOW)] | str | None
     request: Annotated[int, Meta(ge=0, le=wire.MAX_REQUEST)]
     ttl: Annotated[int, Meta(ge=0, le=wire.MAX_TTL)]
-    method: str | None
+    method: Annotated[str, Meta(pattern=wire.METHOD)] | None
 
 
 class Header(_Places, array_like=True, frozen=True, gc=False):

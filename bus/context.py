@@ -3,19 +3,23 @@
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from threading import Event
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, overload
 
 from . import trace as traces
+from .calls import OnProgress
 from .errors import BusError
 from .files import outgoing
 from .heard import Called
 from .messages import Activate, Progress
 from .messages import Context as CallContext
+from .retry import Attempts, Retry
+
+T = TypeVar("T")
 
 
 class Cancelled(BusError):  # noqa: N818 - part of the SDK, named as the caller's wish
@@ -45,8 +49,47 @@ class CallBus(Protocol):
         *,
         ttl_ms: int,
         trace: str,
+        type: Any,  # noqa: A002 - as the clients name it
+        idem: str | None,
+        on_progress: OnProgress | None,
     ) -> Any:
         """Calls another capability and returns its result; raises BusError."""
+
+    def stream(
+        self,
+        capability: str,
+        method: str | None,
+        args: Mapping[str, object],
+        *,
+        credit: int,
+        ttl_ms: int,
+        trace: str,
+        type: Any,  # noqa: A002 - as the clients name it
+        chunk_type: Any,
+        on_progress: OnProgress | None,
+    ) -> "Parts[Any]":
+        """Calls another capability for an answer in chunks; raises BusError."""
+
+    def publish(self, topic: str, value: object, *, keep: bool) -> None:
+        """Publishes an event; raises BusError."""
+
+
+class Parts(Protocol[T]):
+    """An answer in chunks: iterate for them, then ask for the result.
+
+    Leaving its `with` block early cancels it; so does the end of the call that opened it.
+    """
+
+    def __enter__(self) -> "Parts[T]": ...
+    def __exit__(self, *_: object) -> None: ...
+    def __iter__(self) -> Iterator[Any]: ...
+    def __next__(self) -> Any: ...
+
+    def result(self) -> T:
+        """The result, once the chunks that are left have been passed over."""
+
+    def cancel(self) -> None:
+        """Asks for the end of the stream; what comes next then usually raises `cancelled`."""
 
 
 class Interest:
@@ -213,9 +256,112 @@ class Context:
             self._bus.chunk(outgoing(value, self.outbox_path, "chunk"))
 
     def call(self, capability: str, method: str | None = None, /, **args: object) -> Any:
-        """Calls another capability within this call's deadline; raises BusError."""
+        """Calls another capability within this call's deadline; raises BusError.
+
+        The short form of `ask`: every name is an argument of the function that is called.
+        """
+        return self.ask(capability, method, args)
+
+    @overload
+    def ask(
+        self,
+        capability: str,
+        method: str | None = None,
+        args: Mapping[str, object] | None = None,
+        *,
+        type: type[T],
+        ttl_ms: int = 0,
+        on_progress: OnProgress | None = None,
+        idem: str | None = None,
+        retry: Retry | None = None,
+    ) -> T: ...
+
+    @overload
+    def ask(
+        self,
+        capability: str,
+        method: str | None = None,
+        args: Mapping[str, object] | None = None,
+        *,
+        type: Any = Any,
+        ttl_ms: int = 0,
+        on_progress: OnProgress | None = None,
+        idem: str | None = None,
+        retry: Retry | None = None,
+    ) -> Any: ...
+
+    def ask(
+        self,
+        capability: str,
+        method: str | None = None,
+        args: Mapping[str, object] | None = None,
+        *,
+        type: Any = Any,  # noqa: A002 - as the clients name it
+        ttl_ms: int = 0,
+        on_progress: OnProgress | None = None,
+        idem: str | None = None,
+        retry: Retry | None = None,
+    ) -> Any:
+        """Calls another capability and returns its result as `type`; raises BusError.
+
+        It ends after `ttl_ms` if that is given, but never later than this call, and is a span
+        below it. `idem` is an idempotency key, at most 128 characters; `on_progress` runs on the
+        thread that waits here. With `retry`, an error that the hub calls repeatable leads to
+        another attempt. Raises Cancelled when the answer to this call is no longer wanted.
+        """
         self.check()
-        remaining = self.remaining()
-        ttl_ms = 0 if remaining is None else max(1, int(remaining * 1000))
         trace = traces.child(self.trace)
-        return self._bus.call(capability, method, args, ttl_ms=ttl_ms, trace=trace)
+        ttl_ms, args = self._within(ttl_ms), args or {}
+        options = {"trace": trace, "type": type, "idem": idem, "on_progress": on_progress}
+        if retry is None:
+            return self._bus.call(capability, method, args, ttl_ms=ttl_ms, **options)
+        attempts = Attempts(retry, ttl_ms)
+        while True:
+            try:
+                return self._bus.call(capability, method, args, ttl_ms=attempts.ttl_ms, **options)
+            except BusError as error:
+                self.wait(attempts.pause_s(error))
+
+    def stream(
+        self,
+        capability: str,
+        method: str | None = None,
+        args: Mapping[str, object] | None = None,
+        *,
+        credit: int = 16,
+        type: Any = Any,  # noqa: A002 - as in `ask`
+        chunk_type: Any = Any,
+        ttl_ms: int = 0,
+        on_progress: OnProgress | None = None,
+    ) -> Parts[Any]:
+        """As `ask`, for an answer in chunks: iterate for them, then ask for the result.
+
+        At most `credit` chunks (1 to 1,024) wait to be taken, in this process or on the way to it.
+        """
+        self.check()
+        return self._bus.stream(
+            capability,
+            method,
+            args or {},
+            credit=credit,
+            ttl_ms=self._within(ttl_ms),
+            trace=traces.child(self.trace),
+            type=type,
+            chunk_type=chunk_type,
+            on_progress=on_progress,
+        )
+
+    def publish(self, topic: str, value: object, *, keep: bool = False) -> None:
+        """Publishes an event; the hub drops it if this extension may not.
+
+        With `keep`, the hub sends it to later subscribers as well, until there is a newer one.
+        """
+        self._bus.publish(topic, value, keep=keep)
+
+    def _within(self, ttl_ms: int) -> int:
+        """So many milliseconds, but no more than are left of this call; 0 without an end."""
+        remaining = self.remaining()
+        if remaining is None:
+            return ttl_ms
+        left_ms = max(1, int(remaining * 1000))
+        return min(ttl_ms, left_ms) if ttl_ms else left_ms

@@ -220,6 +220,10 @@ class Control:
         """Sends an event to every subscriber; raises BusError `bad-request`."""
         self._events.publish(topic, body, keep=keep)
 
+    def subscribers(self, topic: str) -> int:
+        """How many peers subscribe to a topic now."""
+        return self._events.subscribers(topic)
+
     def answer(self, call: LocalCall, kind: int, body: bytes) -> None:
         """Sends result, error, progress or chunk of a call that the kernel serves."""
         header = encode_header(kind, call.number, call.request)
@@ -233,7 +237,7 @@ class Control:
         for stats in self.datapath.flows():
             key = self._flows.key(stats.number)
             if key is not None:
-                provider = self._flows.provider(stats.number) or KERNEL
+                provider = self._flows.last_provider(stats.number) or KERNEL
                 rows.append(FlowRow(key.behalf or key.caller, key.capability, provider, stats))
         return rows
 
@@ -316,6 +320,10 @@ class Control:
         # Whoever gets the first call of a flow learns what the number stands for.
         options = {**options, wire.CAPABILITY_OPTION: capability}
         header = encode_header(wire.CALL, number, head.request, head.ttl, head.method, options)
+        if len(header) > wire.MAX_HEADER:
+            long = BusError("bad-request", "the header is too long", where="header")
+            self._refuse(caller, head, long)
+            return
         self.datapath.inject(caller, header, body)
 
     def _called_capability(self, caller: str, target: int | str | None) -> str:

@@ -28,6 +28,8 @@ VIOLATION: Final = "violation"  # this peer sent a message of more than `wire.MA
 
 MAX_UPCALLS_PER_PEER: Final = 1_024
 MAX_UPCALLS: Final = 16_384
+MAX_UPCALL_BYTES_PER_PEER: Final = 8 * 1024 * 1024  # once there are so many, no more is taken
+MAX_UPCALL_BYTES: Final = 64 * 1024 * 1024
 
 
 class Flow(NamedTuple):
@@ -178,18 +180,20 @@ class UpcallQueue:
         self._told = False
         self._lock = Lock()
         self._waiting: list[Upcall] = []
+        self._bytes = 0
         self._by_peer: Counter[str] = Counter()
+        self._bytes_by_peer: Counter[str] = Counter()
 
     def offer(self, upcall: Upcall, *, bounded: bool = True) -> bool:
-        """Adds one; False if it is bounded and its peer, or all together, have too many."""
+        """Adds one; False if it is bounded and its peer, or all together, have too many, or so
+        many bytes."""
+        size = len(upcall.header) + len(upcall.body)
         with self._lock:
-            full = (
-                self._by_peer[upcall.peer] >= MAX_UPCALLS_PER_PEER
-                or len(self._waiting) >= MAX_UPCALLS
-            )
-            if bounded and full:
+            if bounded and self._is_full(upcall.peer):
                 return False
             self._by_peer[upcall.peer] += 1
+            self._bytes_by_peer[upcall.peer] += size
+            self._bytes += size
             self._waiting.append(upcall)
             return True
 
@@ -204,5 +208,15 @@ class UpcallQueue:
         with self._lock:
             self._told = False
             taken, self._waiting = self._waiting, []
+            self._bytes = 0
             self._by_peer.clear()
+            self._bytes_by_peer.clear()
             return taken
+
+    def _is_full(self, peer: str) -> bool:
+        return (
+            self._by_peer[peer] >= MAX_UPCALLS_PER_PEER
+            or self._bytes_by_peer[peer] >= MAX_UPCALL_BYTES_PER_PEER
+            or len(self._waiting) >= MAX_UPCALLS
+            or self._bytes >= MAX_UPCALL_BYTES
+        )

@@ -23,6 +23,10 @@ class Events:
         """Who published an event of the hub; the kernel if that is not known any more."""
         return self._topics.publisher(str(head.target), head.request) or KERNEL
 
+    def subscribers(self, topic: str) -> int:
+        """How many subscribe to a topic."""
+        return self._topics.subscribers(topic)
+
     def publish(
         self, topic: str, body: bytes, *, keep: bool = False, publisher: str = KERNEL
     ) -> None:

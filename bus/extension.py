@@ -22,21 +22,25 @@ from .context import CallBus, Cancelled, Context, Interest, Log
 from .errors import BusError, ProtocolError
 from .files import is_relative
 from .function import Function
-from .heard import Called
+from .heard import Called, Event
 from .messages import Activate
 from .messages import Context as CallContext
+from .retry import Retry
 
-__all__ = ["BusError", "Cancelled", "Context", "Extension"]
+__all__ = ["BusError", "Cancelled", "Context", "Event", "Extension", "Retry"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+H = TypeVar("H", bound=Callable[[Event], object])
 _NO_CONTEXT: Final = CallContext()
 
 
 class Extension:
-    """What one process provides: functions by capability and method."""
+    """What one process provides and listens to: functions by capability and method, handlers by
+    topic."""
 
     def __init__(self) -> None:
         self._functions: dict[tuple[str, str], Function] = {}
+        self._handlers: dict[str, Callable[[Event], object]] = {}
         self._activation = Activate({}, {})
 
     def provides(self, capability: str, method: str | None = None) -> Callable[[F], F]:
@@ -53,6 +57,25 @@ class Extension:
             return target
 
         return register
+
+    def subscribes(self, topic: str) -> Callable[[H], H]:
+        """Registers the decorated `(event)` as the handler of a topic's events.
+
+        It runs between calls, on the same thread: never while a function of this extension does.
+        What it raises goes to the log. Events that come while very many wait are dropped; the
+        next one's `gap` counts them.
+        """
+
+        def register(target: H) -> H:
+            self._handlers[topic] = target
+            return target
+
+        return register
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What this extension listens to."""
+        return tuple(self._handlers)
 
     @property
     def capabilities(self) -> tuple[str, ...]:
@@ -98,6 +121,16 @@ class Extension:
             text = "".join(traceback.format_exception(error))
             Log(run=call.run, step=call.step).error("the call failed", traceback=text)
             raise _failure(error) from error
+
+    def hear(self, event: Event) -> None:
+        """Gives an event to its handler."""
+        try:
+            self._handlers[event.topic](event)
+        except Exception as error:
+            import traceback
+
+            text = "".join(traceback.format_exception(error))
+            Log().error("the handler of an event failed", topic=event.topic, traceback=text)
 
 
 def _arguments(body: Buffer) -> tuple[dict[str, Any], CallContext]:

@@ -34,6 +34,7 @@ class FlowTable:
         self._numbers: dict[Key, int] = {}
         self._keys: dict[int, Key] = {}
         self._providers: dict[int, str] = {}  # that serve a number, or did last
+        self._last_providers: dict[int, str] = {}  # the same, once they are gone too
         self._first: dict[int, int] = {}  # the request with which that provider began
         self._orphans: set[int] = set()  # their provider is gone, and there is no other since
         self._settled: set[int] = set()  # must stay with their provider as long as it lives
@@ -59,6 +60,10 @@ class FlowTable:
     def provider(self, number: int) -> str | None:
         """Who serves this number, or did before the generation changed."""
         return self._providers.get(number)
+
+    def last_provider(self, number: int) -> str | None:
+        """Who serves this number, or did last, even if it is gone."""
+        return self._last_providers.get(number)
 
     def first(self, number: int) -> int:
         """The request with which that provider began to serve this number."""
@@ -91,7 +96,7 @@ class FlowTable:
             self._settled.add(number)
         self._orphans.discard(number)
         self._first[number] = first
-        self._providers[number] = provider
+        self._providers[number] = self._last_providers[number] = provider
         self._load[provider] += 1
         return Flow(
             number,
@@ -123,6 +128,7 @@ class FlowTable:
         for key in [key for key in self._numbers if name in (key.caller, key.pinned)]:
             number = self._numbers.pop(key)
             del self._keys[number]
+            self._last_providers.pop(number, None)
             self._release(number)
             self._orphans.discard(number)
         for number in [number for number, by in self._providers.items() if by == name]:

@@ -281,6 +281,10 @@ class Hub:
         that will."""
         self._control.publish(topic, encode_body(value), keep=keep)
 
+    def subscribers(self, topic: str) -> int:
+        """How many instances subscribe to a topic now."""
+        return self._control.subscribers(topic)
+
     def serve(self, capability: str, handler: LocalHandler) -> None:
         """Makes the kernel the provider of a capability.
 

@@ -22,7 +22,8 @@ class Scoped(NamedTuple):
 @dataclass
 class _Running(Generic[W]):
     fingerprint: bytes
-    waiters: list[W] = field(default_factory=list)
+    size: int  # of the call's arguments
+    waiters: list[W]
 
 
 @dataclass(frozen=True)
@@ -32,25 +33,55 @@ class _Done:
     at: float  # seconds
 
 
+@dataclass
+class _Owned(Generic[W]):
+    """What one owner has: nobody else's keys change it."""
+
+    running: dict[str, _Running[W]] = field(default_factory=dict)
+    done: OrderedDict[str, _Done] = field(default_factory=OrderedDict)  # as they were answered
+    running_bytes: int = 0
+    done_bytes: int = 0
+
+    def forget_oldest(self) -> None:
+        _, done = self.done.popitem(last=False)
+        self.done_bytes -= len(done.result)
+
+    def forget_until(self, horizon: float) -> None:
+        while self.done and next(iter(self.done.values())).at <= horizon:
+            self.forget_oldest()
+
+    def finish(self, key: str) -> _Running[W]:
+        running = self.running.pop(key)
+        self.running_bytes -= running.size
+        return running
+
+
 class Idempotency(Generic[W]):
-    """Keys whose call runs, with who waits for it, and keys with their results."""
+    """Keys whose call runs, with who waits for it, and keys with their results.
+
+    Each owner has bounds of its own, so that none can push out or refuse the keys of another; the
+    number of owners, whom the kernel lets in, bounds the whole.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._running: dict[Scoped, _Running[W]] = {}
-        self._done: OrderedDict[Scoped, _Done] = OrderedDict()  # in the order of their answers
-        self.result_bytes = 0
+        self._owners: dict[str, _Owned[W]] = {}
 
-    def __len__(self) -> int:
-        return len(self._running) + len(self._done)
+    def size(self, owner: str) -> tuple[int, int]:
+        """How many keys of an owner are remembered or run, and the bytes that they hold."""
+        owned = self._owners.get(owner, _Owned())
+        keys = len(owned.running) + len(owned.done)
+        return keys, owned.running_bytes + owned.done_bytes
 
     def result(self, key: Scoped, fingerprint: bytes) -> bytes | None:
         """The result that this key's call had; raises BusError `conflict` if it was another call,
         running or done."""
-        self._forget_old()
-        done = self._done.get(key)
-        running = self._running.get(key)
-        known = done or running
+        owned = self._owners.get(key.owner)
+        if owned is None:
+            return None
+        owned.forget_until(self._clock() - wire.IDEM_S)
+        done = owned.done.get(key.key)
+        known = done or owned.running.get(key.key)
         if known is not None and known.fingerprint != fingerprint:
             raise BusError(
                 "conflict",
@@ -60,54 +91,68 @@ class Idempotency(Generic[W]):
             )
         return done.result if done else None
 
-    def wait(self, key: Scoped, fingerprint: bytes, waiter: W) -> bool:
-        """Adds one who waits for the key's result; True if the call has to be made for it.
+    def wait(self, key: Scoped, fingerprint: bytes, waiter: W, size: int = 0) -> bool:
+        """Adds one who waits for the key's result; True if the call, with arguments of `size`
+        bytes, has to be made for it.
 
-        Raises BusError `overloaded` if there are too many calls that are not answered.
+        Raises BusError `overloaded` if the owner has too many calls that are not answered, or if
+        there are too many owners.
         """
-        running = self._running.get(key)
+        owned = self._owned(key.owner)
+        running = owned.running.get(key.key)
         if running is not None:
             running.waiters.append(waiter)
             return False
-        if len(self._running) >= wire.MAX_IDEM_KEYS:
-            raise BusError(
-                "overloaded",
-                "too many open calls with an idempotency key",
-                where=wire.IDEM_OPTION,
-                retry_after_ms=wire.RETRY_MS,
-                repeatable=True,
-            )
-        while len(self) >= wire.MAX_IDEM_KEYS:
-            self._forget_oldest()
-        self._running[key] = _Running(fingerprint, [waiter])
+        too_many = len(owned.running) >= wire.MAX_IDEM_OPEN
+        if too_many or owned.running_bytes + size > wire.MAX_IDEM_BYTES:
+            raise _overloaded("too many open calls with an idempotency key")
+        owned.running[key.key] = _Running(fingerprint, size, [waiter])
+        owned.running_bytes += size
         return True
 
     def waiters(self, key: Scoped) -> list[W]:
         """Who waits for this key; changing the list changes that."""
-        running = self._running.get(key)
+        owned = self._owners.get(key.owner)
+        running = owned.running.get(key.key) if owned is not None else None
         return running.waiters if running is not None else []
 
     def succeed(self, key: Scoped, result: bytes) -> list[W]:
         """The call has its result, which is remembered; returns who waits for it."""
-        running = self._running.pop(key)
-        self._done[key] = _Done(running.fingerprint, result, self._clock())
-        self.result_bytes += len(result)
-        while self.result_bytes > wire.MAX_IDEM_BYTES:
-            self._forget_oldest()
+        owned = self._owners[key.owner]
+        running = owned.finish(key.key)
+        owned.done[key.key] = _Done(running.fingerprint, result, self._clock())
+        owned.done_bytes += len(result)
+        while len(owned.done) > wire.MAX_IDEM_KEYS or owned.done_bytes > wire.MAX_IDEM_BYTES:
+            owned.forget_oldest()
         return running.waiters
 
     def fail(self, key: Scoped) -> list[W]:
         """The call ended with an error, which is not remembered; returns who waits for it."""
-        return self._running.pop(key).waiters
+        return self._owners[key.owner].finish(key.key).waiters
 
-    def _forget_old(self) -> None:
+    def _owned(self, owner: str) -> _Owned[W]:
+        if owner not in self._owners and len(self._owners) >= wire.MAX_IDEM_OWNERS:
+            self._forget_owners()
+            if len(self._owners) >= wire.MAX_IDEM_OWNERS:
+                raise _overloaded("too many extensions have idempotency keys")
+        return self._owners.setdefault(owner, _Owned())
+
+    def _forget_owners(self) -> None:
         horizon = self._clock() - wire.IDEM_S
-        while self._done and next(iter(self._done.values())).at <= horizon:
-            self._forget_oldest()
+        for name, owned in list(self._owners.items()):
+            owned.forget_until(horizon)
+            if not owned.running and not owned.done:
+                del self._owners[name]
 
-    def _forget_oldest(self) -> None:
-        _, done = self._done.popitem(last=False)
-        self.result_bytes -= len(done.result)
+
+def _overloaded(message: str) -> BusError:
+    return BusError(
+        "overloaded",
+        message,
+        where=wire.IDEM_OPTION,
+        retry_after_ms=wire.RETRY_MS,
+        repeatable=True,
+    )
 
 
 def fingerprint(capability: str, method: str | None, body: bytes) -> bytes:

@@ -165,6 +165,12 @@ class KernelCalls:
             header = encode_header(wire.CANCEL, call.number, request)
             self._state.datapath.inject(KERNEL, header, b"")
 
+    def prolong(self, request: int, deadline: float | None) -> None:
+        """Gives an open call this deadline, in seconds, for when it has to be repeated."""
+        call = self._open.get(request)
+        if call is not None:
+            call.deadline = deadline
+
     def credit(self, request: int, chunks: int) -> None:
         """Takes so many chunks more."""
         call = self._open.get(request)

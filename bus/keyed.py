@@ -41,20 +41,21 @@ class KeyedCalls:
         call = Mediated(
             self.mediator,
             Scoped(self._state.roster.members[caller].owner, key),
-            caller,
             capability,
             head.method,
             body,
-            deadline,
-            trace,
         )
-        self.mediator.begin(call, Asker(caller, head.request, deadline))
+        self.mediator.begin(call, Asker(caller, head.request, deadline, trace))
 
     def mediate(self, call: Mediated) -> None:
         """Makes a call for a key; raises BusError."""
-        provider = self._state.roster.best(call.capability)
+        roster = self._state.roster
+        call.provider = provider = roster.best(call.capability)
+        call.safe = roster.is_safe(provider, call.capability)
         number = self._state.flows.number(Key(KERNEL, call.capability, provider, call.key.owner))
-        options: dict[str, object] = {wire.TRACE_OPTION: call.trace} if call.trace else {}
+        options: dict[str, object] = {wire.IDEM_OPTION: call.key.key}
+        if call.trace:
+            options[wire.TRACE_OPTION] = call.trace
         call.request = self._calls.send(
             Outgoing(
                 call,
@@ -69,6 +70,10 @@ class KeyedCalls:
                 self._leading.limit(call.caller, call.capability),
             )
         )
+
+    def prolong(self, call: Mediated, deadline: float | None) -> None:
+        """Lets an open call be repeated until then, should the hub start anew."""
+        self._calls.prolong(call.request, deadline)
 
     def withdraw(self, call: Mediated) -> None:
         """Asks for the end of a call that nobody waits for; its result may still be remembered."""

@@ -80,6 +80,8 @@ class LocalCalls:
         if answer is not None:
             self._answer(call, *answer)
             return
+        if running is not None:
+            running.task.cancel()  # too hasty a caller has used its number for another call
         self._answers.forget(key)
         running = self._running[key] = _Running(call, asyncio.Semaphore(call.credit or 0))
         running.task = asyncio.get_running_loop().create_task(self._outcome(running))
@@ -107,6 +109,8 @@ class LocalCalls:
 
     def _ended(self, running: _Running) -> None:
         call, task = running.call, running.task
+        if self._running.get((call.number, call.request)) is not running:
+            return  # another call has its number by now
         del self._running[call.number, call.request]
         kind, body = _CANCELLED if task.cancelled() else task.result()
         self._answers.remember((call.number, call.request), kind, body)

@@ -33,8 +33,7 @@ class Losses:
         elif head.kind == wire.EVENT:
             self._report(peer, header, body)
             lost = 1 + (head.options or {}).get(wire.GAP_OPTION, 0)
-            topic = str(head.target)
-            peer.gaps[topic] = peer.gaps.get(topic, 0) + lost
+            peer.gaps.add(str(head.target), lost)
         elif gone:
             return
         elif head.kind == wire.CHUNK:
@@ -55,8 +54,10 @@ class Losses:
             head = decode_header(header)
             if head.kind == wire.EVENT:
                 self._report(gone, header, body)
-            elif head.kind == wire.CALL and not head.again:
-                unsent.add((head.target, head.request))
+            elif head.kind == wire.CALL:
+                self._report(gone, header, body)
+                if not head.again:
+                    unsent.add((head.target, head.request))
         gone.queue.clear()
         gone.queued_bytes = 0
         return unsent

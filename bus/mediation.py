@@ -1,14 +1,15 @@
 """Calls with an idempotency key (`PROTOCOL.md` section 9): the hub makes them for their callers.
 
-One call is made for a key, its result goes to all who wait for it. Nothing here sends by itself:
-`Wires` does.
+One call is made for a key, its result goes to all who wait for it. Who leaves or has no time any
+more takes nothing from the others: a call that ended for that reason is made again for them, unless
+it may have been done. Nothing here sends by itself: `Wires` does.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from . import wire
+from . import refusals, wire
 from .codec import decode, encode
 from .errors import BusError, ProtocolError
 from .idempotency import Idempotency, Scoped, fingerprint
@@ -23,6 +24,7 @@ class Asker:
     peer: str
     request: int
     deadline: float | None
+    trace: str | None = None
 
 
 class Wires(Protocol):
@@ -30,6 +32,9 @@ class Wires(Protocol):
 
     def mediate(self, call: "Mediated") -> None:
         """Makes the call; raises BusError if it cannot be made."""
+
+    def prolong(self, call: "Mediated", deadline: float | None) -> None:
+        """The open call has time until then, whatever its provider was told."""
 
     def withdraw(self, call: "Mediated") -> None:
         """Asks the provider to end the call, which is still to be answered."""
@@ -40,18 +45,26 @@ class Wires(Protocol):
 
 @dataclass(eq=False)
 class Mediated:
-    """One call that is made for a key; a `kernelcalls.Waiter`."""
+    """One call that is made for a key; a `kernelcalls.Waiter`.
+
+    The rest changes each time that it is made: `caller` is one who waits, on whose terms and in
+    whose `trace` it is made, `deadline` the latest of all who wait, `safe` whether the provider's
+    contract lets it be repeated.
+    """
 
     mediator: "Mediator"
     key: Scoped
-    caller: str
     capability: str
     method: str | None
     body: bytes
-    deadline: float | None
-    trace: str | None
-    repeats: int = 0
+    caller: str = ""
+    trace: str | None = None
+    deadline: float | None = None
+    provider: str = ""
+    safe: bool = False
     request: int = 0  # the kernel's, while it is open
+    repeats: int = 0  # after crashes
+    withdrawn: bool = False  # its provider was asked to end it
 
     def answered(self, kind: int, body: bytes) -> None:
         """It ended."""
@@ -92,11 +105,12 @@ class Mediator:
                 retry_after_ms=wire.RETRY_MS,
                 repeatable=True,
             )
-        if not self.memory.wait(call.key, print_, asker):
-            self._asked[asker.peer, asker.request] = self._calls[call.key]
+        if not self.memory.wait(call.key, print_, asker, len(call.body)):
+            open_call = self._asked[asker.peer, asker.request] = self._calls[call.key]
+            self._wires.prolong(open_call, _latest(self.memory.waiters(call.key)))
             return
         try:
-            self._wires.mediate(call)
+            self._make(call)
         except BusError:
             self.memory.fail(call.key)
             raise
@@ -133,8 +147,11 @@ class Mediator:
 
     def answered(self, call: Mediated, kind: int, body: bytes) -> None:
         """The call that was made has ended."""
-        if kind == wire.ERROR and self._repeat(call, body):
-            return
+        if kind == wire.ERROR and self.memory.waiters(call.key):
+            failed = self._failed(call, body)
+            if failed is None:
+                return
+            body = failed
         del self._calls[call.key]
         if kind == wire.RESULT:
             askers = self.memory.succeed(call.key, body)
@@ -149,21 +166,41 @@ class Mediator:
         for asker in self.memory.waiters(call.key):
             self._wires.reply(call, asker, wire.PROGRESS, body)
 
-    def _repeat(self, call: Mediated, body: bytes) -> bool:
+    def _make(self, call: Mediated) -> None:
+        """Makes it for those who wait now; raises BusError if it cannot be made."""
+        askers = self.memory.waiters(call.key)
+        call.caller, call.trace = askers[0].peer, askers[0].trace
+        call.deadline, call.withdrawn = _latest(askers), False
+        self._wires.mediate(call)
+
+    def _failed(self, call: Mediated, body: bytes) -> bytes | None:
+        """The error for those who wait, by the one that ended the call; None if it is made again
+        for them."""
         try:
             error = BusError.from_body(decode(body))
         except ProtocolError:
-            return False
-        wanted = bool(self.memory.waiters(call.key))
-        again = error.code == "crashed" and error.repeatable and wanted
-        if not again or call.repeats >= MAX_REPEATS:
-            return False
-        call.repeats += 1
+            return body
+        if call.withdrawn and error.to_body() == refusals.unanswered(call.provider).to_body():
+            # Nobody knows how far it came, and the provider is ended for it.
+            error = refusals.crashed(call.provider, repeatable=call.safe)
+        if error.code == "crashed":
+            if not error.repeatable or call.repeats >= MAX_REPEATS:
+                return encode(error.to_body())
+            call.repeats += 1
+        elif not call.withdrawn and not self._is_early(call, error):
+            return body
         try:
-            self._wires.mediate(call)
-        except BusError:  # nobody else can do it, or no time is left
+            self._make(call)
+        except BusError as refused:  # nobody can do it, or no time is left
+            return encode((error if error.code == "crashed" else refused).to_body())
+        return None
+
+    def _is_early(self, call: Mediated, error: BusError) -> bool:
+        """Whether the provider's time is over, and that of one who came later is not."""
+        if error.code != "deadline" or call.deadline is None:
             return False
-        return True
+        latest = _latest(self.memory.waiters(call.key))
+        return latest is None or latest > call.deadline
 
     def _leave(self, peer: str, request: int, error: BusError | None) -> bool:
         call = self._asked.pop((peer, request), None)
@@ -174,6 +211,13 @@ class Mediator:
         waiters.remove(asker)
         if error is not None:
             self._wires.reply(call, asker, wire.ERROR, encode(error.to_body()))
-        if not waiters:
+        if not waiters and not call.withdrawn:
+            call.withdrawn = True
             self._wires.withdraw(call)
         return True
+
+
+def _latest(askers: Sequence[Asker]) -> float | None:
+    """The deadline of the one who waits longest, None if one waits for ever."""
+    deadlines = [asker.deadline for asker in askers if asker.deadline is not None]
+    return max(deadlines) if len(deadlines) == len(askers) else None

@@ -96,8 +96,8 @@ class Membership:
     def hello(self, peer: str, body: bytes) -> None:
         """A peer says who it is."""
         member = self._roster.members.get(peer)
-        if member is None:
-            return
+        if member is None or member.registered:
+            return  # said again before its welcome came
         try:
             hello = decode_as(body, Hello)
         except ProtocolError:

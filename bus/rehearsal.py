@@ -1,15 +1,30 @@
 """The fake's extension: what `worker` does in a process, on the thread of the test."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from . import wire
 from .aside import Aside
+from .audience import FakeStream
+from .backlog import Backlog
+from .calls import OnProgress
 from .context import Cancelled, Interest
 from .errors import BusError
 from .extension import Extension
-from .heard import Activated, Answered, Called, CancelAsked, CreditGiven, Heard
+from .heard import (
+    Activated,
+    Answered,
+    Called,
+    CancelAsked,
+    Chunked,
+    CreditGiven,
+    Event,
+    Heard,
+    Progressed,
+)
 from .memory import MemoryPeer
 from .messages import Progress
 from .session import Session
@@ -36,6 +51,12 @@ class Rehearsal:
         self.pump = pump
         self.session = Session(time.monotonic(), extension.capabilities)
         self._answers: dict[int, Answered] = {}
+        self._chunks: dict[int, deque[Any]] = {}
+        self._hearing: dict[int, OnProgress] = {}  # the progress of its calls
+        self._backlog = Backlog()
+        self._events: deque[Event] = deque()
+        self._activated: Activated | None = None  # until it is answered
+        self._subscribing: list[int] = []
         self._interests: dict[Key, Interest] = {}
         self._asides: dict[Key, Aside] = {}
 
@@ -46,7 +67,7 @@ class Rehearsal:
             self._link.send(*self.session.out.pop(0))
         message = self._link.receive()
         if message is None:
-            return busy
+            return self._hear() or busy
         heard = self.session.receive(*message, time.monotonic())
         if heard is not None:
             self._on_heard(heard)
@@ -61,10 +82,19 @@ class Rehearsal:
 
     def _on_heard(self, heard: Heard) -> None:
         if isinstance(heard, Activated):
-            self._extension.activate(heard.message)
-            self.session.serving.answer(None, heard.request, None, time.monotonic())
+            self._activate(heard)
         elif isinstance(heard, Answered):
             self._answers[heard.request] = heard
+            self._settle()
+        elif isinstance(heard, Chunked):
+            self._chunks[heard.request].append(heard.value)
+        elif isinstance(heard, Progressed):
+            if heard.request in self._hearing:
+                self._hearing[heard.request](heard.progress)
+        elif isinstance(heard, Event):
+            event = self._backlog.admit(heard)
+            if event is not None:
+                self._events.append(event)
         elif isinstance(heard, Called):
             self._begin(heard)
         elif isinstance(heard, CancelAsked):
@@ -72,6 +102,35 @@ class Rehearsal:
             self._resume((heard.flow, heard.request))
         elif isinstance(heard, CreditGiven):
             self._resume((heard.flow, heard.request))
+
+    def _activate(self, activated: Activated) -> None:
+        self._extension.activate(activated.message)
+        asking, now = self.session.asking, time.monotonic()
+        self._activated = activated
+        self._subscribing = [asking.subscribe(topic, now) for topic in self._extension.topics]
+        self._settle()
+
+    def _settle(self) -> None:
+        """Answers the activation once it is known whether all topics can be had."""
+        answers = [self._answers.get(request) for request in self._subscribing]
+        if self._activated is None or None in answers:
+            return
+        request, self._activated = self._activated.request, None
+        errors = [answer.error for answer in answers if answer and answer.error]
+        serving, now = self.session.serving, time.monotonic()
+        if errors:
+            serving.fail(None, request, errors[0], now)
+        else:
+            serving.answer(None, request, None, now)
+
+    def _hear(self) -> bool:
+        """Handles an event if no call runs; whether there was one."""
+        if not self._events or self._interests:
+            return False
+        event = self._events.popleft()
+        self._backlog.take()
+        self._extension.hear(event)
+        return True
 
     def _begin(self, called: Called) -> None:
         key = called.flow, called.request
@@ -99,12 +158,68 @@ class Rehearsal:
         except BusError as error:
             serving.fail(*key, error, time.monotonic())
         finally:
+            bus.leave()
             del self._interests[key]
             self._asides.pop(key, None)
 
-    def answer(self, request: int) -> Answered | None:
-        """The answer to a call of the extension, once."""
-        return self._answers.pop(request, None)
+    # -- what the extension calls (`audience.Caller`) ------------------------------------------
+
+    def ask(
+        self,
+        capability: str,
+        method: str | None,
+        args: Mapping[str, object],
+        ttl_ms: int,
+        options: Mapping[str, object],
+        *,
+        type: Any,  # noqa: A002 - as the clients name it
+        chunk_type: Any = Any,
+        on_progress: OnProgress | None,
+    ) -> int:
+        """Makes a call of the extension; returns its request number."""
+        request = self.session.asking.call(
+            capability,
+            method,
+            args,
+            ttl_ms,
+            time.monotonic(),
+            options=options,
+            type=type,
+            chunk_type=chunk_type,
+        )
+        self._chunks[request] = deque()
+        if on_progress is not None:
+            self._hearing[request] = on_progress
+        self.pump()
+        return request
+
+    def answer(self, request: int) -> Any:
+        """The result of a call of the extension; raises the BusError that ended it."""
+        answer = self._answers.get(request)
+        if answer is None:
+            raise BusError("deadline", "the call was not answered in time")
+        if answer.error is not None:
+            raise answer.error
+        return answer.value
+
+    def chunks(self, request: int) -> deque[Any]:
+        """What has come of a stream and was not taken."""
+        return self._chunks[request]
+
+    def give(self, request: int, chunks: int) -> None:
+        """Lets a stream go on by so many chunks."""
+        self.session.asking.credit(request, chunks, time.monotonic())
+        self.pump()
+
+    def cancel(self, request: int) -> None:
+        """Asks for the end of a call."""
+        self.session.asking.cancel(request, time.monotonic())
+        self.pump()
+
+    def publish(self, topic: str, value: object, *, keep: bool) -> None:
+        """Publishes an event."""
+        self.session.asking.publish(topic, value, time.monotonic(), keep=keep)
+        self.pump()
 
 
 class _CallBus:
@@ -116,6 +231,7 @@ class _CallBus:
         self._rehearsal = rehearsal
         self._called = called
         self._aside = aside
+        self._streams: list[FakeStream] = []
         self.interest = interest
 
     def progress(self, progress: Progress) -> None:
@@ -140,15 +256,51 @@ class _CallBus:
         *,
         ttl_ms: int,
         trace: str,
+        type: Any,  # noqa: A002 - as the clients name it
+        idem: str | None,
+        on_progress: OnProgress | None,
     ) -> Any:
-        now, options = time.monotonic(), {"trace": trace}
-        request = self._rehearsal.session.asking.call(
-            capability, method, args, ttl_ms, now, options=options
+        options = {wire.TRACE_OPTION: trace}
+        if idem is not None:
+            options[wire.IDEM_OPTION] = idem
+        rehearsal = self._rehearsal
+        request = rehearsal.ask(
+            capability, method, args, ttl_ms, options, type=type, on_progress=on_progress
         )
-        self._rehearsal.pump()
-        answer = self._rehearsal.answer(request)
-        if answer is None:
-            raise BusError("deadline", "the call was not answered in time")
-        if answer.error is not None:
-            raise answer.error
-        return answer.value
+        return rehearsal.answer(request)
+
+    def stream(
+        self,
+        capability: str,
+        method: str | None,
+        args: Mapping[str, object],
+        *,
+        credit: int,
+        ttl_ms: int,
+        trace: str,
+        type: Any,  # noqa: A002 - as the clients name it
+        chunk_type: Any,
+        on_progress: OnProgress | None,
+    ) -> FakeStream:
+        options = {wire.TRACE_OPTION: trace, wire.STREAM_OPTION: credit}
+        rehearsal = self._rehearsal
+        request = rehearsal.ask(
+            capability,
+            method,
+            args,
+            ttl_ms,
+            options,
+            type=type,
+            chunk_type=chunk_type,
+            on_progress=on_progress,
+        )
+        self._streams.append(FakeStream(rehearsal, request, credit))
+        return self._streams[-1]
+
+    def publish(self, topic: str, value: object, *, keep: bool) -> None:
+        self._rehearsal.publish(topic, value, keep=keep)
+
+    def leave(self) -> None:
+        """Ends the streams that the call has left open."""
+        for stream in self._streams:
+            stream.cancel()

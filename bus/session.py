@@ -19,7 +19,7 @@ from .serving import Serving
 
 __all__ = ["SDK", "Session", "encode_body"]
 
-SDK: Final = "symphony-python/0.1.0"
+SDK: Final = "symphony-python/0.2.0"
 
 
 class Session:

@@ -128,9 +128,9 @@ class Switch:
                 continue
             if len(peer.queue) >= wire.MAX_QUEUED_EVENTS:
                 self.counts["events-dropped"] += 1
-                peer.gaps[topic] = peer.gaps.get(topic, 0) + 1
+                peer.gaps.add(topic)
                 continue
-            gap = peer.gaps.pop(topic, 0)
+            gap = peer.gaps.take(topic)
             self._emit(peer, _with_gap(head, gap) if gap else header, body)
 
     def inject(self, name: str, header: bytes, body: bytes, now: float) -> None:
@@ -248,7 +248,7 @@ class Switch:
                 self.counts["bad-request-number"] += 1
         elif not request:
             self.counts["bad-request-number"] += 1
-        elif len(open_calls) >= wire.MAX_OPEN_CALLS:
+        elif len(open_calls) >= wire.MAX_OPEN_CALLS and peer is not self._kernel:
             self._ledger.refuse(peer, head, refusals.overloaded("open calls of this caller"))
         elif (
             route is None
@@ -267,7 +267,8 @@ class Switch:
             open_calls[request] = call = OpenCall(route, provider, now, credit)
             route.calls += 1
             route.open += 1
-            if head.ttl:
+            # Who waits for a key may change, so the control plane ends such a call.
+            if head.ttl and not (options and wire.IDEM_OPTION in options):
                 self._ledger.limit(request, call, now + head.ttl / 1000)
             if provider is self._kernel:
                 self._emit(provider, header, body)
@@ -330,7 +331,7 @@ class Switch:
         for peer in self._by_identity.values():
             if peer.heard >= horizon:
                 peer.told = False
-            elif peer.opened and not peer.told:
+            elif (peer.opened or peer.is_console) and not peer.told:
                 peer.told = True
                 self._upcalls.offer(Upcall(SILENT, peer.name, b"", b""), bounded=False)
 
@@ -385,7 +386,7 @@ def _over_limit(route: Route, now: float) -> BusError | None:
     if route.credit and route.open >= route.credit:
         return refusals.overloaded("open calls of this flow")
     retry_ms = route.take_token(now) if route.rate else 0
-    return refusals.overloaded("calls of this flow", retry_ms=retry_ms) if retry_ms else None
+    return refusals.too_often(route.rate, retry_ms) if retry_ms else None
 
 
 def _with_gap(head: Header, gap: int) -> bytes:

@@ -6,8 +6,10 @@ from typing import Final
 
 from msgspec import Struct
 
+from . import wire
 from .codec import Header
 from .datapath import LATENCY_BUCKETS, Flow, FlowStats, PeerStats
+from .gaps import Gaps
 
 Target = int | str | None  # of a message
 
@@ -39,9 +41,14 @@ class Peer:
         self.told = False  # the control plane knows of its silence
         self.open_calls: dict[int, OpenCall] = {}  # as a caller, by request number
         self.owed: dict[tuple[Target, int], OpenCall] = {}  # as a provider, by flow and request
-        self.gaps: dict[str, int] = {}  # events dropped since the last one sent, by topic
+        self.gaps = Gaps()
         self.queue: deque[tuple[bytes, bytes]] = deque()  # what the transport would not take yet
         self.queued_bytes = 0
+
+    @property
+    def is_console(self) -> bool:
+        """Whether it came by itself, and goes when it is not heard of, welcomed or not."""
+        return len(self.identity) == wire.CONSOLE_IDENTITY_BYTES
 
     def stats(self) -> PeerStats:
         """Its figures now."""

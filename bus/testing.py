@@ -15,7 +15,8 @@ call that streams: it has a thread of its own, which runs only while the test wa
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,6 +36,7 @@ from .listener import DeadLetter
 from .memory import MemoryDatapath, MemoryPeer
 from .messages import Activate, Hello, Progress
 from .rehearsal import Rehearsal
+from .standin import StandIn
 
 ENDPOINT = "memory://extension"
 TEST_ENDPOINT = "memory://test"
@@ -45,7 +47,9 @@ class FakeConductor:
     """Runs one extension and calls it.
 
     `capabilities` are functions that stand in for what the extension calls, by capability; each
-    gets the method's name and the arguments by name. `inbox` and `outbox` are the extension's
+    gets the method's name and the arguments by name; what a generator yields are chunks, but for
+    `Progress`. The extension may publish and subscribe to every topic; its handlers run once no
+    call of it is open, as between its calls in a process. `inbox` and `outbox` are the extension's
     folders for as long as the block lasts; `progress` holds what the last call reported.
     """
 
@@ -68,6 +72,7 @@ class FakeConductor:
         self.outbox = Path(self._folder.name, "outbox")
         self.inbox.mkdir()
         self.outbox.mkdir()
+        self._streams: dict[tuple[int, int], StandIn] = {}
         self._datapath = MemoryDatapath()
         self._datapath.start(
             lambda: None,
@@ -79,12 +84,17 @@ class FakeConductor:
         for capability in self._capabilities:
             self._control.serve(capability)
         provided = frozenset(self._extension.capabilities)
-        grants = Grants(provides=provided, calls=frozenset(self._capabilities))
+        everything = frozenset({ANY})
+        grants = Grants(
+            provides=provided,
+            calls=frozenset(self._capabilities),
+            publishes=everything,
+            subscribes=everything,
+        )
         link = self._link("extension", ENDPOINT, grants)
         self._rehearsal = Rehearsal(
             self._extension, link, inbox=self.inbox, outbox=self.outbox, pump=self._pump
         )
-        everything = frozenset({ANY})
         grants = Grants(calls=everything, publishes=everything, subscribes=everything)
         link = self._link("test", TEST_ENDPOINT, grants)
         self._audience = Audience(link, self.progress, self._pump)
@@ -94,6 +104,7 @@ class FakeConductor:
         self._control.activate(self._activation, 0, activated)
         self._pump()
         if done != [None]:
+            self.__exit__()
             raise done[0] if done and isinstance(done[0], BusError) else _unanswered()
         return self
 
@@ -193,15 +204,29 @@ class FakeConductor:
         try:
             args = decode_arguments(call.body)
             value = self._capabilities[call.capability](call.method, **args)
+            if isinstance(value, Generator):
+                self._begin_stream(call, value)
+                return
             self._control.answer(call, wire.RESULT, encode_body(value, "wrong-output"))
         except BusError as error:
             self._control.answer(call, wire.ERROR, encode(error.to_body()))
 
     def cancel(self, number: int, request: int) -> None:
-        """Nothing runs beside the caller, so there is nothing to cancel."""
+        """Ends a stream; nothing else runs beside the caller."""
+        stream = self._streams.pop((number, request), None)
+        if stream is not None:
+            stream.cancel()
 
     def credit(self, number: int, request: int, chunks: int) -> None:
-        """What stands in for a capability sends no chunks."""
+        """Lets a stream go on."""
+        stream = self._streams.get((number, request))
+        if stream is not None and stream.give(chunks):
+            del self._streams[number, request]
+
+    def _begin_stream(self, call: LocalCall, parts: Generator[Any, None, Any]) -> None:
+        stream = StandIn(parts, call.credit, partial(self._control.answer, call))
+        if not stream.go():
+            self._streams[call.number, call.request] = stream
 
 
 def _unanswered() -> BusError:

@@ -1,6 +1,7 @@
 """The ticket: how an instance learns where the bus is and which secret it joins with."""
 
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,7 @@ from . import wire
 from .errors import BusError
 
 _MAX_BYTES = 65_536
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Curve(Struct, frozen=True):
@@ -67,14 +69,15 @@ class Ticket(Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> "Ticket":
-        """Reads the ticket that `SYMPHONY_TICKET` points to; raises BusError `bad-request`."""
+        """Reads the ticket that `SYMPHONY_TICKET` points to; raises BusError `bad-request`, or
+        `refused` for a file that is not its owner's alone."""
         place = environ.get(wire.TICKET_VARIABLE, "")
         how, _, rest = place.partition(":")
         try:
             if how == "fd" and rest.isascii() and rest.isdigit():
                 return cls.from_json(_drain(int(rest)))
             if how == "file" and rest:
-                return cls.from_json(Path(rest).read_bytes())
+                return cls.from_json(_read_private(Path(rest)))
         except OSError as error:
             raise BusError(
                 "bad-request", f"cannot read the ticket: {error.strerror}", where=place
@@ -85,6 +88,19 @@ class Ticket(Struct, frozen=True, omit_defaults=True):
             where=wire.TICKET_VARIABLE,
             help="start this program through the kernel, or set fd:N or file:PATH",
         )
+
+
+def _read_private(path: Path) -> bytes:
+    with path.open("rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & _OTHERS:
+            raise BusError(
+                "refused",
+                f"the ticket is a secret, but its mode {mode:04o} lets others have it",
+                where=str(path),
+                help=f"chmod 600 {path}; if somebody may have read it, have a new one made",
+            )
+        return file.read()
 
 
 def _drain(descriptor: int) -> bytes:

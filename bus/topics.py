@@ -97,6 +97,11 @@ class Topics:
         self._rest(topic)
         return entry.sequence, list(entry.subscribers)
 
+    def subscribers(self, topic: str) -> int:
+        """How many subscribe to a topic."""
+        entry = self._topics.get(topic)
+        return len(entry.subscribers) if entry is not None else 0
+
     def publisher(self, topic: str, sequence: int) -> str | None:
         """Who published an event, if that is still known."""
         entry = self._topics.get(topic)

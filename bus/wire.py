@@ -27,7 +27,8 @@ MAX_FLOW: Final = 2**32 - 1
 MAX_REQUEST: Final = 2**53 - 1
 MAX_TTL: Final = 2**32 - 1  # milliseconds
 MAX_IDEM: Final = 128  # characters of an idempotency key
-# A capability or topic as the grammar has it; `\d` would take digits that are not ASCII.
+# As the grammar has them; `\d` would take digits that are not ASCII.
+METHOD: Final = r"\A[a-z][a-z0-9_]*\Z"
 NAME: Final = r"\A[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)*(/[1-9][0-9]*)?\Z"
 
 # Sizes in bytes (sections 2 and 4).
@@ -51,8 +52,10 @@ MAX_SMALL_ERROR: Final = 4_096  # bytes of an error's body that is queued althou
 RETRY_MS: Final = 50  # after `overloaded`, where no rate says better
 
 # What the hub remembers (sections 9 and 12).
-MAX_IDEM_KEYS: Final = 1_024
-MAX_IDEM_BYTES: Final = 16 * 1024 * 1024
+MAX_IDEM_OWNERS: Final = 64  # who have keys that are remembered
+MAX_IDEM_KEYS: Final = 1_024  # remembered for one owner
+MAX_IDEM_OPEN: Final = 128  # calls of one owner that are not answered
+MAX_IDEM_BYTES: Final = 4 * 1024 * 1024  # of one owner's results, and of its open calls' arguments
 IDEM_S: Final = 600.0
 MAX_KEPT_TOPICS: Final = 1_024
 MAX_KEPT_BYTES: Final = 256 * 1024  # of one event

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from . import wire
-from .calls import Calls
+from .backlog import Backlog
+from .calls import Call, Calls, OnProgress, Stream
 from .connection import Connection
 from .context import Cancelled, Interest, Log
 from .dial import dial
@@ -25,6 +26,7 @@ from .heard import (
     Called,
     CancelAsked,
     CreditGiven,
+    Event,
     Heard,
     Rejoined,
     UnloadAsked,
@@ -65,7 +67,9 @@ class _Worker:
         self._extension = extension
         self._inbox = Path(ticket.inbox or ".")
         self._outbox = Path(ticket.outbox or ".")
-        self._queue: deque[Called | Activated | UnloadAsked | _Lost] = deque()
+        self._queue: deque[Called | Event | Activated | UnloadAsked | _Lost] = deque()
+        self._backlog = Backlog()
+        self._topics: set[str] = set()  # those subscribed to
         self._calls = Calls()
         self._running: _Running | None = None
         self._lost: set[tuple[int, int]] = set()  # open calls whose answer nobody wants any more
@@ -91,6 +95,9 @@ class _Worker:
                 item = queue.popleft()
                 if isinstance(item, Called):
                     self._serve(item)
+                elif isinstance(item, Event):
+                    self._backlog.take()
+                    self._extension.hear(item)
                 elif isinstance(item, Activated):
                     self._activate(item)
                 elif isinstance(item, UnloadAsked):
@@ -130,6 +137,7 @@ class _Worker:
             error = raised
         finally:
             self._running = None
+            running.leave()
         with self._connection as session:
             self._lost.discard(key)
             now = time.monotonic()
@@ -143,14 +151,36 @@ class _Worker:
 
     def _activate(self, activated: Activated) -> None:
         self._extension.activate(activated.message)
+        error = self._subscribe()
         with self._connection as session:
-            session.serving.answer(None, activated.request, None, time.monotonic())
+            now = time.monotonic()
+            if error is None:
+                session.serving.answer(None, activated.request, None, now)
+            else:
+                session.serving.fail(None, activated.request, error, now)
+
+    def _subscribe(self) -> BusError | None:
+        """Asks for the events that the extension listens to; why one topic's cannot be had."""
+        for topic in self._extension.topics:
+            if topic in self._topics:
+                continue
+            try:
+                self._calls.subscribe(self._connection, topic, begin=True).result()
+            except BusError as error:
+                Log().error("cannot subscribe", topic=topic, reason=str(error), help=error.help)
+                return error
+            self._topics.add(topic)
+        return None
 
     # -- under the connection's lock ----------------------------------------------------------
 
     def _on_heard(self, heard: Heard) -> None:
         if isinstance(heard, _WORK):
             self._queue.append(heard)
+        elif isinstance(heard, Event):
+            event = self._backlog.admit(heard)
+            if event is not None:
+                self._queue.append(event)
         elif isinstance(heard, CancelAsked):
             self._lose(heard)
         elif not isinstance(heard, CreditGiven):
@@ -188,7 +218,7 @@ class _Running(Interest):
     """The call that runs: whether its answer is wanted, and what it does on the bus; see
     `context.CallBus`."""
 
-    __slots__ = ("_called", "_calls", "_connection", "deadline")
+    __slots__ = ("_called", "_calls", "_connection", "_streams", "deadline")
 
     def __init__(self, connection: Connection, calls: Calls, called: Called) -> None:
         self.cancelled = False
@@ -196,6 +226,7 @@ class _Running(Interest):
         self._connection = connection
         self._calls = calls
         self._called = called
+        self._streams: list[Call[Any]] = []  # that the call opened
         self.deadline = called.deadline
 
     def is_call(self, flow: int, request: int) -> bool:
@@ -229,14 +260,76 @@ class _Running(Interest):
         *,
         ttl_ms: int,
         trace: str,
+        type: Any,  # noqa: A002 - as the clients name it
+        idem: str | None,
+        on_progress: OnProgress | None,
     ) -> Any:
         call = self._calls.start(
-            self._connection, capability, method, args, ttl_ms=ttl_ms, trace=trace
+            self._connection,
+            capability,
+            method,
+            args,
+            ttl_ms=ttl_ms,
+            trace=trace,
+            type=type,
+            idem=idem,
+            on_progress=on_progress,
+            unwanted=self._unwanted,
         )
-        call.wait(lambda: call.done or self.cancelled)
-        if not call.done:
-            call.abandon(Cancelled())
-        return call.result()
+        try:
+            return call.result()
+        finally:
+            if not call.done:  # its progress led to an exception
+                call.abandon(_left())
+
+    def stream(
+        self,
+        capability: str,
+        method: str | None,
+        args: Mapping[str, object],
+        *,
+        credit: int,
+        ttl_ms: int,
+        trace: str,
+        type: Any,  # noqa: A002 - as the clients name it
+        chunk_type: Any,
+        on_progress: OnProgress | None,
+    ) -> Stream[Any]:
+        call = self._calls.start(
+            self._connection,
+            capability,
+            method,
+            args,
+            credit=credit,
+            ttl_ms=ttl_ms,
+            trace=trace,
+            type=type,
+            chunk_type=chunk_type,
+            on_progress=on_progress,
+            unwanted=self._unwanted,
+        )
+        self._streams = [stream for stream in self._streams if not stream.done]
+        self._streams.append(call)
+        return Stream(call, credit)
+
+    def publish(self, topic: str, value: object, *, keep: bool) -> None:
+        with self._connection as session:
+            session.asking.publish(topic, value, time.monotonic(), keep=keep)
+
+    def leave(self) -> None:
+        """Ends the streams that the call has left open."""
+        for stream in self._streams:
+            stream.abandon(_left())
+
+    def _unwanted(self) -> BusError | None:
+        if self.cancelled:
+            return Cancelled()
+        late = self.deadline is not None and time.monotonic() >= self.deadline
+        return Cancelled(late=True) if late else None
+
+
+def _left() -> BusError:
+    return BusError("cancelled", "the call was left")
 
 
 def _terminate(*_: object) -> None:

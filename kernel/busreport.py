@@ -31,6 +31,13 @@ class Flow(Struct, frozen=True, kw_only=True):
     p99_ms: Annotated[
         float | None, Meta(description="99 of 100 answers took less, to a power of two µs")
     ]
+    latency: Annotated[
+        list[int],
+        Meta(
+            description="how many answers took less than 2^i µs and not less than half of that, "
+            "i from 0; the last number also counts all that took longer"
+        ),
+    ]
 
 
 class Peer(Struct, frozen=True, kw_only=True):
@@ -116,4 +123,5 @@ def _flow(row: FlowRow) -> Flow:
         open=stats.open,
         p50_ms=percentile_ms(stats.latency, 0.50),
         p99_ms=percentile_ms(stats.latency, 0.99),
+        latency=list(stats.latency),
     )

@@ -26,6 +26,7 @@ from .apart import require_outside, require_showable
 from .busreport import report
 from .calling import CallContext, Undeclared
 from .chambering import State
+from .deadletters import MOST as MOST_LETTERS
 from .errors import Problem, Problems, SymphonyError, from_refusal
 from .grants import Grant
 from .instances import Instance, SpawnError
@@ -108,6 +109,20 @@ class Console:
         del request
         kernel = self._kernel
         return msgspec.to_builtins(report(kernel.hub, kernel.datapath, kernel.letter_writer.lost))
+
+    async def _letters(self, request: Request) -> object:
+        """`{limit}` → the newest dead letters."""
+        limit = request.args.get("limit")
+        if not isinstance(limit, int) or not 1 <= limit <= MOST_LETTERS:
+            message = f"limit must be 1 to {MOST_LETTERS}"
+            raise BusError("bad-request", message, where="limit")
+        letters = self._kernel.letters
+        return msgspec.to_builtins(await asyncio.to_thread(letters.all, limit))
+
+    async def _letter(self, request: Request) -> object:
+        """`{letter}` → it, with what it carried."""
+        letter = _text(request.args, "letter")
+        return msgspec.to_builtins(await asyncio.to_thread(self._kernel.letters.get, letter))
 
     async def _redrive(self, request: Request) -> object:
         """`{letter}` → sent again, has arrived, and is forgotten."""
@@ -266,6 +281,8 @@ class Console:
 _METHODS = {
     "status": Console._status,
     "bus": Console._bus,
+    "letters": Console._letters,
+    "letter": Console._letter,
     "redrive": Console._redrive,
     "rekey": Console._rekey,
     "stop": Console._stop,

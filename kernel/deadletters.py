@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -28,22 +29,23 @@ from .errors import ExitCode, SymphonyError
 FILE: Final = "deadletters.db"
 MOST: Final = 1_000  # letters
 MOST_BYTES: Final = 64 * 1024 * 1024  # of their bodies together
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS letters (
     id TEXT PRIMARY KEY, kind TEXT NOT NULL, sender TEXT NOT NULL, addressee TEXT NOT NULL,
     name TEXT NOT NULL, method TEXT, code TEXT NOT NULL, times INTEGER NOT NULL,
-    first TEXT NOT NULL, last TEXT NOT NULL, body BLOB NOT NULL
+    first TEXT NOT NULL, last TEXT NOT NULL, body BLOB NOT NULL, keep INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS letters_by_last ON letters (last);
 """
+_FROM_VERSION_1: Final = "ALTER TABLE letters ADD COLUMN keep INTEGER NOT NULL DEFAULT 0"
 _KINDS: Final = {wire.CALL: "call", wire.EVENT: "event"}
 _COLUMNS: Final = (
     *("id", "kind", "sender", "addressee", "name", "method", "code"),
-    *("times", "first", "last", "body"),
+    *("times", "first", "last", "body", "keep"),
 )
 _ADD: Final = """
-INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (id) DO UPDATE SET
     times = times + excluded.times, last = excluded.last, addressee = excluded.addressee
 """
@@ -55,6 +57,20 @@ DELETE FROM letters WHERE id IN (
     ) WHERE place > ? OR bytes > ?
 )
 """
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What is needed to send a letter again, and to forget it as it was when it was read."""
+
+    letter: str
+    kind: str
+    name: str
+    method: str | None
+    keep: bool
+    body: Any
+    times: int
+    first: str
 
 
 class DeadLetterBox:
@@ -72,11 +88,12 @@ class DeadLetterBox:
         kind = _KINDS[letter.kind]
         sender = _extension(letter.sender)
         # The addressee is left out: an instance that took another's place is no other reason.
-        told = (kind, sender, letter.name, letter.method, letter.code, letter.body)
+        keep = is_kept(letter)
+        told = (kind, sender, letter.name, letter.method, letter.code, letter.body, keep)
         key = hashlib.blake2b(msgspec.msgpack.encode(told), digest_size=6).hexdigest()
         row = (key, kind, sender, letter.addressee, letter.name, letter.method, letter.code)
         with self._open(make=True) as store:
-            store.execute(_ADD, (*row, times, now, now, letter.body))
+            store.execute(_ADD, (*row, times, now, now, letter.body, keep))
             store.execute(_MAKE_ROOM, (MOST, MOST_BYTES))
 
     def all(self, limit: int) -> DeadLetters:
@@ -89,10 +106,20 @@ class DeadLetterBox:
         """One letter with its body; raises SymphonyError `not found`."""
         return _answer(self._row(letter), with_body=True)
 
-    def body(self, letter: str) -> tuple[DeadLetter, Any]:
-        """One letter and what it carried, as plain values."""
-        row = self._row(letter)
-        return _answer(row, with_body=False), decode(row[-1])
+    def parcel(self, letter: str) -> Parcel:
+        """One letter to send again; raises SymphonyError `not found`, ProtocolError if what it
+        carries makes no sense."""
+        found = _values(self._row(letter))
+        return Parcel(
+            letter=letter,
+            kind=found["kind"],
+            name=found["name"],
+            method=found["method"],
+            keep=bool(found["keep"]),
+            body=decode(found["body"]),
+            times=found["times"],
+            first=found["first"],
+        )
 
     def again(self, letter: str) -> None:
         """Counts another attempt that failed; nothing if the letter was dropped meanwhile."""
@@ -100,18 +127,20 @@ class DeadLetterBox:
             again = "UPDATE letters SET times = times + 1, last = ? WHERE id = ?"
             store.execute(again, (_now(), letter))
 
-    def arrived(self, letter: str) -> None:
-        """Forgets a letter that was sent again; nothing if it was dropped meanwhile."""
-        self._delete(letter)
+    def arrived(self, sent: Parcel) -> None:
+        """Forgets a letter that was sent again, but not its equals that came in meanwhile; nothing
+        if it was dropped."""
+        with self._open() as store:
+            less = "UPDATE letters SET times = times - ? WHERE id = ? AND first = ?"
+            store.execute(less, (sent.times, sent.letter, sent.first))
+            store.execute("DELETE FROM letters WHERE id = ? AND times < 1", (sent.letter,))
 
     def drop(self, letter: str) -> None:
         """Forgets a letter; raises SymphonyError `not found`."""
-        if not self._delete(letter):
-            raise _unknown(letter)
-
-    def _delete(self, letter: str) -> bool:
         with self._open() as store:
-            return store.execute("DELETE FROM letters WHERE id = ?", (letter,)).rowcount > 0
+            dropped = store.execute("DELETE FROM letters WHERE id = ?", (letter,)).rowcount
+        if not dropped:
+            raise _unknown(letter)
 
     def clear(self) -> int:
         """Forgets all letters; returns how many."""
@@ -139,13 +168,15 @@ class DeadLetterBox:
             store = sqlite3.connect(place, timeout=5.0)
             with store:
                 version = store.execute("PRAGMA user_version").fetchone()[0]
-                if version not in (0, _VERSION):
+                if version > _VERSION:
                     raise SymphonyError(
                         ExitCode.IO,
                         f"the dead letters were written by a newer version (format {version})",
                         where=str(self._path),
                         help="use that version, or move the file away",
                     )
+                if version == 1:
+                    store.execute(_FROM_VERSION_1)
                 store.executescript(_SCHEMA)
                 store.execute(f"PRAGMA user_version = {_VERSION}")
                 yield store
@@ -162,6 +193,11 @@ class DeadLetterBox:
                 store.close()
 
 
+def is_kept(letter: Undelivered) -> bool:
+    """Whether the hub was to keep this event for late subscribers."""
+    return letter.kind == wire.EVENT and letter.options.get(wire.KEEP_OPTION) is True
+
+
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -173,9 +209,13 @@ def _extension(instance: str) -> str:
     return instance.partition("/")[0].rpartition("-")[0] or instance.partition("/")[0]
 
 
+def _values(row: tuple[Any, ...]) -> dict[str, Any]:
+    return dict(zip(_COLUMNS, row, strict=True))
+
+
 def _answer(row: tuple[Any, ...], *, with_body: bool) -> DeadLetter:
-    values = dict(zip(_COLUMNS, row, strict=True))
-    body = values.pop("body")
+    values = _values(row)
+    body, _ = values.pop("body"), values.pop("keep")
     shown: Any = None
     if with_body:
         try:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from symphony.bus.listener import DeadLetter
 
-from .deadletters import DeadLetterBox
+from .deadletters import DeadLetterBox, is_kept
 from .errors import SymphonyError
 
 MOST_WAITING: Final = 1_024  # letters
@@ -30,6 +30,7 @@ class _Key(NamedTuple):
     method: str | None
     code: str
     body: bytes
+    keep: bool
 
 
 class LetterWriter:
@@ -46,7 +47,15 @@ class LetterWriter:
 
     def put(self, letter: DeadLetter) -> None:
         """Takes a letter; never waits for the disk, never raises."""
-        key = _Key(letter.kind, letter.sender, letter.name, letter.method, letter.code, letter.body)
+        key = _Key(
+            letter.kind,
+            letter.sender,
+            letter.name,
+            letter.method,
+            letter.code,
+            letter.body,
+            is_kept(letter),
+        )
         with self._changed:
             _, times = self._waiting.get(key, (letter, 0))
             if not times:

@@ -1,7 +1,7 @@
 """Sends a dead letter again: a call as the kernel's own, an event to whoever subscribes now.
 
-At least once: a letter is forgotten when its answer is there, so one whose kernel or command ended
-before that is still kept, and may have arrived.
+At least once: a letter is forgotten when its answer is there, or its event is on the way to
+somebody; one whose kernel or command ended before that is still kept, and may have arrived.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 from symphony.bus.errors import BusError, ProtocolError
 from symphony.bus.hub import Hub
 
-from .deadletters import DeadLetterBox
+from .deadletters import DeadLetterBox, Parcel
 
 
 class Redriver:
@@ -35,30 +35,41 @@ class Redriver:
             )
         self._busy.add(letter)
         try:
-            await self._send(letter, ttl_ms)
-            await asyncio.to_thread(self._box.arrived, letter)
+            parcel = await self._unpack(letter)
+            await self._send(parcel, ttl_ms)
+            await asyncio.to_thread(self._box.arrived, parcel)
         except BusError:
             await asyncio.to_thread(self._box.again, letter)
             raise
         finally:
             self._busy.discard(letter)
 
-    async def _send(self, letter: str, ttl_ms: int) -> None:
+    async def _unpack(self, letter: str) -> Parcel:
         try:
-            found, body = await asyncio.to_thread(self._box.body, letter)
+            return await asyncio.to_thread(self._box.parcel, letter)
         except ProtocolError as error:
             raise _senseless(letter) from error
-        if found.kind == "event":
-            self._hub.publish(found.name, body)
+
+    async def _send(self, parcel: Parcel, ttl_ms: int) -> None:
+        name = parcel.name
+        if parcel.kind == "event":
+            if not self._hub.subscribers(name):
+                raise BusError(
+                    "unavailable",
+                    f"nobody subscribes to {name}",
+                    where=name,
+                    help=f"attach an extension that subscribes to {name}, then redrive it",
+                )
+            self._hub.publish(name, parcel.body, keep=parcel.keep)
             return
-        if not isinstance(body, dict):
-            raise _senseless(letter)
+        if not isinstance(parcel.body, dict):
+            raise _senseless(parcel.letter)
         try:
-            await self._hub.call(found.name, found.method, body, ttl_ms=ttl_ms)
+            await self._hub.call(name, parcel.method, parcel.body, ttl_ms=ttl_ms)
         except BusError as error:
-            error.where = error.where or found.name
+            error.where = error.where or name
             if error.code == "unavailable":
-                error.help = f"attach an extension that provides {found.name}, then redrive it"
+                error.help = f"attach an extension that provides {name}, then redrive it"
             raise
 
 

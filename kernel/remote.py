@@ -1,7 +1,7 @@
 """The door for consoles elsewhere: tcp, CURVE and nothing else, for those whose key is known.
 
-They may ask what the kernel does, stop it and send dead letters again; whatever reads or starts
-something on this machine is left to consoles of this machine.
+They may ask what the kernel does, stop it, look at dead letters and send them again; whatever else
+reads or starts something on this machine is left to consoles of this machine.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .errors import ExitCode, SymphonyError
 from .keys import KeyRing, raw
 
 NAME: Final = "remote"  # of these consoles on the bus
-METHODS: Final = frozenset({"status", "bus", "redrive", "stop"})
+METHODS: Final = frozenset({"status", "bus", "letters", "letter", "redrive", "stop"})
 _FREE_S: Final = 5.0  # that the system may take to free the port
 _LOOK_S: Final = 0.01
 

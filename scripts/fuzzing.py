@@ -31,6 +31,7 @@ from symphony.bus.native import available
 ATHERIS = ("atheris==3.0.0", "msgspec>=0.19", "pyzmq>=26")
 TICKETS = {"caller": 1, "console": 7}  # a caller that was turned away once is nobody for ever
 WITNESS_RATE = 100.0  # calls per second beside the inputs
+REPORT = b"{"  # how the fuzzer's last line begins; those before it are numbers
 GROWTH_KIB = 8 * 1024  # of a hub's memory in the second half of its inputs
 PROPERTIES = {  # those that are made of hostile input, by crate and file
     "symphony-wire/properties": (
@@ -134,9 +135,10 @@ async def _send(outcome: Outcome, inputs: int, seed: int, tickets: list[str]) ->
     try:
         while line := await process.stdout.readline():
             sent = line
-            say(f"{outcome.target}: {outcome.inputs} and {line.decode().strip()[:20]} inputs")
+            if not line.startswith(REPORT):
+                say(f"{outcome.target}: {outcome.inputs + int(line)} inputs")
     finally:
-        if process.returncode is None and not sent.startswith(b"{"):
+        if process.returncode is None and not sent.startswith(REPORT):
             process.kill()
         code = await process.wait()
     if code != 0:

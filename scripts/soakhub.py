@@ -125,6 +125,7 @@ class Peers:
         """One more; returns when it has joined."""
         name = f"{self.kind}-{next(self._names)}"
         ticket = self._folder / f"{name}.ticket"
+        ticket.touch(mode=0o600)
         ticket.write_text(await self._hub.ask(self.kind, name), encoding="ascii")
         ledger = self._folder / f"{name}.ledger"
         process = await start(self.kind, str(ledger), name, *arguments, ticket=ticket)

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from ..errors import Problem, Problems
+from ..places import Places
 from .common import HomeOption, JsonFlag, TicketOption, find_places, print_json
 
 app = typer.Typer(
@@ -23,13 +24,22 @@ LetterArgument = Annotated[str, typer.Argument(metavar="ID", help="As the list s
 def list_(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
     home: HomeOption = None,
+    ticket: TicketOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """The newest letters: who sent what, why it did not arrive, how often."""
+    import msgspec
+
+    from ..answers import DeadLetters
     from ..deadletters import DeadLetterBox
     from .render import table
+    from .session import ask_kernel, find_kernel
 
-    found = DeadLetterBox(find_places(home).home).all(limit)
+    kernel = find_kernel(home, ticket)
+    if isinstance(kernel, Places):  # needs no running kernel
+        found = DeadLetterBox(kernel.home).all(limit)
+    else:
+        found = msgspec.convert(ask_kernel(kernel, "letters", {"limit": limit}), DeadLetters)
     if as_json:
         print_json(found)
     elif not found.letters:
@@ -59,14 +69,25 @@ def _short(text: str) -> str:
 
 
 @app.command("show", epilog="Example: symphony-kernel deadletter show 1f2e3d4c5b6a")
-def show(letter: LetterArgument, home: HomeOption = None, as_json: JsonFlag = False) -> None:
+def show(
+    letter: LetterArgument,
+    home: HomeOption = None,
+    ticket: TicketOption = None,
+    as_json: JsonFlag = False,
+) -> None:
     """One letter with what it carried."""
     import msgspec
 
+    from ..answers import DeadLetter
     from ..deadletters import DeadLetterBox
     from .render import say
+    from .session import ask_kernel, find_kernel
 
-    found = DeadLetterBox(find_places(home).home).get(letter)
+    kernel = find_kernel(home, ticket)
+    if isinstance(kernel, Places):
+        found = DeadLetterBox(kernel.home).get(letter)
+    else:
+        found = msgspec.convert(ask_kernel(kernel, "letter", {"letter": letter}), DeadLetter)
     if as_json:
         print_json(found)
         return

@@ -21,6 +21,7 @@ from ..places import Places, lock_holder
 from ..queries import Ask
 from . import signals
 from .common import find_places, run_async
+from .handshake import is_key_refused
 
 T = TypeVar("T")
 ANSWER_S = 30.0
@@ -63,14 +64,22 @@ def _remote(ticket: Ticket) -> Client:
         return Client(ticket)
     except BusError as error:
         local = ticket.curve is None
+        if is_key_refused(ticket):
+            raise SymphonyError(
+                ExitCode.REFUSED,
+                "the kernel there does not let this key in",
+                where=ticket.endpoint,
+                help="it was revoked, or is another home's: have a new ticket made with "
+                "`symphony-kernel keys export`",
+            ) from error
         raise SymphonyError(
             ExitCode.UNAVAILABLE,
             f"the kernel there does not let this console in: {error.message}",
             where=ticket.endpoint,
             help="see that it runs and that you are its user or root"
             if local
-            else "see that it runs with --listen and can be reached; if its keys were rotated or "
-            "this one revoked, have a new ticket made with `symphony-kernel keys export`",
+            else "see that it runs with --listen and can be reached; if its keys were rotated, "
+            "have a new ticket made with `symphony-kernel keys export`",
         ) from error
 
 

@@ -1,6 +1,7 @@
 """The client for asyncio over the datapath in memory: every path without a socket or a process."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -222,5 +223,21 @@ def test_joining_fails_when_the_hub_turns_the_peer_away() -> None:
         link.send(encode_header(wire.HELLO), b"\xc1")  # the hub's answer is there before ours
         with pytest.raises(BusError, match="dismissed this peer: protocol"):
             await AsyncClient.join(link)
+
+    run(test)
+
+
+def test_a_stream_that_was_left_behind_makes_no_noise() -> None:
+    async def test(world: World) -> None:
+        said: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: said.append(what))
+        client = await AsyncClient.join(world.link())
+        stream = client.stream(SERVED, "wait")
+        await world.started.wait()
+        await client.close()
+        del stream
+        gc.collect()
+        await asyncio.sleep(0)
+        assert said == []
 
     run(test)

@@ -396,6 +396,7 @@ class TestBrokenMessages:
             ((b"\xc1garbage", b""), "undecodable"),
             ((encode([1, 16, None, 0, 0, None]), b""), "undecodable"),
             ((encode([2, 3, None, 0, 0, None]), b""), "undecodable"),
+            ((encode([1, wire.CALL, CAPABILITY, 1, 0, "Open"]), b""), "undecodable"),
             ((b"x" * (wire.MAX_HEADER + 1), b""), "oversize"),
             ((encode_header(wire.WELCOME), b""), "wrong-side"),
             ((encode_header(wire.ACTIVATE, None, 1), b""), "wrong-side"),
@@ -486,12 +487,16 @@ class TestSlowReaders:
         slow = plane.join("slow", Grants(provides=frozenset({"slow.thing/1"})))
         flooder = plane.join("flooder", Grants(calls=frozenset({"slow.thing/1"})))
         body = bytes(200_000)
-        for request in range(1, 900):
-            flooder.say(wire.CALL, "slow.thing/1", request, body=body)
+        flooder.say(wire.CALL, "slow.thing/1", 1, body=body)
+        flooder.fence()
+        plane.until(lambda: [row.calls for row in plane.datapath.flows()] == [1, 1])
+        (number,) = {row.stats.number for row in plane.control.flow_rows()} - {flow}
+        for request in range(2, 900):
+            flooder.say(wire.CALL, number, request, body=body)
         caller.say(wire.CALL, flow, 2)
         provider.expect(wire.CALL, 2)
         for request in range(900, 1000):
-            flooder.say(wire.CALL, "slow.thing/1", request, body=body)
+            flooder.say(wire.CALL, number, request, body=body)
         _, error = flooder.expect(wire.ERROR)
         assert error["code"] == "overloaded"
         assert plane.count("queue-full") >= 1

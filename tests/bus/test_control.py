@@ -14,7 +14,7 @@ from symphony.bus.kernelcalls import KernelCall
 from symphony.bus.memory import MemoryDatapath
 from symphony.bus.messages import Activate
 
-from .conftest import CAPABILITY, Clock, Connection, Plane
+from .conftest import CAPABILITY, Clock, Connection, Plane, hello
 
 CALLS = Grants(calls=frozenset({CAPABILITY}), owner="callers")
 PROVIDES = Grants(provides=frozenset({CAPABILITY}))
@@ -157,9 +157,99 @@ class TestKeys:
         head, _ = provider.expect(wire.CALL)
         assert head.ttl == 5_000
         memory.advance(5.2)
+        memory.control.tick()
         assert provider.expect(wire.CANCEL)[0].request == head.request
+        assert caller.expect(wire.ERROR, 1)[1]["code"] == "deadline"
+
+    def test_who_came_later_gets_the_answer_that_is_late_for_the_first(self, memory: Plane) -> None:
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+        once(caller, 1, ttl=700)
+        once(caller, 2, ttl=10_000)
+        head, _ = provider.expect(wire.CALL)
+        memory.advance(2)
         memory.control.tick()
         assert caller.expect(wire.ERROR, 1)[1]["code"] == "deadline"
+        provider.say(wire.RESULT, head.target, head.request, body=encode("late"))
+        assert caller.expect(wire.RESULT, 2)[1] == "late"
+        assert provider.fence() == []
+
+    def test_a_provider_that_kept_the_first_deadline_is_called_again(self, memory: Plane) -> None:
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+        once(caller, 1, ttl=700)
+        once(caller, 2, ttl=10_000)
+        head, _ = provider.expect(wire.CALL)
+        memory.advance(0.8)
+        memory.control.tick()
+        assert caller.expect(wire.ERROR, 1)[1]["code"] == "deadline"
+        late = BusError("deadline", "out of time").to_body()
+        provider.say(wire.ERROR, head.target, head.request, body=encode(late))
+        again, _ = provider.expect(wire.CALL)
+        assert 9_000 < again.ttl < 9_300
+        provider.say(wire.RESULT, again.target, again.request, body=encode("done"))
+        assert caller.expect(wire.RESULT, 2)[1] == "done"
+
+    def test_who_asks_while_a_call_is_being_ended_gets_one_of_its_own(self, memory: Plane) -> None:
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+        once(caller, 1)
+        head, _ = provider.expect(wire.CALL)
+        caller.say(wire.CANCEL, CAPABILITY, 1)
+        assert caller.expect(wire.ERROR, 1)[1]["code"] == "cancelled"
+        provider.expect(wire.CANCEL, head.request)
+        once(caller, 2, ttl=10_000)
+        memory.pump()
+        assert provider.fence() == []  # not before the first has ended
+        ended = BusError("cancelled", "ended").to_body()
+        provider.say(wire.ERROR, head.target, head.request, body=encode(ended))
+        answer(provider, "second")
+        assert caller.expect(wire.RESULT, 2)[1] == "second"
+
+    @pytest.mark.parametrize("safe", [False, True])
+    def test_a_call_that_could_not_be_ended_is_done_again_only_if_that_is_safe(
+        self, memory: Plane, safe: bool
+    ) -> None:
+        provider = memory.join("provider", SAFE if safe else PROVIDES)
+        caller = memory.join("caller", CALLS)
+        once(caller, 1)
+        head, _ = provider.expect(wire.CALL)
+        caller.say(wire.CANCEL, CAPABILITY, 1)
+        caller.expect(wire.ERROR, 1)
+        provider.expect(wire.CANCEL, head.request)
+        once(caller, 2)
+        memory.pump()
+        memory.advance(wire.GRACE_MS / 1000 + 1)
+        memory.pump()
+        if safe:
+            answer(provider, "again")
+            assert caller.expect(wire.RESULT, 2)[1] == "again"
+        else:
+            _, error = caller.expect(wire.ERROR, 2)
+            assert error["code"] == "crashed"
+            assert "repeatable" not in error
+            assert provider.fence() == []
+
+    def test_after_a_new_start_of_the_hub_the_latest_deadline_counts(self, memory: Plane) -> None:
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+        once(caller, 1, ttl=700)
+        once(caller, 2, ttl=10_000)
+        memory.pump()
+        head, _ = provider.expect(wire.CALL)
+        memory.advance(0.8)
+        memory.control.tick()
+        TestStartingAnew().rejoin(memory, provider, caller)
+        repeated, _ = provider.expect(wire.CALL)
+        assert (repeated.request, repeated.options["again"]) == (head.request, True)
+        assert 9_000 < repeated.ttl < 9_300
+
+    def test_open_calls_of_one_extension_leave_room_for_others(self, memory: Plane) -> None:
+        memory.join("provider", PROVIDES)
+        for owner in range(wire.MAX_OPEN_CALLS // wire.MAX_IDEM_OPEN + 1):
+            grants = Grants(calls=CALLS.calls, owner=f"o{owner}")
+            caller = memory.join(f"c{owner}", grants)
+            for request in range(1, wire.MAX_IDEM_OPEN + 2):
+                once(caller, request, key=str(request))
+            _, error = caller.expect(wire.ERROR, wire.MAX_IDEM_OPEN + 1)
+            assert (error["code"], error["where"]) == ("overloaded", "idem")
+            assert caller.fence() == []
 
     def test_the_last_who_cancels_ends_the_call(self, memory: Plane) -> None:
         provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
@@ -217,6 +307,22 @@ class TestLimits:
         provider.expect(wire.CALL, 1)
         _, error = caller.expect(wire.ERROR, 2)
         assert (error["code"], error["retry_after_ms"]) == ("overloaded", 500)
+
+
+class TestFigures:
+    def test_a_flow_keeps_the_name_of_who_served_it_last(self, memory: Plane) -> None:
+        memory.join("provider", PROVIDES)
+        caller = memory.join("caller", CALLS)
+        caller.say(wire.CALL, CAPABILITY, 1)
+        memory.pump()
+        memory.control.remove("provider")
+        (row,) = memory.control.flow_rows()
+        assert (row.caller, row.provider) == ("caller", "provider")
+        memory.join("another", PROVIDES)
+        caller.say(wire.CALL, CAPABILITY, 2)
+        memory.pump()
+        (row,) = memory.control.flow_rows()
+        assert row.provider == "another"
 
 
 class TestEvents:
@@ -311,6 +417,34 @@ class TestKernelStreams:
         caller.say(wire.CREDIT, call.number, 1, body=encode(1))
         memory.pump()
         assert memory.local_credits == [(call.number, 1, 1)]
+
+
+class TestLongHeaders:
+    def test_one_that_has_no_room_for_what_is_added_is_refused(self, memory: Plane) -> None:
+        """Or the provider would drop it, and owe an answer to what it never got."""
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+
+        def header(request: int, length: int) -> bytes:
+            return encode_header(wire.CALL, CAPABILITY, request, 0, None, {"other": "x" * length})
+
+        most = wire.MAX_HEADER - len(header(1, 300)) + 300
+        assert len(header(1, most)) == wire.MAX_HEADER
+        caller.send(header(1, most), b"\x80")
+        error = caller.expect(wire.ERROR, 1)[1]
+        assert (error["code"], error["where"]) == ("bad-request", "header")
+        caller.send(header(2, most - 100), b"\x80")
+        provider.expect(wire.CALL, 2)
+
+
+class TestHello:
+    def test_one_that_is_said_again_before_its_welcome_counts_once(self, memory: Plane) -> None:
+        peer = Connection(memory, *memory.admit("hasty", PROVIDES))
+        for _ in range(5):
+            peer.say(wire.HELLO, body=hello(CAPABILITY))
+        memory.pump()
+        assert memory.notices == [("registered", "hasty")]
+        assert peer.expect(wire.WELCOME)[1]["instance"] == "hasty"
+        assert peer.fence() == []
 
 
 class TestOverdue:

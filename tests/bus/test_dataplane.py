@@ -17,9 +17,11 @@ from symphony.bus.datapath import (
     CONSOLE,
     DELIVERY,
     KERNEL,
+    MAX_UPCALL_BYTES_PER_PEER,
     MAX_UPCALLS_PER_PEER,
     MESSAGE,
     OVERDUE,
+    SILENT,
     UNDELIVERED,
     Flow,
     FlowStats,
@@ -161,7 +163,8 @@ class TestLimits:
         ends.caller.say(wire.CALL, FLOW, 3)
         error = ends.error(3)
         assert (error["code"], error["retry_after_ms"]) == ("overloaded", 250)
-        assert (error["where"], error["repeatable"]) == ("calls of this flow", True)
+        assert error["message"] == "more than 4 calls a second of this flow"
+        assert (error["where"], error["repeatable"]) == ("rate of this flow", True)
         bare.clock.now += 0.1
         bare.tick()
         ends.caller.say(wire.CALL, FLOW, 4)
@@ -171,6 +174,40 @@ class TestLimits:
         ends.call(5)
         ends.settle()
         assert bare.stats().shed == 2
+
+    @pytest.mark.parametrize(
+        ("rate", "text"), [(0.0001, "0.0001"), (1e21, "1" + 21 * "0"), (2.5, "2.5")]
+    )
+    def test_a_rate_is_named_in_full(self, bare: Bare, rate: float, text: str) -> None:
+        ends = Ends(bare, rate=rate, burst=1)
+        ends.call(1)
+        ends.caller.say(wire.CALL, FLOW, 2)
+        assert ends.error(2)["message"] == f"more than {text} calls a second of this flow"
+
+    def test_the_kernel_bounds_its_own_calls(self, bare: Bare) -> None:
+        provider = bare.add("provider")
+        bare.datapath.install(Flow(FLOW, KERNEL, "provider", 1))
+        for request in range(1, wire.MAX_OPEN_CALLS + 3):
+            bare.inject(wire.CALL, request)
+            provider.expect(wire.CALL, request)
+        bare.pump()
+        assert bare.upcalls == []
+
+    def test_a_call_with_a_key_is_ended_by_the_kernel(self, bare: Bare) -> None:
+        provider = bare.add("provider")
+        bare.datapath.install(Flow(FLOW, KERNEL, "provider", 1))
+        bare.inject(wire.CALL, 1, ttl=500, options={"idem": "k"})
+        bare.inject(wire.CALL, 2, ttl=500)
+        assert provider.expect(wire.CALL, 1)[0].ttl == 500
+        provider.expect(wire.CALL, 2)
+        bare.advance(1)
+        provider.expect(wire.CANCEL, 2)
+        assert provider.fence() == []
+        provider.say(wire.RESULT, FLOW, 1, body=encode("late"))
+        header = bare.upcall(DELIVERY).header
+        assert (decode_header(header).kind, decode_header(header).request) == (wire.ERROR, 2)
+        header = bare.upcall(DELIVERY).header
+        assert (decode_header(header).kind, decode_header(header).request) == (wire.RESULT, 1)
 
     def test_a_flow_that_is_installed_again_keeps_its_bucket_and_its_figures(
         self, bare: Bare
@@ -518,6 +555,8 @@ class TestRepeatable:
             errors[head.request] = decode(body)
         assert {error["code"] for error in errors.values()} == {"crashed"}
         assert errors[sent]["repeatable"] is True
+        lost = bare.upcall(UNDELIVERED)
+        assert (lost.peer, lost.header != b"") == ("provider", True)
 
     def test_one_that_may_have_been_sent_before_is_not(self, bare: Bare) -> None:
         ends = Ends(bare, credit=1)
@@ -579,6 +618,17 @@ class TestConsoles:
         assert upcall == (CONSOLE, "console/2", b"", console.identity)
         assert bare.upcall(MESSAGE).peer == "console/2"
 
+    def test_one_that_never_joins_falls_silent_as_well(self, bare: Bare) -> None:
+        """Or its place would never be free again."""
+        peer = bare.add("peer")
+        bare.datapath.admit("console", bytes(wire.IDENTITY_BYTES), console=True)
+        bare.tick()
+        console = Connection(bare, bytes(wire.CONSOLE_IDENTITY_BYTES), peer.endpoint)
+        console.say(wire.HEARTBEAT)
+        assert bare.upcall(CONSOLE).peer == "console/1"
+        bare.advance(HEARTBEAT_MS / 1000 * wire.LIVENESS + 1)
+        bare.until(lambda: any(u == (SILENT, "console/1", b"", b"") for u in bare.upcalls))
+
 
 class TestBusyKernel:
     @pytest.mark.parametrize("kind", [wire.CALL, wire.SUBSCRIBE])
@@ -603,6 +653,24 @@ class TestBusyKernel:
         bare.busy = False
         bare.pump()
         assert len(bare.upcalls) == MAX_UPCALLS_PER_PEER
+
+
+class TestLargeUpcalls:
+    def test_what_waits_for_a_busy_kernel_is_bounded_in_bytes(self, bare: Bare) -> None:
+        peer, other = bare.add("peer"), bare.add("other")
+        bare.busy = True
+        body = bytes(wire.MAX_BODY)
+        for _ in range(MAX_UPCALL_BYTES_PER_PEER // len(body) + 1):
+            peer.say(wire.EVENT, "test.topic", body=body)
+        peer.say(wire.CALL, "test.topic", 5)
+        assert peer.expect(wire.ERROR, 5)[1]["code"] == "overloaded"
+        other.say(wire.EVENT, "test.topic")
+        other.fence()
+        bare.busy = False
+        bare.pump()
+        held = [len(upcall.body) for upcall in bare.upcalls if upcall.peer == "peer"]
+        assert sum(held) == MAX_UPCALL_BYTES_PER_PEER
+        assert [upcall.peer for upcall in bare.upcalls].count("other") == 1
 
 
 class TestLostMessages:

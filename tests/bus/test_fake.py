@@ -1,15 +1,17 @@
 """The fake for authors of extensions: what works on it works on the bus, and what fails fails."""
 
 import doctest
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from symphony.bus import testing
+from symphony.bus import testing, wire
 from symphony.bus.context import Context
 from symphony.bus.errors import BusError
 from symphony.bus.extension import Extension
+from symphony.bus.heard import Event
 from symphony.bus.messages import Progress
 from symphony.bus.testing import FakeConductor
 
@@ -137,3 +139,127 @@ def test_an_exception_of_the_function_is_failed_and_names_itself(
 def test_an_unknown_method_is_a_bad_request() -> None:
     with FakeConductor(ext) as bus, pytest.raises(BusError, match="no method other"):
         bus.call("text.count/1", "other")
+
+
+class Listening:
+    """An extension that takes another one's stream, publishes, and listens to `t.opic`."""
+
+    def __init__(self) -> None:
+        self.ext = Extension()
+        self.heard: list[Event] = []
+        self.told: list[float] = []
+        self.ext.subscribes("t.opic")(self.heard.append)
+        self.ext.provides("test.take/1")(self.take)
+        self.ext.provides("test.take/1", "first")(self.first)
+        self.ext.provides("test.take/1", "parts")(self.parts)
+        self.ext.provides("test.take/1", "publish")(self.publish)
+
+    def take(self, ctx: Context, credit: int) -> list[object]:
+        stream = ctx.stream(
+            "test.parts/1",
+            None,
+            {"number": 5},
+            credit=credit,
+            on_progress=lambda progress: self.told.append(progress.done),
+        )
+        return [*stream, stream.result()]
+
+    def first(self, ctx: Context) -> int:
+        return int(next(ctx.stream("test.parts/1", None, {"number": 5}, credit=1)))
+
+    def parts(self, ctx: Context) -> Iterator[object]:
+        ctx.publish("t.opic", "meanwhile")
+        yield from ctx.stream("test.parts/1", None, {"number": 5}, type=str)
+
+    def publish(self, ctx: Context, number: int) -> int:
+        for n in range(number):
+            ctx.publish("t.opic", n)
+        return len(self.heard)
+
+
+class Parts:
+    """Stands in for `test.parts/1`."""
+
+    def __init__(self) -> None:
+        self.ended = 0
+
+    def __call__(self, method: str, number: int) -> Iterator[object]:
+        try:
+            yield Progress(0, number)
+            yield from range(number)
+        finally:
+            self.ended += 1
+        return "all"
+
+
+@pytest.mark.parametrize("credit", [1, 2, 16])
+def test_the_extension_takes_a_stream_of_a_function_given(credit: int) -> None:
+    listening, parts = Listening(), Parts()
+    with FakeConductor(listening.ext, {"test.parts/1": parts}) as bus:
+        assert bus.call("test.take/1", credit=credit) == [0, 1, 2, 3, 4, "all"]
+        assert listening.told == [0]
+        assert bus.call("test.take/1", "first") == 0
+        assert parts.ended == 2
+        with pytest.raises(BusError, match="credit is 1 to 1,024"):
+            bus.call("test.take/1", credit=0)
+
+
+def test_the_extension_asks_with_a_key_a_type_and_a_time() -> None:
+    ext, made = Extension(), [0]
+
+    @ext.provides("test.ask/1")
+    def ask(ctx: Context) -> list[int]:
+        return [ctx.ask("test.count/1", type=int, idem="k", ttl_ms=1_000) for _ in range(2)]
+
+    @ext.provides("test.ask/1", "wrong")
+    def wrong(ctx: Context) -> str:
+        return str(ctx.ask("test.count/1", type=str))
+
+    def count(method: str) -> int:
+        made[0] += 1
+        return made[0]
+
+    with FakeConductor(ext, {"test.count/1": count}) as bus:
+        assert bus.call("test.ask/1") == [1, 1]
+        with pytest.raises(BusError, match="wrong-output"):
+            bus.call("test.ask/1", "wrong")
+
+
+def test_events_are_handled_between_the_calls_of_the_extension() -> None:
+    listening = Listening()
+    with FakeConductor(listening.ext, {"test.parts/1": Parts()}) as bus:
+        bus.publish("t.opic", "first")
+        assert [event.value for event in listening.heard] == ["first"]
+        assert bus.call("test.take/1", "publish", number=2) == 1
+        assert [event.value for event in listening.heard] == ["first", 0, 1]
+        stream = bus.stream("test.take/1", "parts", credit=1)
+        assert next(stream) == 0
+        assert len(listening.heard) == 3
+        assert list(stream) == [1, 2, 3, 4]
+        assert listening.heard[-1].value == "meanwhile"
+
+
+def test_events_that_find_no_room_are_a_gap() -> None:
+    listening, most = Listening(), wire.MAX_QUEUED_EVENTS
+    with FakeConductor(listening.ext) as bus:
+        bus.call("test.take/1", "publish", number=most + 44)
+        assert [event.value for event in listening.heard] == list(range(most))
+        bus.publish("t.opic", "next")
+        assert (listening.heard[-1].value, listening.heard[-1].gap) == ("next", 44)
+
+
+def test_what_the_extension_publishes_is_heard() -> None:
+    heard: list[Event] = []
+    listening = Listening()
+    with FakeConductor(listening.ext) as bus:
+        bus.subscribe("t.opic", heard.append)
+        bus.call("test.take/1", "publish", number=1)
+        assert [event.value for event in heard] == [0]
+
+
+def test_a_topic_that_cannot_be_had_ends_the_activation() -> None:
+    ext = Extension()
+    ext.subscribes("no topic!")(print)
+    with pytest.raises(BusError) as caught, FakeConductor(ext):
+        pass
+    assert caught.value.code == "bad-request"

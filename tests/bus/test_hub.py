@@ -21,9 +21,11 @@ from zmq.utils import z85
 from symphony.bus import wire
 from symphony.bus.client import Client
 from symphony.bus.codec import Header, decode, decode_header, encode, encode_header
+from symphony.bus.control import LocalCall
 from symphony.bus.datapath import Datapath
 from symphony.bus.errors import BusError
 from symphony.bus.hub import Curve, DeadLetter, Grants, Hub, Request
+from symphony.bus.localcalls import LocalCalls
 from symphony.bus.memory import MemoryDatapath
 from symphony.bus.messages import Hello
 from symphony.bus.reference import ReferenceDatapath
@@ -318,6 +320,40 @@ def test_a_console_is_the_same_one_when_the_bus_has_started_anew(tmp_path: Path)
             go_on.set()
             assert await asked == "once"
             assert callers == ["console/1"]
+
+    asyncio.run(main())
+
+
+def test_a_number_that_is_used_again_too_soon_has_the_later_answer() -> None:
+    """The first call was over for its caller, but its handler takes its time to end."""
+
+    async def main() -> None:
+        answers: list[tuple[int, object]] = []
+        failures: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, what: failures.append(what))
+        local = LocalCalls(lambda _, kind, body: answers.append((kind, decode(body))))
+
+        async def serve(request: Request) -> object:
+            try:
+                await asyncio.sleep(60 if request.args["slow"] else 0)
+            except asyncio.CancelledError:
+                await asyncio.sleep(0)
+                raise
+            return "quick"
+
+        def call(slow: bool) -> LocalCall:
+            return LocalCall("c", LOCAL, "call", encode({"slow": slow}), 1, 5)
+
+        local.serve(LOCAL, serve)
+        local.begin(call(slow=True))
+        await asyncio.sleep(0)
+        local.cancel(1, 5)
+        local.begin(call(slow=False))
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.sleep(0)
+        assert answers == [(wire.RESULT, "quick")]
+        assert failures == []
 
     asyncio.run(main())
 

@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from symphony.bus import wire
+from symphony.bus import refusals, wire
 from symphony.bus.admission import Admission, Rule
 from symphony.bus.answers import FORGOTTEN, Answers
+from symphony.bus.codec import decode, encode
 from symphony.bus.denials import MAX_ROWS, Denials
 from symphony.bus.errors import BusError
 from symphony.bus.idempotency import Idempotency, Scoped, fingerprint
+from symphony.bus.mediation import Asker, Mediated, Mediator
 from symphony.bus.topics import MAX_IDLE, MAX_SUBSCRIPTIONS, Topics
 
 KEYS = st.builds(Scoped, st.sampled_from(["a", "b"]), st.sampled_from(["1", "2", "3"]))
@@ -68,33 +70,234 @@ class OnceOnly(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
 
-    @invariant()
-    def bounded(self) -> None:
-        assert len(self.memory) <= wire.MAX_IDEM_KEYS
-
 
 TestOnceOnly = OnceOnly.TestCase
+
+
+def remember(memory: Idempotency[int], owner: str, key: str, result: bytes = b"") -> None:
+    assert memory.wait(Scoped(owner, key), PRINT, 1)
+    memory.succeed(Scoped(owner, key), result)
 
 
 def test_keys_and_their_results_are_bounded() -> None:
     memory: Idempotency[int] = Idempotency(lambda: 0.0)
     for number in range(3_000):
-        key = Scoped("a", str(number))
-        assert memory.wait(key, PRINT, 1)
-        memory.succeed(key, bytes(100_000))
-        assert len(memory) <= wire.MAX_IDEM_KEYS
-        assert memory.result_bytes <= wire.MAX_IDEM_BYTES
+        remember(memory, "a", str(number), bytes(100_000 * (number % 2)))
+        keys, held = memory.size("a")
+        assert keys <= wire.MAX_IDEM_KEYS
+        assert held <= wire.MAX_IDEM_BYTES
     assert memory.result(Scoped("a", "2999"), PRINT) is not None
     assert memory.result(Scoped("a", "0"), PRINT) is None
 
 
-def test_too_many_running_calls_are_overloaded() -> None:
+def test_many_small_results_are_bounded_by_their_number() -> None:
     memory: Idempotency[int] = Idempotency(lambda: 0.0)
-    for number in range(wire.MAX_IDEM_KEYS):
+    for number in range(wire.MAX_IDEM_KEYS + 1):
+        remember(memory, "a", str(number))
+    assert memory.size("a") == (wire.MAX_IDEM_KEYS, 0)
+    assert memory.result(Scoped("a", "0"), PRINT) is None
+    assert memory.result(Scoped("a", "1"), PRINT) == b""
+
+
+def test_no_owner_pushes_out_the_keys_of_another() -> None:
+    memory: Idempotency[int] = Idempotency(lambda: 0.0)
+    remember(memory, "a", "pay", b"paid")
+    for number in range(3_000):
+        remember(memory, "b", str(number), bytes(100_000))
+    assert memory.result(Scoped("a", "pay"), PRINT) == b"paid"
+
+
+def test_too_many_running_calls_are_overloaded_for_their_owner_only() -> None:
+    memory: Idempotency[int] = Idempotency(lambda: 0.0)
+    for number in range(wire.MAX_IDEM_OPEN):
         memory.wait(Scoped("a", str(number)), PRINT, 1)
     with pytest.raises(BusError) as caught:
         memory.wait(Scoped("a", "more"), PRINT, 1)
     assert (caught.value.code, caught.value.retry_after_ms) == ("overloaded", wire.RETRY_MS)
+    assert not memory.wait(Scoped("a", "0"), PRINT, 2)  # who joins needs no place
+    assert memory.wait(Scoped("b", "more"), PRINT, 1)
+    memory.fail(Scoped("a", "0"))
+    assert memory.wait(Scoped("a", "more"), PRINT, 1)
+
+
+def test_the_arguments_of_running_calls_are_bounded() -> None:
+    memory: Idempotency[int] = Idempotency(lambda: 0.0)
+    for number in range(wire.MAX_IDEM_BYTES // wire.MAX_BODY):
+        memory.wait(Scoped("a", str(number)), PRINT, 1, wire.MAX_BODY)
+    with pytest.raises(BusError, match="too many open calls"):
+        memory.wait(Scoped("a", "more"), PRINT, 1, 1)
+    assert memory.wait(Scoped("b", "more"), PRINT, 1, wire.MAX_BODY)
+    memory.succeed(Scoped("a", "0"), b"")
+    assert memory.wait(Scoped("a", "more"), PRINT, 1, wire.MAX_BODY)
+
+
+def test_owners_are_bounded_and_forgotten_with_their_last_key() -> None:
+    now = 0.0
+    memory: Idempotency[int] = Idempotency(lambda: now)
+    for number in range(wire.MAX_IDEM_OWNERS):
+        remember(memory, f"o{number}", "k")
+    with pytest.raises(BusError) as caught:
+        memory.wait(Scoped("more", "k"), PRINT, 1)
+    assert caught.value.code == "overloaded"
+    remember(memory, "o0", "another")
+    now = wire.IDEM_S
+    assert memory.wait(Scoped("more", "k"), PRINT, 1)
+
+
+CALLERS = ["p", "q", "r"]
+CRASHED = BusError("crashed", "the provider ended before it answered")
+REPEATABLE = BusError("crashed", "the provider ended before it answered", repeatable=True)
+ENDS = {
+    "cancelled": BusError("cancelled", "the call was cancelled"),
+    "deadline": BusError("deadline", "the call was not answered in time"),
+    "failed": BusError("failed", "no"),
+    "crashed": CRASHED,
+    "repeatable": REPEATABLE,
+    "unanswered": refusals.unanswered("provider"),
+}
+
+
+class OneForAll(RuleBasedStateMachine):
+    """Callers that ask for one key, leave, and run out of time, before a provider that ends what it
+    is asked in every way. `asking` is the model: who waits, and until when."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.mediator = Mediator(self, lambda: self.now)
+        self.asking: dict[tuple[str, int], float | None] = {}
+        self.answers: list[tuple[tuple[str, int], int, str]] = []  # since they were looked at
+        self.newcomer = ""  # who asks now
+        self.open: Mediated | None = None
+        self.until: float | None = None  # the time that the open call has
+        self.withdrawn = False
+        self.made = 0
+        self.unsure = False  # a call may have been done, and nobody knows
+        self.done = False
+        self.requests = 0
+
+    # what the mediator sends by
+    def mediate(self, call: Mediated) -> None:
+        assert self.open is None  # never two at once
+        assert not self.done
+        assert not self.unsure
+        assert call.caller in {peer for peer, _ in self.asking} | {self.newcomer}
+        self.open, self.until, self.withdrawn = call, call.deadline, False
+        call.provider = "provider"
+        self.made += 1
+
+    def prolong(self, call: Mediated, deadline: float | None) -> None:
+        assert call is self.open
+        self.until = deadline
+
+    def withdraw(self, call: Mediated) -> None:
+        assert call is self.open
+        assert not self.withdrawn  # once
+        self.withdrawn = True
+
+    def reply(self, call: Mediated, asker: Asker, kind: int, body: bytes) -> None:
+        said = "" if kind == wire.RESULT else BusError.from_body(decode(body)).code
+        self.answers.append(((asker.peer, asker.request), kind, said))
+
+    @precondition(lambda self: not self.unsure)
+    @rule(peer=st.sampled_from(CALLERS), ttl=st.sampled_from([None, 1.0, 2.0, 5.0]))
+    def ask(self, peer: str, ttl: float | None) -> None:
+        self.requests += 1
+        self.newcomer = peer
+        deadline = None if ttl is None else self.now + ttl
+        call = Mediated(self.mediator, Scoped("o", "k"), "x.y/1", None, b"")
+        asker = Asker(peer, self.requests, deadline)
+        self.mediator.begin(call, asker)
+        self.newcomer = ""
+        if self.done:
+            assert self.answers == [((peer, self.requests), wire.RESULT, "")]
+            self.answers.clear()
+        else:
+            self.asking[peer, self.requests] = deadline
+            assert self.open is not None
+            assert self.until == self.latest()
+
+    @precondition(lambda self: self.asking)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        asked = data.draw(st.sampled_from(sorted(self.asking)))
+        assert self.mediator.cancel(*asked)
+        self.gone([asked], "cancelled")
+
+    @rule(peer=st.sampled_from(CALLERS))
+    def leave(self, peer: str) -> None:
+        self.mediator.forget(peer)
+        for asked in [asked for asked in self.asking if asked[0] == peer]:
+            del self.asking[asked]
+        assert self.answers == []
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 3.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+        self.mediator.expire(self.now)
+        late = [asked for asked, due in self.asking.items() if due is not None and due <= self.now]
+        self.gone(late, "deadline")
+
+    @precondition(lambda self: self.open)
+    @rule()
+    def succeed(self) -> None:
+        self.done = True
+        self.end(wire.RESULT, b"r")
+        self.gone(list(self.asking), "")
+
+    @precondition(lambda self: self.open)
+    @rule(how=st.sampled_from(sorted(ENDS)))
+    def fail(self, how: str) -> None:
+        call = self.open
+        assert call is not None
+        withdrawn, told, made = self.withdrawn, call.deadline, self.made
+        if how == "unanswered" and not withdrawn:
+            return  # it is what a call ends by that was withdrawn
+        if how in ("crashed", "unanswered"):
+            self.unsure = True
+        tried = call.repeats
+        self.end(wire.ERROR, encode(ENDS[how].to_body()))
+        latest = self.latest()
+        if how == "repeatable":
+            again = tried < 3
+        elif how in ("crashed", "unanswered"):
+            again = False
+        else:
+            early = told is not None and (latest is None or latest > told)
+            again = withdrawn or (how == "deadline" and early)
+        if self.asking and again:
+            assert (self.made, self.until) == (made + 1, latest)
+            assert self.answers == []
+        else:
+            assert self.made == made
+            codes = {"repeatable": "crashed", "unanswered": "crashed"}
+            self.gone(list(self.asking), codes.get(how, how))
+        self.unsure = False  # from here on whoever asks again answers for it
+
+    @invariant()
+    def somebody_works_for_those_who_wait(self) -> None:
+        assert not self.asking or self.open is not None
+        assert self.withdrawn or self.open is None or self.asking
+
+    def end(self, kind: int, body: bytes) -> None:
+        call, self.open = self.open, None
+        assert call is not None
+        call.answered(kind, body)
+
+    def gone(self, expected: list[tuple[str, int]], code: str) -> None:
+        """Each of these is answered once, by this error or, without one, by the result."""
+        kind = wire.ERROR if code else wire.RESULT
+        assert sorted(self.answers) == sorted((asked, kind, code) for asked in expected)
+        self.answers.clear()
+        for asked in expected:
+            del self.asking[asked]
+
+    def latest(self) -> float | None:
+        dues = list(self.asking.values())
+        return None if None in dues else max((due for due in dues if due is not None), default=None)
+
+
+TestOneForAll = OneForAll.TestCase
 
 
 TOPICS = st.integers(0, 2_000).map(lambda n: f"t.n{n}")

@@ -133,13 +133,14 @@ def test_a_call_whose_header_nobody_could_read_is_refused(known: bool) -> None:
         said(session)
     wrong: list[tuple[Any, dict[str, object]]] = [
         (5, {}),
+        ("Open", {}),
+        ("Open", {"trace": "t"}),
         (b"m", {}),
         (5, {"trace": "t"}),
         ("m" * wire.MAX_HEADER, {"trace": "t"}),
         (None, {"trace": 5}),
         (None, {"trace": "t", "idem": "i" * (wire.MAX_IDEM + 1)}),
         (None, {"idem": "i" * (wire.MAX_IDEM + 1)}),
-        (None, {"stream": -1}),
     ]
     for method, options in wrong:
         with pytest.raises(BusError) as caught:
@@ -150,6 +151,15 @@ def test_a_call_whose_header_nobody_could_read_is_refused(known: bool) -> None:
     target = FLOW if known else CAPABILITY
     options = {"trace": "t", "idem": "i", "stream": 1}
     assert said(session) == [(Header(1, wire.CALL, target, last, 0, "m", options), {})]
+
+
+@pytest.mark.parametrize("credit", [0, -1, wire.MAX_CREDIT + 1, True, "1", None])
+def test_a_stream_has_a_credit_with_which_chunks_come(credit: object) -> None:
+    session = joined()
+    with pytest.raises(BusError, match="1 to 1,024") as caught:
+        session.asking.call(CAPABILITY, None, {}, 0, 1.0, options={"stream": credit})
+    assert (caught.value.code, caught.value.where) == ("bad-request", "credit")
+    assert not session.out
 
 
 def test_an_event_says_what_was_lost_before_it() -> None:

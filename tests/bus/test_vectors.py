@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from symphony.bus import codec, messages
+from symphony.bus import codec, messages, wire
 from symphony.bus.errors import BusError, ProtocolError
 from symphony.bus.ticket import Ticket
 
@@ -114,7 +114,7 @@ FIELD_VALUES = st.tuples(
     st.none() | st.integers(1, 2**32 - 1) | st.text(max_size=50),
     st.integers(0, 2**53 - 1),
     st.integers(0, 2**32 - 1),
-    st.none() | st.text(max_size=20),
+    st.none() | st.from_regex(wire.METHOD),
     st.none() | st.dictionaries(st.text(max_size=5), JSON, max_size=3),
 )
 

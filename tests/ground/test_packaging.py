@@ -12,6 +12,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from symphony.bus.session import SDK
+from symphony.kernel import VERSION
+
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PACKAGES = ("bus", "fqg", "kernel", "sandboxes")
@@ -52,6 +55,20 @@ def sources(folder: str) -> set[str]:
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and not {"tests", "__pycache__"} & set(path.parts)
     }
+
+
+def test_all_that_is_released_together_has_one_version() -> None:
+    version = PROJECT["project"]["version"]
+    workspace = tomllib.loads((ROOT / "pit-rs" / "Cargo.toml").read_text(encoding="utf-8"))
+    assert workspace["workspace"]["package"]["version"] == version
+    for wheel in sorted((ROOT / "pit-rs").glob("*/pyproject.toml")):
+        named = tomllib.loads(wheel.read_text(encoding="utf-8"))["project"]["version"]
+        assert (wheel.parent.name, named) == (wheel.parent.name, version)
+    for member in sorted((ROOT / "extensions").glob("pit-*/extension.toml")):
+        named = tomllib.loads(member.read_text(encoding="utf-8"))["extension"]["version"]
+        assert (member.parent.name, named) == (member.parent.name, version)
+    assert version == VERSION
+    assert SDK.endswith(f"/{version}")
 
 
 def test_the_wheel_has_every_module_under_its_import_name(wheel: set[str]) -> None:

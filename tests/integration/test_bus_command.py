@@ -69,6 +69,9 @@ def test_flows_peers_and_counters_are_told(symphony: Symphony) -> None:
     assert (flow["capability"], flow["provider"]) == ("test.count/1", counter)
     assert (flow["calls"], flow["results"], flow["errors"], flow["open"]) == (2, 2, 0, 0)
     assert 0 < flow["p50_ms"] <= flow["p99_ms"] < 10_000
+    assert sum(flow["latency"]) == 2
+    slowest = max(i for i, answers in enumerate(flow["latency"]) if answers)
+    assert flow["p99_ms"] == 2**slowest / 1000
     assert {asker, counter} <= {peer["peer"] for peer in answer["peers"]}
     shown = symphony.kernel("bus").stdout
     for word in (asker, counter, "test.count/1", "flows", "peers", "counters"):

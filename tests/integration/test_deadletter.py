@@ -80,11 +80,12 @@ def test_a_letter_without_arguments_is_refused_with_a_remedy(symphony: Symphony)
     assert f"deadletter drop {letter}" in said
 
 
-def test_an_event_is_published_again(symphony: Symphony) -> None:
+def test_an_event_that_nobody_subscribes_to_stays(symphony: Symphony) -> None:
     letter = keep_letter(symphony, kind=wire.EVENT, name="test.words", body=encode("late"))
     symphony.serve()
-    assert symphony.answer("deadletter", "redrive", letter)["arrived"] is True
-    assert symphony.answer("deadletter", "list") == {"letters": []}
+    failed = symphony.kernel("deadletter", "redrive", letter)
+    check_errors(failed, 5, "test.words", "attach an extension that subscribes to test.words")
+    assert symphony.answer("deadletter", "show", letter)["times"] == 2
 
 
 @pytest.mark.parametrize("id_", ["", "../x", "1f2e3d4c5b6a"])

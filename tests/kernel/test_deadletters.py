@@ -1,5 +1,7 @@
 """The store of calls and events that reached nobody."""
 
+import contextlib
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,15 @@ from symphony.bus.listener import DeadLetter
 from symphony.kernel import deadletters
 from symphony.kernel.deadletters import FILE, DeadLetterBox
 from symphony.kernel.errors import ExitCode, SymphonyError
+
+NOW = "2026-01-31T12:00:00.000Z"
+FIRST_FORMAT = """
+CREATE TABLE letters (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, sender TEXT NOT NULL, addressee TEXT NOT NULL,
+    name TEXT NOT NULL, method TEXT, code TEXT NOT NULL, times INTEGER NOT NULL,
+    first TEXT NOT NULL, last TEXT NOT NULL, body BLOB NOT NULL
+) WITHOUT ROWID
+"""
 
 
 def letter(body: object = None, **changes: object) -> DeadLetter:
@@ -67,6 +78,28 @@ def test_equal_letters_are_one_with_a_count(box: DeadLetterBox) -> None:
     assert sorted(found.times for found in box.all(10).letters) == [1, 2]
 
 
+def test_an_event_that_was_to_be_kept_is_another_letter(box: DeadLetterBox) -> None:
+    kept = {wire.KEEP_OPTION: True}
+    for options in ({}, kept, kept, {wire.GAP_OPTION: 3}):
+        box.add(letter(kind=wire.EVENT, name="test.words", options=options))
+    found = [box.parcel(one.id) for one in box.all(10).letters]
+    assert {(parcel.keep, parcel.times) for parcel in found} == {(False, 2), (True, 2)}
+
+
+def test_a_box_of_the_first_format_is_read_and_written(box: DeadLetterBox, tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as store:
+        store.execute(FIRST_FORMAT)
+        row = ("1f2e3d4c5b6a", "event", "a", "b-1", "test.words", None, "crashed", 3, NOW, NOW)
+        insert = "INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+        store.execute(insert, (*row, encode("x")))
+        store.execute("PRAGMA user_version = 1")
+        store.commit()
+    old = box.parcel("1f2e3d4c5b6a")
+    assert (old.times, old.keep, old.body) == (3, False, "x")
+    box.add(letter())
+    assert len(box.all(10).letters) == 2
+
+
 def test_the_oldest_make_room(box: DeadLetterBox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deadletters, "MOST", 3)
     for number in range(5):
@@ -101,8 +134,6 @@ def test_a_damaged_file_is_an_error_with_its_place(box: DeadLetterBox, tmp_path:
 
 
 def test_a_newer_format_is_not_touched(box: DeadLetterBox, tmp_path: Path) -> None:
-    import sqlite3
-
     store = sqlite3.connect(tmp_path / FILE)
     store.execute("PRAGMA user_version = 99")
     store.commit()

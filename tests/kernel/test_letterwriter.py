@@ -1,6 +1,7 @@
 """Letters on their way to the box, beside the loop."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ def test_all_are_written_before_it_ends(tmp_path: Path) -> None:
     writer.close()
     assert len(box.all(10).letters) == 3
     assert writer.lost == 0
+
+
+def test_events_that_are_alike_but_for_being_kept_are_two(tmp_path: Path) -> None:
+    box = DeadLetterBox(tmp_path)
+    writer = LetterWriter(box)
+    for options in ({}, {wire.KEEP_OPTION: True}):
+        writer.put(replace(letter("a"), kind=wire.EVENT, options=options))
+    writer.close()
+    assert [found.times for found in box.all(10).letters] == [1, 1]
 
 
 def test_equal_letters_that_wait_are_one_write(tmp_path: Path) -> None:

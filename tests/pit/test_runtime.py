@@ -15,6 +15,7 @@ from symphony.bus import wire
 from symphony.bus.codec import decode_header, encode, encode_header
 from symphony.bus.errors import BusError
 from symphony.bus.ticket import Ticket
+from symphony.kernel import VERSION
 
 DAG = ("symphony-dag-tracker", "pit.dag/1")
 ARTIFACTS = ("symphony-artifact-store", "pit.artifacts/1")
@@ -210,7 +211,7 @@ def test_bad_use_is_told_in_two_lines(tmp_path: Path, name: str, capability: str
         )
 
     version = use("--version")
-    assert (version.returncode, version.stdout) == (0, f"{name} 0.1.0 (protocol 1)\n")
+    assert (version.returncode, version.stdout) == (0, f"{name} {VERSION} (protocol 1)\n")
     assert "--store" in use("--help").stdout
     for arguments in ([], ["--nonsense"], ["--store"]):
         bad = use(*arguments)

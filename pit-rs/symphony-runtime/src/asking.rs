@@ -12,7 +12,7 @@ use symphony_wire::constants::{MAX_OPEN_CALLS, RETRY_MS};
 use symphony_wire::{BusError, Code, Fault, Header, Kind, Target};
 
 use crate::ask::ttl;
-use crate::outgoing::{fits, Outgoing};
+use crate::outgoing::{check, Outgoing};
 use crate::Body;
 
 /// What came for an open call.
@@ -93,7 +93,7 @@ impl Asking {
                 .retry_after_ms(RETRY_MS)
                 .repeatable());
         }
-        self.check(&header, &body)?;
+        check(&header, &body, self.max_body)?;
         let outgoing = Outgoing { header: header.to(self.target(&header)), body: body.share() };
         self.open.insert(
             header.request,
@@ -104,17 +104,7 @@ impl Asking {
 
     /// Makes an event.
     pub fn publish(&self, topic: &str, keep: bool, body: Body) -> Result<Outgoing, BusError> {
-        let header =
-            Header { target: Target::Name(topic.to_owned()), keep, ..Header::new(Kind::Event) };
-        self.check(&header, &body)?;
-        Ok(Outgoing { header, body })
-    }
-
-    fn check(&self, header: &Header, body: &Body) -> Result<(), BusError> {
-        header
-            .check()
-            .map_err(|error| BusError::new(Code::BadRequest, error.to_string()).at("header"))?;
-        fits(body, self.max_body, Code::BadRequest, "body")
+        Outgoing::event(topic, keep, body, self.max_body)
     }
 
     /// Asks for the end of a call, whose answer still comes.

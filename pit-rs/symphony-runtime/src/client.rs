@@ -40,7 +40,26 @@ pub struct Published<T> {
 /// works on what they lead to.
 const BATCH: usize = 16;
 
-type Handler = Box<dyn FnMut(&Header, &[u8]) + Send>;
+pub(crate) type Handler = Box<dyn FnMut(&Header, &[u8]) + Send>;
+
+/// Reads every event of a topic for `handle`.
+pub(crate) fn handler<T: DeserializeOwned>(
+    topic: &str,
+    mut handle: impl FnMut(Published<T>) + Send + 'static,
+) -> Handler {
+    let topic = topic.to_owned();
+    Box::new(move |header, frame| match body::read_value(frame) {
+        Ok(value) => handle(Published {
+            topic: topic.clone(),
+            value,
+            sequence: header.request,
+            gap: header.gap.unwrap_or(0),
+            snapshot: header.snapshot,
+        }),
+        // What another peer published is no reason to end this one.
+        Err(error) => tracing::warn!(%error, topic, "dropped an event"),
+    })
+}
 
 /// A peer that calls, publishes and listens, and provides nothing.
 pub struct Client {
@@ -137,26 +156,14 @@ impl Client {
         Ok(())
     }
 
-    /// Gives every event of a topic to `handler`, on this thread, whenever this client waits for something.
+    /// Gives every event of a topic to `handle`, on this thread, whenever this client waits for something.
     /// `refused` if this peer was not granted the topic.
     pub fn subscribe<T: DeserializeOwned>(
         &mut self,
         topic: &str,
-        mut handler: impl FnMut(Published<T>) + Send + 'static,
+        handle: impl FnMut(Published<T>) + Send + 'static,
     ) -> Result<(), BusError> {
-        let name = topic.to_owned();
-        let handle = move |header: &Header, frame: &[u8]| match body::read_value(frame) {
-            Ok(value) => handler(Published {
-                topic: name.clone(),
-                value,
-                sequence: header.request,
-                gap: header.gap.unwrap_or(0),
-                snapshot: header.snapshot,
-            }),
-            // What another peer published is no reason to end this one.
-            Err(error) => tracing::warn!(%error, topic = name, "dropped an event"),
-        };
-        self.handlers.insert(topic.to_owned(), Box::new(handle));
+        self.handlers.insert(topic.to_owned(), handler(topic, handle));
         self.ask_for(topic, true).inspect_err(|_| {
             self.handlers.remove(topic);
         })

@@ -82,6 +82,23 @@ impl Context {
         Stream::open(Box::new(Remote(self)), ask, encode(arguments)?)
     }
 
+    /// Publishes an event; the hub drops it if this player may not.
+    pub fn publish(&self, topic: &str, value: &impl Serialize) -> Result<(), BusError> {
+        self.event(topic, value, false)
+    }
+
+    /// As [`Context::publish`]; the hub sends it to later subscribers as well, until there is a newer one.
+    pub fn publish_kept(&self, topic: &str, value: &impl Serialize) -> Result<(), BusError> {
+        self.event(topic, value, true)
+    }
+
+    fn event(&self, topic: &str, value: &impl Serialize, keep: bool) -> Result<(), BusError> {
+        let body = encode(value)?.into();
+        let outgoing = Outgoing::event(topic, keep, body, self.desk().max_body)?;
+        self.desk().handover.want(Command::Say(outgoing));
+        Ok(())
+    }
+
     /// The W3C `traceparent` of this call; its own calls continue it. `None` only if the caller gave none and the system
     /// gives no random bytes.
     pub fn trace(&self) -> Option<&str> {

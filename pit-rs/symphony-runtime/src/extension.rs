@@ -27,12 +27,20 @@ use symphony_wire::constants::DEFAULT_METHOD;
 use symphony_wire::service::{parse, reply, Outcome};
 use symphony_wire::{BusError, Ticket};
 
+use crate::client::{handler, Handler, Published};
 use crate::session::Ended;
 use crate::{log_to_stderr, shift, Context, RuntimeError, Stop};
 
 pub(crate) type Function = Box<dyn FnMut(&Context, &[u8]) -> Outcome + Send>;
-/// By capability, then by method.
-pub(crate) type Functions = HashMap<String, HashMap<String, Function>>;
+
+/// What runs on the player's thread.
+#[derive(Default)]
+pub(crate) struct Functions {
+    /// By capability, then by method.
+    pub calls: HashMap<String, HashMap<String, Function>>,
+    /// By topic.
+    pub handlers: HashMap<String, Handler>,
+}
 
 /// Functions by capability and method; [`Extension::run`] serves them.
 #[derive(Default)]
@@ -73,7 +81,7 @@ impl Extension {
         if !self.capabilities.iter().any(|known| known == capability) {
             self.capabilities.push(capability.to_owned());
         }
-        self.functions.entry(capability.to_owned()).or_default().insert(
+        self.functions.calls.entry(capability.to_owned()).or_default().insert(
             method.to_owned(),
             Box::new(move |context, body| {
                 parse(body)
@@ -81,6 +89,17 @@ impl Extension {
                     .and_then(|result| reply(&result))
             }),
         );
+        self
+    }
+
+    /// Gives every event of a topic to `handle`, between calls and on the same thread. Without permission for the topic
+    /// the activation ends with an error. Events that find 256 waiting are dropped; the next one's `gap` counts them.
+    pub fn subscribes<T: DeserializeOwned>(
+        mut self,
+        topic: &str,
+        handle: impl FnMut(Published<T>) + Send + 'static,
+    ) -> Self {
+        self.functions.handlers.insert(topic.to_owned(), handler(topic, handle));
         self
     }
 

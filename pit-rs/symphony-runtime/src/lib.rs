@@ -18,6 +18,7 @@ mod calls;
 mod client;
 mod context;
 mod error;
+mod events;
 mod extension;
 mod handover;
 mod link;

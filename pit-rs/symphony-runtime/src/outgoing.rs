@@ -1,7 +1,7 @@
 //! One message to send.
 
 use symphony_wire::service::Outcome;
-use symphony_wire::{BusError, Code, Header, Kind};
+use symphony_wire::{BusError, Code, Header, Kind, Target};
 
 use crate::Body;
 
@@ -17,6 +17,14 @@ impl Outgoing {
         Self { header, body: Body::default() }
     }
 
+    /// An event of a topic. Refuses what the hub would drop.
+    pub fn event(topic: &str, keep: bool, body: Body, max_body: usize) -> Result<Self, BusError> {
+        let header =
+            Header { target: Target::Name(topic.to_owned()), keep, ..Header::new(Kind::Event) };
+        check(&header, &body, max_body)?;
+        Ok(Self { header, body })
+    }
+
     /// The answer to `call`; a result that is too large becomes an error.
     pub fn answer(call: &Header, outcome: Outcome, max_body: usize) -> Self {
         let outcome = outcome.and_then(|body| {
@@ -28,6 +36,14 @@ impl Outgoing {
             Err(error) => Self { header: call.answer(Kind::Error), body: error.to_body().into() },
         }
     }
+}
+
+/// Refuses what the hub would drop without an answer.
+pub fn check(header: &Header, body: &[u8], max_body: usize) -> Result<(), BusError> {
+    header
+        .check()
+        .map_err(|error| BusError::new(Code::BadRequest, error.to_string()).at("header"))?;
+    fits(body, max_body, Code::BadRequest, "body")
 }
 
 /// Refuses a body that is over the bus's limit.

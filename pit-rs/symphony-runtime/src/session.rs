@@ -21,7 +21,7 @@ const STOP_GRACE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The body of an answer that says nothing.
-const NIL: &[u8] = &[0xc0];
+pub const NIL: &[u8] = &[0xc0];
 
 /// How a session came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,12 @@ pub trait Provider {
     /// Something came for a call that this provider makes.
     fn heard(&mut self, request: u64, reply: Reply);
     fn activate(&mut self, activate: Activate);
+    /// Asks for what it needs besides, and answers the activation itself once it has that; false if it needs nothing.
+    fn prepare(&mut self, _: &Header, _: &mut Asking, _: &mut Vec<Outgoing>) -> bool {
+        false
+    }
+    /// Takes an event of a topic that it subscribed to.
+    fn event(&mut self, _: Header, _: Body) {}
     /// Everything that waited on the socket was handed over.
     fn settle(&mut self, asking: &mut Asking, out: &mut Vec<Outgoing>);
     /// Whether answers are still to come.
@@ -156,8 +162,12 @@ impl<P: Provider> Session<P> {
                     .map(|activate| self.provider.activate(activate))
                     .map(|()| NIL.to_vec())
                     .map_err(|error| BusError::new(Code::BadRequest, error.to_string()));
-                self.out.push(Outgoing::answer(&header, outcome, self.link.max_body()));
+                let (provider, out) = (&mut self.provider, &mut self.out);
+                if outcome.is_err() || !provider.prepare(&header, &mut self.asking, out) {
+                    out.push(Outgoing::answer(&header, outcome, self.link.max_body()));
+                }
             }
+            (Kind::Event, _) => self.provider.event(header, body),
             (Kind::Unload, _) => {
                 let grace = body::read::<Unload>(&body)
                     .map_or(STOP_GRACE, |unload| Duration::from_millis(u64::from(unload.grace_ms)));

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use symphony_wire::Ticket;
 
+use crate::events::Events;
 use crate::extension::Functions;
 use crate::handover::{Duty, Handover};
 use crate::session::{Ended, Session, Turn};
@@ -34,9 +35,12 @@ pub fn serve(
     stop: &Stop,
 ) -> Served {
     let handover = Arc::new(Handover::new(stop));
+    let mut topics: Vec<String> = functions.handlers.keys().cloned().collect();
+    topics.sort_unstable();
     let desk = Arc::clone(&handover);
     let joined = Session::join(ticket, capabilities, stop, |numbers, max_body| {
-        Worker::new(ticket, Desk { numbers: numbers.clone(), max_body, handover: desk })
+        let desk = Desk { numbers: numbers.clone(), max_body, handover: desk };
+        Worker::new(ticket, desk, Events::of(topics))
     })?;
     let Some(session) = joined else { return Ok(Ended::Stopped) };
     let session = Mutex::new(Some(session));

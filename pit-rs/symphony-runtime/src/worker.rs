@@ -15,6 +15,7 @@ use symphony_wire::{BusError, Code, Header, Kind, Ticket};
 
 use crate::asking::{Asking, Numbers, Reply};
 use crate::calls::after;
+use crate::events::{Events, Notice};
 use crate::extension::Functions;
 use crate::handover::Handover;
 use crate::mailbox::Mailbox;
@@ -58,8 +59,14 @@ pub struct Instance {
     pub desk: Desk,
 }
 
+/// What the player's thread runs.
+pub enum Job {
+    Call(Call),
+    Event(Notice),
+}
+
 /// A call to be run.
-pub struct Job {
+pub struct Call {
     context: Context,
     capability: Arc<str>,
     method: Option<String>,
@@ -67,8 +74,21 @@ pub struct Job {
 }
 
 impl Job {
-    /// Runs the call's function and gives the answer; `None` if the call is answered already.
+    /// Runs it and gives the answer, if there is one to give.
     pub fn run(self, functions: &mut Functions) -> Option<Command> {
+        match self {
+            Self::Call(call) => call.run(functions),
+            Self::Event(notice) => {
+                notice.run(&mut functions.handlers);
+                None
+            }
+        }
+    }
+}
+
+impl Call {
+    /// Runs the call's function and gives the answer; `None` if the call is answered already.
+    fn run(self, functions: &mut Functions) -> Option<Command> {
         let Self { context, .. } = &self;
         context.mailbox.begin().then(|| {
             let outcome = log::serving(context.header.trace.as_deref(), || self.call(functions));
@@ -81,7 +101,7 @@ impl Job {
         let Self { context, capability, body, .. } = self;
         let method = self.method.as_deref().unwrap_or(DEFAULT_METHOD);
         context.check()?;
-        let methods = functions.get_mut(&**capability);
+        let methods = functions.calls.get_mut(&**capability);
         let function = methods.and_then(|methods| methods.get_mut(method)).ok_or_else(|| {
             BusError::new(Code::NotFound, format!("{capability} has no method {method}"))
                 .at("method")
@@ -105,6 +125,7 @@ pub struct Worker {
     /// Until the player's thread takes them.
     pub jobs: VecDeque<Job>,
     instance: Arc<Instance>,
+    events: Events,
     running: HashMap<Key, Arc<Mailbox>>,
     /// Where the replies to a running function's own calls go.
     asked: HashMap<u64, Arc<Mailbox>>,
@@ -113,12 +134,13 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(ticket: &Ticket, desk: Desk) -> Self {
+    pub fn new(ticket: &Ticket, desk: Desk, events: Events) -> Self {
         let (inbox, outbox) = (ticket.inbox.clone(), ticket.outbox.clone());
         let instance = Instance { activate: Activate::default(), inbox, outbox, desk };
         Self {
             jobs: VecDeque::new(),
             instance: Arc::new(instance),
+            events,
             running: HashMap::default(),
             asked: HashMap::default(),
             commands: Vec::new(),
@@ -176,7 +198,8 @@ impl Provider for Worker {
         let method = header.method.take();
         let instance = Arc::clone(&self.instance);
         let context = Context { header, origin, mailbox, instance, trace: OnceLock::new() };
-        self.jobs.push_back(Job { context, capability, method, body });
+        let call = Call { context, capability, method, body };
+        self.jobs.push_back(Job::Call(call));
     }
 
     fn cancel(&mut self, call: Key, out: &mut Vec<Outgoing>) {
@@ -209,6 +232,11 @@ impl Provider for Worker {
     }
 
     fn heard(&mut self, request: u64, reply: Reply) {
+        if let Reply::Answer(outcome) = &reply {
+            if self.events.answered(request, outcome.as_ref().map(drop).map_err(Clone::clone)) {
+                return;
+            }
+        }
         let mailbox = match &reply {
             Reply::Answer(_) => self.asked.remove(&request),
             _ => self.asked.get(&request).cloned(),
@@ -222,6 +250,14 @@ impl Provider for Worker {
         self.instance = Arc::new(Instance { activate, ..Instance::clone(&self.instance) });
     }
 
+    fn prepare(&mut self, header: &Header, asking: &mut Asking, out: &mut Vec<Outgoing>) -> bool {
+        self.events.begin(header, asking, out)
+    }
+
+    fn event(&mut self, header: Header, body: Body) {
+        self.jobs.extend(self.events.admit(header, body).map(Job::Event));
+    }
+
     fn settle(&mut self, asking: &mut Asking, out: &mut Vec<Outgoing>) {
         let mut commands = std::mem::take(&mut self.commands);
         self.instance.desk.handover.take(&mut commands);
@@ -229,6 +265,7 @@ impl Provider for Worker {
             self.obey(command, asking, out);
         }
         self.commands = commands;
+        out.extend(self.events.ready(self.instance.desk.max_body));
     }
 
     fn busy(&self) -> bool {

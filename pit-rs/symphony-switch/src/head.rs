@@ -1,7 +1,7 @@
 //! What the switch reads of a header (`PROTOCOL.md` section 2), without allocating.
 //!
-//! Accepts exactly what `bus/codec.py` accepts: text of any form where `symphony-wire` wants a name, since names are
-//! the control plane's business, and options of any values that msgpack's types allow, but for those that have a
+//! Accepts exactly what `bus/codec.py` accepts: text of any form where `symphony-wire` wants the name of a capability or
+//! topic, since these are the control plane's business, and options of any values that msgpack's types allow, but for those that have a
 //! meaning.
 
 use symphony_wire::constants::{Kind, PROTOCOL, REQUEST_LIMIT};
@@ -50,7 +50,7 @@ impl Head {
         let ttl = u32::try_from(reader.uint()?).map_err(|_| Undecodable)?;
         match reader.token()? {
             Token::Nil => {}
-            Token::Str(text) => utf8(text).map(drop)?,
+            Token::Str(text) if is_method(text) => {}
             _ => return Err(Undecodable),
         }
         let options = if length > 6 { Options::read(&mut reader)? } else { Options::default() };
@@ -68,6 +68,12 @@ impl Head {
             Target::None | Target::Name => None,
         }
     }
+}
+
+/// Methods pass the control plane by, so what a peer could not read must not pass here.
+fn is_method(text: &[u8]) -> bool {
+    text.first().is_some_and(u8::is_ascii_lowercase)
+        && text.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'_')
 }
 
 /// Whether this is the header of a hello in another version of the protocol.

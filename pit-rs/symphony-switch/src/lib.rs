@@ -10,6 +10,7 @@ mod deadlines;
 mod egress;
 mod events;
 mod frame;
+mod gaps;
 mod head;
 mod ledger;
 mod liveness;

@@ -30,7 +30,7 @@ impl<F: Frame> Switch<F> {
             Kind::Event => {
                 let topic = topic(&header).unwrap_or_default();
                 self.report_lost(peer, header, body);
-                *self.members[peer].gaps.entry(topic).or_default() += 1 + head.options.gap;
+                self.members[peer].gaps.add(&topic, 1 + head.options.gap);
             }
             _ if gone => {}
             Kind::Chunk => {
@@ -57,8 +57,11 @@ impl<F: Frame> Switch<F> {
             let Ok(head) = Head::decode(&header) else { continue };
             match (head.kind, head.flow()) {
                 (Kind::Event, _) => self.report_lost(gone, header, body),
-                (Kind::Call, Some(flow)) if !head.options.again => {
-                    unsent.insert((flow, head.request));
+                (Kind::Call, flow) => {
+                    self.report_lost(gone, header, body);
+                    unsent.extend(
+                        flow.filter(|_| !head.options.again).map(|flow| (flow, head.request)),
+                    );
                 }
                 _ => {}
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use foldhash::HashMap;
 use slab::Slab;
 
+use crate::gaps::Gaps;
 use crate::table::OpenCall;
 
 /// The name of the kernel, a peer of its own that has no connection.
@@ -53,8 +54,7 @@ pub(crate) struct Peer<F> {
     pub open_calls: HashMap<u64, OpenCall>,
     /// As a provider, by flow and request number.
     pub owed: HashMap<(u32, u64), Owed>,
-    /// Events dropped since the last one sent, by topic.
-    pub gaps: HashMap<String, u64>,
+    pub gaps: Gaps,
     /// What the transport would not take yet.
     pub queue: VecDeque<(F, F)>,
     pub queued_bytes: usize,
@@ -64,6 +64,11 @@ pub(crate) struct Peer<F> {
 }
 
 impl<F> Peer<F> {
+    /// Whether it came by itself, and goes when it is not heard of, welcomed or not.
+    pub fn is_console(&self) -> bool {
+        self.identity.len() == CONSOLE_IDENTITY_BYTES
+    }
+
     /// Its open calls with their request numbers, oldest first.
     pub fn calls_in_order(&self) -> Vec<(u64, OpenCall)> {
         let mut calls: Vec<_> =
@@ -155,7 +160,7 @@ impl<F> Members<F> {
             told: false,
             open_calls: HashMap::default(),
             owed: HashMap::default(),
-            gaps: HashMap::default(),
+            gaps: Gaps::default(),
             queue: VecDeque::new(),
             queued_bytes: 0,
             order: self.admitted,

@@ -9,6 +9,8 @@ use crate::msgpack::{utf8, Read, Reader, Token, Undecodable};
 pub struct Options {
     /// They say what capability a flow stands for, which providers trust, or have a key, which the control plane keeps.
     pub for_kernel: bool,
+    /// The call has an idempotency key.
+    pub keyed: bool,
     /// The call was sent before under the same number.
     pub again: bool,
     /// Chunks that the provider may send at once, no more than the bound; None: no stream.
@@ -44,6 +46,7 @@ impl Options {
         Some(match key {
             "idem" => {
                 self.for_kernel = true;
+                self.keyed = true;
                 (1, text(&value).is_some_and(|text| text.chars().count() <= MAX_IDEM))
             }
             "trace" => (2, text(&value).is_some()),

@@ -12,6 +12,15 @@ pub(crate) fn overloaded(what: &str) -> BusError {
         .repeatable()
 }
 
+/// A flow was called more often than `rate` times a second, and may be after so long.
+pub(crate) fn too_often(rate: f64, retry_ms: u32) -> BusError {
+    BusError::new(Code::Overloaded, format!("more than {rate} calls a second of this flow"))
+        .at("rate of this flow")
+        .help("wait for the time that retry_after_ms says before calling again")
+        .retry_after_ms(retry_ms)
+        .repeatable()
+}
+
 /// The provider ended before it answered.
 pub(crate) fn crashed(provider: &str) -> BusError {
     BusError::new(Code::Crashed, "the provider ended before it answered").at(provider)

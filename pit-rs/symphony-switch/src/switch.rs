@@ -138,10 +138,10 @@ impl<F: Frame> Switch<F> {
             }
             if peer.queue.len() >= MAX_QUEUED_EVENTS {
                 self.counters.count(Reason::EventsDropped);
-                *peer.gaps.entry(topic.clone()).or_default() += 1;
+                peer.gaps.add(&topic, 1);
                 continue;
             }
-            let gap = peer.gaps.remove(&topic).unwrap_or_default();
+            let gap = peer.gaps.take(&topic);
             let marked = if gap > 0 { with_gap(&header, gap).ok() } else { None };
             let header = marked.map_or_else(|| header.share(), |marked| F::copy_from(&marked));
             self.emit(id, header, body.share());
@@ -261,7 +261,7 @@ impl<F: Frame> Switch<F> {
             self.counters.count(Reason::BadRequestNumber);
             return;
         }
-        if open_calls.len() >= MAX_OPEN_CALLS {
+        if open_calls.len() >= MAX_OPEN_CALLS && peer != self.members.kernel {
             self.refuse(peer, &head, refusals::overloaded("open calls of this caller"));
             return;
         }
@@ -286,7 +286,8 @@ impl<F: Frame> Switch<F> {
         let credit = options.stream;
         let call = OpenCall { route: id, provider, sent: now, credit, order, cancelled: false };
         self.members[peer].open_calls.insert(head.request, call);
-        if head.ttl > 0 {
+        // Who waits for a key may change, so the control plane ends such a call.
+        if head.ttl > 0 && !options.keyed {
             let due = now + f64::from(head.ttl) / 1000.0;
             let deadline = Deadline { due, call: order, caller: peer, request: head.request };
             self.ledger.deadlines.push(deadline);
@@ -366,7 +367,7 @@ impl<F: Frame> Switch<F> {
             let peer = &mut self.members[id];
             if peer.heard >= horizon {
                 peer.told = false;
-            } else if peer.opened && !peer.told {
+            } else if (peer.opened || peer.is_console()) && !peer.told {
                 peer.told = true;
                 self.offer(Event::Silent, id, nothing(), nothing(), false);
             }
@@ -460,6 +461,6 @@ pub(crate) fn nothing<F: Frame>() -> F {
 fn refusal(limit: &Limit) -> BusError {
     match *limit {
         Limit::OpenCalls => refusals::overloaded("open calls of this flow"),
-        Limit::Rate(ms) => refusals::overloaded("calls of this flow").retry_after_ms(ms),
+        Limit::Rate { rate, retry_ms } => refusals::too_often(rate, retry_ms),
     }
 }

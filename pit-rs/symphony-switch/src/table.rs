@@ -77,8 +77,11 @@ pub(crate) struct Route {
 /// Why a flow does not carry another call now.
 pub(crate) enum Limit {
     OpenCalls,
-    /// The milliseconds until it does.
-    Rate(u32),
+    /// Calls per second, and the milliseconds until it carries one.
+    Rate {
+        rate: f64,
+        retry_ms: u32,
+    },
 }
 
 impl Route {
@@ -118,7 +121,8 @@ impl Route {
         if tokens < 1.0 {
             self.tokens = tokens;
             // A conversion from floating point saturates.
-            return Some(Limit::Rate(((1.0 - tokens) / self.rate * 1000.0).ceil() as u32));
+            let retry_ms = ((1.0 - tokens) / self.rate * 1000.0).ceil() as u32;
+            return Some(Limit::Rate { rate: self.rate, retry_ms });
         }
         self.tokens = tokens - 1.0;
         None

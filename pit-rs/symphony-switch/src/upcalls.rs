@@ -4,8 +4,13 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::frame::Frame;
+
 pub const MAX_UPCALLS_PER_PEER: usize = 1_024;
 pub const MAX_UPCALLS: usize = 16_384;
+/// Once there are so many, no more is taken.
+pub const MAX_UPCALL_BYTES_PER_PEER: usize = 8 << 20;
+pub const MAX_UPCALL_BYTES: usize = 64 << 20;
 
 /// What an upcall reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +62,16 @@ pub struct Upcall<F> {
     pub body: F,
 }
 
+#[derive(Default)]
+struct Room {
+    upcalls: usize,
+    bytes: usize,
+}
+
 struct Waiting<F> {
     upcalls: Vec<Upcall<F>>,
-    by_peer: HashMap<Arc<str>, usize>,
+    bytes: usize,
+    by_peer: HashMap<Arc<str>, Room>,
 }
 
 pub struct UpcallQueue<F> {
@@ -71,22 +83,29 @@ pub struct UpcallQueue<F> {
 impl<F> Default for UpcallQueue<F> {
     fn default() -> Self {
         Self {
-            waiting: Mutex::new(Waiting { upcalls: Vec::new(), by_peer: HashMap::new() }),
+            waiting: Mutex::new(Waiting { upcalls: Vec::new(), bytes: 0, by_peer: HashMap::new() }),
             news: AtomicBool::new(false),
         }
     }
 }
 
-impl<F> UpcallQueue<F> {
-    /// Adds one; gives it back if it is bounded and its peer, or all together, have too many.
+impl<F: Frame> UpcallQueue<F> {
+    /// Adds one; gives it back if it is bounded and its peer, or all together, have too many, or so many bytes.
     pub fn offer(&self, upcall: Upcall<F>, bounded: bool) -> Result<(), Upcall<F>> {
+        let size = upcall.header.len() + upcall.body.len();
         let mut waiting = self.lock();
-        let all = waiting.upcalls.len();
-        let by_peer = waiting.by_peer.entry(Arc::clone(&upcall.peer)).or_default();
-        if bounded && (*by_peer >= MAX_UPCALLS_PER_PEER || all >= MAX_UPCALLS) {
+        let (all, all_bytes) = (waiting.upcalls.len(), waiting.bytes);
+        let own = waiting.by_peer.entry(Arc::clone(&upcall.peer)).or_default();
+        let full = own.upcalls >= MAX_UPCALLS_PER_PEER
+            || own.bytes >= MAX_UPCALL_BYTES_PER_PEER
+            || all >= MAX_UPCALLS
+            || all_bytes >= MAX_UPCALL_BYTES;
+        if bounded && full {
             return Err(upcall);
         }
-        *by_peer += 1;
+        own.upcalls += 1;
+        own.bytes += size;
+        waiting.bytes += size;
         if all == 0 {
             self.news.store(true, Ordering::Relaxed);
         }
@@ -103,6 +122,7 @@ impl<F> UpcallQueue<F> {
     pub fn take(&self) -> Vec<Upcall<F>> {
         let mut waiting = self.lock();
         waiting.by_peer.clear();
+        waiting.bytes = 0;
         std::mem::take(&mut waiting.upcalls)
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::FromRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -12,6 +13,8 @@ use crate::constants::{TICKET_VARIABLE, TICKET_VERSION};
 
 /// More than this is no ticket.
 const MAX_TICKET: u64 = 65_536;
+/// The bits of a mode that give a file to others than its owner.
+const OTHERS: u32 = 0o077;
 
 /// Endpoint, secret and name of one instance. `Debug` leaves the secret out.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -60,6 +63,8 @@ pub enum TicketError {
     /// `SYMPHONY_TICKET` is neither `fd:N` nor `file:PATH`.
     Place(String),
     Unreadable(String, std::io::Error),
+    /// A file that is not its owner's alone, with its mode.
+    Exposed(String, u32),
     /// Not the JSON object it should be; never quotes it.
     Malformed(String),
     Version(u64),
@@ -77,6 +82,10 @@ impl fmt::Display for TicketError {
             Self::Unreadable(place, error) => {
                 write!(f, "the ticket at {place} is unreadable: {error}")
             }
+            Self::Exposed(path, mode) => write!(
+                f,
+                "the ticket at {path} is a secret, but its mode {mode:04o} lets others have it: chmod 600 {path}"
+            ),
             Self::Malformed(what) => write!(f, "the ticket is malformed: {what}"),
             Self::NoRandomness => write!(f, "the system gives no random bytes"),
             Self::Version(found) => write!(f, "ticket version {found}, this is {TICKET_VERSION}"),
@@ -126,8 +135,12 @@ impl Ticket {
                 read(&mut file)?
             }
             Some(("file", path)) => {
-                let mut file = File::open(Path::new(path))
-                    .map_err(|error| TicketError::Unreadable(place.to_owned(), error))?;
+                let unreadable = |error| TicketError::Unreadable(place.to_owned(), error);
+                let mut file = File::open(Path::new(path)).map_err(unreadable)?;
+                let mode = file.metadata().map_err(unreadable)?.mode() & 0o7777;
+                if mode & OTHERS != 0 {
+                    return Err(TicketError::Exposed(path.to_owned(), mode));
+                }
                 read(&mut file)?
             }
             _ => return Err(TicketError::Place(place.to_owned())),

@@ -61,6 +61,7 @@ def join(hub: Hub, name: str, endpoint: str, grants: Grants) -> Ticket:
 
 def write(folder: Path, tickets: dict[str, Ticket]) -> None:
     for name, ticket in tickets.items():
+        (folder / name).touch(mode=0o600)
         (folder / name).write_bytes(ticket.to_json())
 
 

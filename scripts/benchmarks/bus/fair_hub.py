@@ -54,7 +54,9 @@ async def main(datapath: str, folder: str) -> None:
         }
         for name, grants in ends.items():
             ticket = hub.add_peer(name, f"ipc://{folder}/{name}.sock", grants)
-            await asyncio.to_thread(Path(folder, name).write_bytes, ticket.to_json())
+            place = Path(folder, name)
+            await asyncio.to_thread(place.touch, 0o600)
+            await asyncio.to_thread(place.write_bytes, ticket.to_json())
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.read)
     await hub.close()

@@ -88,6 +88,7 @@ class Ground(World):
 
     async def spawn(self, program: str, ticket: Ticket) -> Peer:
         place = self.folder / f"{ticket.instance}-{len(self.peers)}.ticket"
+        place.touch(mode=0o600)
         place.write_bytes(ticket.to_json())
         process = await asyncio.create_subprocess_exec(
             sys.executable,

@@ -1,6 +1,7 @@
 """The fuzzer in a short form: live hubs that are sent messages of every sort."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,9 @@ def test_a_hub_neither_dies_nor_leaks(datapath: str) -> None:
     assert total == {"inputs": outcome["inputs"], "crashes": 0}
     assert outcome["inputs"] >= INPUTS
     assert outcome["witness"]["errors"] == 0
+    said = [line for line in done.stderr.splitlines() if line != f"hub-{datapath}"]
+    assert said
+    assert all(re.fullmatch(rf"hub-{datapath}: [0-9]+ inputs", line) for line in said), said
     counters = outcome["counters"]
     assert counters["undecodable"] > 0
     assert counters["frames"] > 0

@@ -115,6 +115,17 @@ def test_the_manifest_of_the_page_is_valid_and_its_program_passes_its_test(folde
     assert done.returncode == 0, done.stdout
 
 
+def test_the_program_that_uses_the_bus_passes_its_test(tmp_path: Path) -> None:
+    programs = blocks(EXTENSION, "program")
+    assert {name.partition("/")[0] for name in programs} == {"word-report"}
+    for name, text in programs.items():
+        (tmp_path / Path(name).name).write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_report.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
 def keys(node: object) -> set[str]:
     if isinstance(node, list):
         return set().union(*map(keys, node))
