@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from . import trace as traces
 from . import wire
 from .aiostream import AsyncCall, AsyncStream
+from .ask import Ask, OnProgress
 from .dial import dial
 from .errors import BusError
 from .heard import (
@@ -22,7 +22,6 @@ from .heard import (
     Welcomed,
 )
 from .link import LoopLink
-from .messages import Progress
 from .retry import Attempts, Retry
 from .session import Session
 from .ticket import Ticket
@@ -33,7 +32,6 @@ JOIN_S = wire.HEARTBEAT_MS * wire.LIVENESS / 1000
 _FULL_RETRY_S = 0.005
 _BATCH = 256  # messages handled before the loop's other work gets a turn
 OnEvent = Callable[[Event], None]
-OnProgress = Callable[[Progress], None]
 
 
 class AsyncClient:
@@ -96,18 +94,23 @@ class AsyncClient:
         most 128 characters; `trace` a W3C `traceparent`, a new one if not given. With `retry`, an
         error that the hub calls repeatable leads to another attempt within `ttl_ms`.
         """
-        options = _options(trace, idem)
+        ask = Ask(
+            capability,
+            method,
+            args,
+            ttl_ms,
+            type,
+            idem=idem,
+            trace=trace,
+            on_progress=on_progress,
+        )
         if retry is None:
-            return await self._answer(
-                *self._start(capability, method, args, ttl_ms, options, type, on_progress)
-            )
+            return await self._answer(*self._start(ask))
         attempts = Attempts(retry, ttl_ms)
         while True:
+            ask.ttl_ms = attempts.ttl_ms
             try:
-                started = self._start(
-                    capability, method, args, attempts.ttl_ms, options, type, on_progress
-                )
-                return await self._answer(*started)
+                return await self._answer(*self._start(ask))
             except BusError as error:
                 await asyncio.sleep(attempts.pause_s(error))
 
@@ -128,11 +131,18 @@ class AsyncClient:
 
         At most `credit` chunks (1 to 1,024) wait to be taken, in this process or on the way to it.
         """
-        options = _options(trace, None)
-        options[wire.STREAM_OPTION] = credit
-        request, call = self._start(
-            capability, method, args, ttl_ms, options, type, on_progress, chunk_type
+        ask = Ask(
+            capability,
+            method,
+            args,
+            ttl_ms,
+            type,
+            chunk_type,
+            credit,
+            trace=trace,
+            on_progress=on_progress,
         )
+        request, call = self._start(ask)
         return AsyncStream(
             call,
             credit,
@@ -174,29 +184,10 @@ class AsyncClient:
 
     # -- calls ------------------------------------------------------------------------------
 
-    def _start(
-        self,
-        capability: str,
-        method: str | None,
-        args: Mapping[str, object] | None,
-        ttl_ms: int,
-        options: Mapping[str, object],
-        type: Any,  # noqa: A002 - as in `call`
-        on_progress: OnProgress | None,
-        chunk_type: Any = Any,
-    ) -> tuple[int, AsyncCall]:
+    def _start(self, ask: Ask) -> tuple[int, AsyncCall]:
         self._check()
-        request = self._session.asking.call(
-            capability,
-            method,
-            args or {},
-            ttl_ms,
-            time.monotonic(),
-            options=options,
-            type=type,
-            chunk_type=chunk_type,
-        )
-        call = self._open[request] = AsyncCall(self._loop.create_future(), on_progress)
+        request = ask.open(self._session.asking, time.monotonic())
+        call = self._open[request] = AsyncCall(self._loop.create_future(), ask.on_progress)
         self._flush()
         return request, call
 
@@ -324,10 +315,3 @@ class AsyncClient:
             _, call = self._open.popitem()
             if not call.future.done():
                 call.future.set_exception(reason)
-
-
-def _options(trace: str | None, idem: str | None) -> dict[str, object]:
-    options: dict[str, object] = {wire.TRACE_OPTION: trace or traces.new()}
-    if idem is not None:
-        options[wire.IDEM_OPTION] = idem
-    return options

@@ -7,8 +7,8 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 
+from .ask import OnProgress
 from .errors import BusError
-from .messages import Progress
 
 T = TypeVar("T")
 
@@ -17,7 +17,7 @@ class AsyncCall(Struct, eq=False):
     """An open call: the future of its answer, and where its progress and chunks go."""
 
     future: "asyncio.Future[Any]"
-    on_progress: Callable[[Progress], None] | None = None
+    on_progress: OnProgress | None = None
     chunks: deque[Any] | None = None  # none has come yet
     news: "asyncio.Future[None] | None" = None  # of the next chunk, if somebody waits
 

@@ -2,21 +2,19 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from msgspec import Struct
 
-from . import trace as traces
-from . import wire
+from .ask import Ask, OnProgress
 from .connection import Connection
 from .errors import BusError
 from .heard import Answered, Chunked, Heard, Progressed, Rejoined
 from .messages import Progress
 
 T = TypeVar("T")
-OnProgress = Callable[[Progress], None]
 Unwanted = Callable[[], BusError | None]  # why an answer is not waited for any more, if so
 
 
@@ -167,43 +165,15 @@ class Calls:
         self._open: dict[int, Call[Any]] = {}
 
     def start(
-        self,
-        connection: Connection,
-        capability: str,
-        method: str | None,
-        args: Mapping[str, object],
-        *,
-        ttl_ms: int = 0,
-        type: Any = Any,  # noqa: A002 - as the clients name it
-        chunk_type: Any = Any,
-        credit: int | None = None,
-        idem: str | None = None,
-        trace: str | None = None,
-        on_progress: OnProgress | None = None,
-        unwanted: Unwanted | None = None,
+        self, connection: Connection, ask: Ask, unwanted: Unwanted | None = None
     ) -> Call[Any]:
-        """Opens a call, with `credit` a streaming one; its result is read as `type`.
-
-        A call that may become `unwanted` tells its progress on the thread that waits for it.
-        """
-        options: dict[str, object] = {wire.TRACE_OPTION: trace or traces.new()}
-        if idem is not None:
-            options[wire.IDEM_OPTION] = idem
-        if credit is not None:
-            options[wire.STREAM_OPTION] = credit
+        """Opens a call; one that may become `unwanted` tells its progress on the thread that
+        waits for it."""
         with connection as session:
             now = time.monotonic()
-            request = session.asking.call(
-                capability,
-                method,
-                args,
-                ttl_ms,
-                now,
-                options=options,
-                type=type,
-                chunk_type=chunk_type,
-            )
-            until = now + ttl_ms / 1000 + session.grace_s if ttl_ms else None
+            request = ask.open(session.asking, now)
+            until = now + ask.ttl_ms / 1000 + session.grace_s if ask.ttl_ms else None
+            on_progress = ask.on_progress
             news: deque[Progress] | None = deque() if on_progress and unwanted else None
             call: Call[Any] = Call(
                 connection, self._forget, request, until, on_progress, news, unwanted

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar, overload
 
-from .calls import Call, Calls, OnProgress, Stream
+from .ask import Ask, OnProgress
+from .calls import Call, Calls, Stream
 from .connection import Connection
 from .dial import dial
 from .errors import BusError
@@ -98,15 +99,23 @@ class Client:
         `traceparent`, a new one if not given; `on_progress` runs on the connection's thread. With
         `retry`, an error that the hub calls repeatable leads to another attempt within `ttl_ms`.
         """
-        options = {"type": type, "on_progress": on_progress, "idem": idem, "trace": trace}
+        ask = Ask(
+            capability,
+            method,
+            args,
+            ttl_ms,
+            type,
+            idem=idem,
+            trace=trace,
+            on_progress=on_progress,
+        )
         if retry is None:
-            return self.start_call(capability, method, args, ttl_ms=ttl_ms, **options).result()
+            return self._calls.start(self._connection, ask).result()
         attempts = Attempts(retry, ttl_ms)
         while True:
+            ask.ttl_ms = attempts.ttl_ms
             try:
-                return self.start_call(
-                    capability, method, args, ttl_ms=attempts.ttl_ms, **options
-                ).result()
+                return self._calls.start(self._connection, ask).result()
             except BusError as error:
                 time.sleep(attempts.pause_s(error))
 
@@ -123,17 +132,17 @@ class Client:
         trace: str | None = None,
     ) -> Call[Any]:
         """As `call`, without waiting for the answer."""
-        return self._calls.start(
-            self._connection,
+        ask = Ask(
             capability,
             method,
-            args or {},
-            ttl_ms=ttl_ms,
-            type=type,
+            args,
+            ttl_ms,
+            type,
             idem=idem,
             trace=trace,
             on_progress=on_progress,
         )
+        return self._calls.start(self._connection, ask)
 
     def stream(
         self,
@@ -152,18 +161,18 @@ class Client:
 
         At most `credit` chunks (1 to 1,024) wait to be taken, in this process or on the way to it.
         """
-        call = self._calls.start(
-            self._connection,
+        ask = Ask(
             capability,
             method,
-            args or {},
-            ttl_ms=ttl_ms,
-            type=type,
-            chunk_type=chunk_type,
-            credit=credit,
+            args,
+            ttl_ms,
+            type,
+            chunk_type,
+            credit,
             trace=trace,
             on_progress=on_progress,
         )
+        call = self._calls.start(self._connection, ask)
         return Stream(call, credit)
 
     def publish(self, topic: str, value: object, *, keep: bool = False) -> None:

@@ -11,7 +11,7 @@ from threading import Event
 from typing import Any, Protocol, TypeVar, overload
 
 from . import trace as traces
-from .calls import OnProgress
+from .ask import Ask, OnProgress
 from .errors import BusError
 from .files import outgoing
 from .heard import Called
@@ -41,33 +41,10 @@ class CallBus(Protocol):
     def chunk(self, value: object) -> None:
         """Sends a part of the answer as soon as the caller takes it; raises Cancelled."""
 
-    def call(
-        self,
-        capability: str,
-        method: str | None,
-        args: Mapping[str, object],
-        *,
-        ttl_ms: int,
-        trace: str,
-        type: Any,  # noqa: A002 - as the clients name it
-        idem: str | None,
-        on_progress: OnProgress | None,
-    ) -> Any:
+    def call(self, ask: Ask) -> Any:
         """Calls another capability and returns its result; raises BusError."""
 
-    def stream(
-        self,
-        capability: str,
-        method: str | None,
-        args: Mapping[str, object],
-        *,
-        credit: int,
-        ttl_ms: int,
-        trace: str,
-        type: Any,  # noqa: A002 - as the clients name it
-        chunk_type: Any,
-        on_progress: OnProgress | None,
-    ) -> "Parts[Any]":
+    def stream(self, ask: Ask) -> "Parts[Any]":
         """Calls another capability for an answer in chunks; raises BusError."""
 
     def publish(self, topic: str, value: object, *, keep: bool) -> None:
@@ -310,15 +287,23 @@ class Context:
         another attempt. Raises Cancelled when the answer to this call is no longer wanted.
         """
         self.check()
-        trace = traces.child(self.trace)
-        ttl_ms, args = self._within(ttl_ms), args or {}
-        options = {"trace": trace, "type": type, "idem": idem, "on_progress": on_progress}
+        ask = Ask(
+            capability,
+            method,
+            args,
+            self._within(ttl_ms),
+            type,
+            idem=idem,
+            trace=traces.child(self.trace),
+            on_progress=on_progress,
+        )
         if retry is None:
-            return self._bus.call(capability, method, args, ttl_ms=ttl_ms, **options)
-        attempts = Attempts(retry, ttl_ms)
+            return self._bus.call(ask)
+        attempts = Attempts(retry, ask.ttl_ms)
         while True:
+            ask.ttl_ms = attempts.ttl_ms
             try:
-                return self._bus.call(capability, method, args, ttl_ms=attempts.ttl_ms, **options)
+                return self._bus.call(ask)
             except BusError as error:
                 self.wait(attempts.pause_s(error))
 
@@ -339,17 +324,18 @@ class Context:
         At most `credit` chunks (1 to 1,024) wait to be taken, in this process or on the way to it.
         """
         self.check()
-        return self._bus.stream(
+        ask = Ask(
             capability,
             method,
-            args or {},
-            credit=credit,
-            ttl_ms=self._within(ttl_ms),
+            args,
+            self._within(ttl_ms),
+            type,
+            chunk_type,
+            credit,
             trace=traces.child(self.trace),
-            type=type,
-            chunk_type=chunk_type,
             on_progress=on_progress,
         )
+        return self._bus.stream(ask)
 
     def publish(self, topic: str, value: object, *, keep: bool = False) -> None:
         """Publishes an event; the hub drops it if this extension may not.

@@ -2,18 +2,17 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import wire
 from .aside import Aside
-from .audience import FakeStream
+from .ask import Ask
 from .backlog import Backlog
-from .calls import OnProgress
 from .context import Cancelled, Interest
 from .errors import BusError
 from .extension import Extension
+from .fakecalls import FakeCalls, FakeStream
 from .heard import (
     Activated,
     Answered,
@@ -50,9 +49,7 @@ class Rehearsal:
         self._outbox = outbox
         self.pump = pump
         self.session = Session(time.monotonic(), extension.capabilities)
-        self._answers: dict[int, Answered] = {}
-        self._chunks: dict[int, deque[Any]] = {}
-        self._hearing: dict[int, OnProgress] = {}  # the progress of its calls
+        self.calls = FakeCalls(self.session.asking, pump, _unanswered)
         self._backlog = Backlog()
         self._events: deque[Event] = deque()
         self._activated: Activated | None = None  # until it is answered
@@ -83,14 +80,9 @@ class Rehearsal:
     def _on_heard(self, heard: Heard) -> None:
         if isinstance(heard, Activated):
             self._activate(heard)
-        elif isinstance(heard, Answered):
-            self._answers[heard.request] = heard
+        elif isinstance(heard, Answered | Chunked | Progressed):
+            self.calls.settle(heard)
             self._settle()
-        elif isinstance(heard, Chunked):
-            self._chunks[heard.request].append(heard.value)
-        elif isinstance(heard, Progressed):
-            if heard.request in self._hearing:
-                self._hearing[heard.request](heard.progress)
         elif isinstance(heard, Event):
             event = self._backlog.admit(heard)
             if event is not None:
@@ -105,14 +97,14 @@ class Rehearsal:
 
     def _activate(self, activated: Activated) -> None:
         self._extension.activate(activated.message)
-        asking, now = self.session.asking, time.monotonic()
         self._activated = activated
-        self._subscribing = [asking.subscribe(topic, now) for topic in self._extension.topics]
+        topics = self._extension.topics
+        self._subscribing = [self.calls.subscribe(topic, begin=True) for topic in topics]
         self._settle()
 
     def _settle(self) -> None:
         """Answers the activation once it is known whether all topics can be had."""
-        answers = [self._answers.get(request) for request in self._subscribing]
+        answers = [self.calls.answered(request) for request in self._subscribing]
         if self._activated is None or None in answers:
             return
         request, self._activated = self._activated.request, None
@@ -162,65 +154,6 @@ class Rehearsal:
             del self._interests[key]
             self._asides.pop(key, None)
 
-    # -- what the extension calls (`audience.Caller`) ------------------------------------------
-
-    def ask(
-        self,
-        capability: str,
-        method: str | None,
-        args: Mapping[str, object],
-        ttl_ms: int,
-        options: Mapping[str, object],
-        *,
-        type: Any,  # noqa: A002 - as the clients name it
-        chunk_type: Any = Any,
-        on_progress: OnProgress | None,
-    ) -> int:
-        """Makes a call of the extension; returns its request number."""
-        request = self.session.asking.call(
-            capability,
-            method,
-            args,
-            ttl_ms,
-            time.monotonic(),
-            options=options,
-            type=type,
-            chunk_type=chunk_type,
-        )
-        self._chunks[request] = deque()
-        if on_progress is not None:
-            self._hearing[request] = on_progress
-        self.pump()
-        return request
-
-    def answer(self, request: int) -> Any:
-        """The result of a call of the extension; raises the BusError that ended it."""
-        answer = self._answers.get(request)
-        if answer is None:
-            raise BusError("deadline", "the call was not answered in time")
-        if answer.error is not None:
-            raise answer.error
-        return answer.value
-
-    def chunks(self, request: int) -> deque[Any]:
-        """What has come of a stream and was not taken."""
-        return self._chunks[request]
-
-    def give(self, request: int, chunks: int) -> None:
-        """Lets a stream go on by so many chunks."""
-        self.session.asking.credit(request, chunks, time.monotonic())
-        self.pump()
-
-    def cancel(self, request: int) -> None:
-        """Asks for the end of a call."""
-        self.session.asking.cancel(request, time.monotonic())
-        self.pump()
-
-    def publish(self, topic: str, value: object, *, keep: bool) -> None:
-        """Publishes an event."""
-        self.session.asking.publish(topic, value, time.monotonic(), keep=keep)
-        self.pump()
-
 
 class _CallBus:
     """What the running call does on the fake bus; see `context.CallBus`."""
@@ -248,59 +181,23 @@ class _CallBus:
             if self.interest.cancelled:
                 raise Cancelled
 
-    def call(
-        self,
-        capability: str,
-        method: str | None,
-        args: Mapping[str, object],
-        *,
-        ttl_ms: int,
-        trace: str,
-        type: Any,  # noqa: A002 - as the clients name it
-        idem: str | None,
-        on_progress: OnProgress | None,
-    ) -> Any:
-        options = {wire.TRACE_OPTION: trace}
-        if idem is not None:
-            options[wire.IDEM_OPTION] = idem
-        rehearsal = self._rehearsal
-        request = rehearsal.ask(
-            capability, method, args, ttl_ms, options, type=type, on_progress=on_progress
-        )
-        return rehearsal.answer(request)
+    def call(self, ask: Ask) -> Any:
+        calls = self._rehearsal.calls
+        return calls.result(calls.start(ask))
 
-    def stream(
-        self,
-        capability: str,
-        method: str | None,
-        args: Mapping[str, object],
-        *,
-        credit: int,
-        ttl_ms: int,
-        trace: str,
-        type: Any,  # noqa: A002 - as the clients name it
-        chunk_type: Any,
-        on_progress: OnProgress | None,
-    ) -> FakeStream:
-        options = {wire.TRACE_OPTION: trace, wire.STREAM_OPTION: credit}
-        rehearsal = self._rehearsal
-        request = rehearsal.ask(
-            capability,
-            method,
-            args,
-            ttl_ms,
-            options,
-            type=type,
-            chunk_type=chunk_type,
-            on_progress=on_progress,
-        )
-        self._streams.append(FakeStream(rehearsal, request, credit))
+    def stream(self, ask: Ask) -> FakeStream:
+        calls = self._rehearsal.calls
+        self._streams.append(FakeStream(calls, calls.start(ask), ask.credit or 1))
         return self._streams[-1]
 
     def publish(self, topic: str, value: object, *, keep: bool) -> None:
-        self._rehearsal.publish(topic, value, keep=keep)
+        self._rehearsal.calls.publish(topic, value, keep=keep)
 
     def leave(self) -> None:
         """Ends the streams that the call has left open."""
         for stream in self._streams:
             stream.cancel()
+
+
+def _unanswered() -> BusError:
+    return BusError("deadline", "the call was not answered in time")

@@ -21,14 +21,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from . import trace as traces
 from . import wire
-from .audience import Audience, FakeStream
+from .ask import Ask
+from .audience import Audience, unanswered
 from .bodies import encode_body
 from .codec import decode_arguments, encode
 from .control import Control, LocalCall
 from .errors import BusError
 from .extension import Extension
+from .fakecalls import FakeStream
 from .grants import ANY, Grants
 from .heard import Event
 from .kernelcalls import KernelCall
@@ -97,7 +98,7 @@ class FakeConductor:
         )
         grants = Grants(calls=everything, publishes=everything, subscribes=everything)
         link = self._link("test", TEST_ENDPOINT, grants)
-        self._audience = Audience(link, self.progress, self._pump)
+        self._audience = Audience(link, self._pump)
         self._pump()
         done: list[object] = []
         activated = KernelCall("extension", None, done.append, done.append)
@@ -105,7 +106,7 @@ class FakeConductor:
         self._pump()
         if done != [None]:
             self.__exit__()
-            raise done[0] if done and isinstance(done[0], BusError) else _unanswered()
+            raise done[0] if done and isinstance(done[0], BusError) else unanswered()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,12 +132,9 @@ class FakeConductor:
         `context` is the call's `$`: run, step, attempt, folder, params. A file is passed as
         `{"$file": PATH}` with PATH relative to the inbox (and the folder, if there is one).
         """
-        options = {wire.TRACE_OPTION: trace or traces.new()}
-        if idem is not None:
-            options[wire.IDEM_OPTION] = idem
-        return self._audience.answer(
-            self._call(capability, method, args, context, ttl_ms, options, type)
-        )
+        calls = self._audience.calls
+        ask = Ask(capability, method, args, ttl_ms, type, idem=idem, trace=trace)
+        return calls.result(calls.start(self._ask(ask, context)))
 
     def stream(
         self,
@@ -151,13 +149,13 @@ class FakeConductor:
         **args: object,
     ) -> "FakeStream":
         """As `call` for the chunks of the answer: iterate for them, then ask for the result."""
-        options = {wire.TRACE_OPTION: trace or traces.new(), wire.STREAM_OPTION: credit}
-        request = self._call(capability, method, args, context, ttl_ms, options)
-        return FakeStream(self._audience, request, credit)
+        calls = self._audience.calls
+        ask = Ask(capability, method, args, ttl_ms, credit=credit, trace=trace)
+        return FakeStream(calls, calls.start(self._ask(ask, context)), credit)
 
     def publish(self, topic: str, value: object, *, keep: bool = False) -> None:
         """Publishes an event."""
-        self._audience.publish(topic, value, keep=keep)
+        self._audience.calls.publish(topic, value, keep=keep)
 
     def subscribe(self, topic: str, handler: Callable[[Event], None]) -> None:
         """Calls `handler(event)` for every event of a topic."""
@@ -167,19 +165,13 @@ class FakeConductor:
         """Ends a subscription."""
         self._audience.unsubscribe(topic)
 
-    def _call(
-        self,
-        capability: str,
-        method: str | None,
-        args: Mapping[str, object],
-        context: Mapping[str, object] | None,
-        ttl_ms: int,
-        options: Mapping[str, object],
-        type: Any = Any,  # noqa: A002 - as in `call`
-    ) -> int:
+    def _ask(self, ask: Ask, context: Mapping[str, object] | None) -> Ask:
+        """The call with its context, its progress noted."""
         self.progress.clear()
-        whole = {**args, **({wire.CONTEXT_KEY: dict(context)} if context else {})}
-        return self._audience.call(capability, method, whole, ttl_ms, options, type)
+        ask.on_progress = self.progress.append
+        if context:
+            ask.args = {**(ask.args or {}), wire.CONTEXT_KEY: dict(context)}
+        return ask
 
     def _link(self, name: str, endpoint: str, grants: Grants) -> MemoryPeer:
         identity = os.urandom(wire.IDENTITY_BYTES)
@@ -227,10 +219,6 @@ class FakeConductor:
         stream = StandIn(parts, call.credit, partial(self._control.answer, call))
         if not stream.go():
             self._streams[call.number, call.request] = stream
-
-
-def _unanswered() -> BusError:
-    return BusError("internal", "the extension did not answer")
 
 
 class _Quiet:

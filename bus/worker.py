@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from . import wire
+from .ask import Ask
 from .backlog import Backlog
-from .calls import Call, Calls, OnProgress, Stream
+from .calls import Call, Calls, Stream
 from .connection import Connection
 from .context import Cancelled, Interest, Log
 from .dial import dial
@@ -252,65 +253,19 @@ class _Running(Interest):
             with self._connection as session:
                 sent = serving.chunk(*key, value, time.monotonic())
 
-    def call(
-        self,
-        capability: str,
-        method: str | None,
-        args: Mapping[str, object],
-        *,
-        ttl_ms: int,
-        trace: str,
-        type: Any,  # noqa: A002 - as the clients name it
-        idem: str | None,
-        on_progress: OnProgress | None,
-    ) -> Any:
-        call = self._calls.start(
-            self._connection,
-            capability,
-            method,
-            args,
-            ttl_ms=ttl_ms,
-            trace=trace,
-            type=type,
-            idem=idem,
-            on_progress=on_progress,
-            unwanted=self._unwanted,
-        )
+    def call(self, ask: Ask) -> Any:
+        call = self._calls.start(self._connection, ask, self._unwanted)
         try:
             return call.result()
         finally:
             if not call.done:  # its progress led to an exception
                 call.abandon(_left())
 
-    def stream(
-        self,
-        capability: str,
-        method: str | None,
-        args: Mapping[str, object],
-        *,
-        credit: int,
-        ttl_ms: int,
-        trace: str,
-        type: Any,  # noqa: A002 - as the clients name it
-        chunk_type: Any,
-        on_progress: OnProgress | None,
-    ) -> Stream[Any]:
-        call = self._calls.start(
-            self._connection,
-            capability,
-            method,
-            args,
-            credit=credit,
-            ttl_ms=ttl_ms,
-            trace=trace,
-            type=type,
-            chunk_type=chunk_type,
-            on_progress=on_progress,
-            unwanted=self._unwanted,
-        )
+    def stream(self, ask: Ask) -> Stream[Any]:
+        call = self._calls.start(self._connection, ask, self._unwanted)
         self._streams = [stream for stream in self._streams if not stream.done]
         self._streams.append(call)
-        return Stream(call, credit)
+        return Stream(call, ask.credit or 1)
 
     def publish(self, topic: str, value: object, *, keep: bool) -> None:
         with self._connection as session:
