@@ -14,7 +14,7 @@ ext = Extension()
 
 
 def _refusal(problem: Exception) -> BusError:
-    if isinstance(problem, out_folder.Damaged):
+    if isinstance(problem, out_folder.DamagedError):
         return BusError(
             "corrupt",
             str(problem),
@@ -53,7 +53,7 @@ def deliver(
         told = out_folder.deliver(
             OUT, entries, str(ctx.run or ""), lambda word: ctx.progress(0, None, word)
         )
-    except (out_folder.Refused, out_folder.Damaged, OSError) as problem:
+    except (out_folder.Refused, out_folder.DamagedError, OSError) as problem:
         raise _refusal(problem) from None
     return {"delivered": {key: told[name] for key, (name, _) in given.items() if name in told}}
 
@@ -67,7 +67,7 @@ def undo(_ctx: Context) -> dict[str, str]:
         raise BusError(
             "not-found", "there is nothing to undo", where="out", help="deliver something first"
         ) from None
-    except (out_folder.Damaged, OSError) as problem:
+    except (out_folder.DamagedError, OSError) as problem:
         raise _refusal(problem) from None
 
 

@@ -34,7 +34,7 @@ class Refused(Exception):  # noqa: N818 - says what is wrong, as the reader meet
     """The folder or an entry cannot be used; the text says why."""
 
 
-class Damaged(Exception):  # noqa: N818 - says what is wrong, as the reader meets it
+class DamagedError(Exception):
     """What a former delivery recorded is not what a delivery records; `path` is that file."""
 
     def __init__(self, path: Path, what: str) -> None:
@@ -87,7 +87,7 @@ def deliver(
 
     run: a delivery with the run of the last one and equal content changes nothing.
     checkpoint: called with a word at each point at which a crash must do no harm.
-    Raises Refused, Damaged, OSError.
+    Raises Refused, DamagedError, OSError.
     """
     at = Layout(root)
     _prepare(at)
@@ -136,7 +136,7 @@ def undo(root: Path, checkpoint: Checkpoint = _nothing) -> dict[str, str]:
     manifest = _recorded(kept, str)
     for name, kind in manifest["entries"].items():
         if kind == "replaced" and not os.path.lexists(last / name):
-            raise Damaged(kept, f"the former {name!r} is not there")
+            raise DamagedError(kept, f"the former {name!r} is not there")
     shutil.rmtree(at.incoming, ignore_errors=True)
     at.incoming.mkdir()
     told: dict[str, str] = {}
@@ -160,12 +160,12 @@ def _complete(at: Layout, checkpoint: Checkpoint) -> None:
     intent = _recorded(at.intent, int)
     undoing = "undo" in intent
     if not isinstance(intent.get("undo" if undoing else "number"), int):
-        raise Damaged(at.intent, "it has no number")
+        raise DamagedError(at.intent, "it has no number")
     for name, inode in intent["entries"].items():
         target = at.root / name
         is_placed = os.path.lexists(target) and target.lstat().st_ino == inode
         if inode and not is_placed and not os.path.lexists(at.incoming / name):
-            raise Damaged(at.intent, f"the new {name!r} is not there")
+            raise DamagedError(at.intent, f"the new {name!r} is not there")
     kept = at.state / "removed" if undoing else at.previous / str(intent["number"])
     if undoing:
         kept.mkdir(exist_ok=True)
@@ -213,17 +213,17 @@ def _complete(at: Layout, checkpoint: Checkpoint) -> None:
 
 
 def _recorded(path: Path, kind: type) -> dict[str, Any]:
-    """A record with `entries`, from names to `kind`. Raises Damaged, OSError."""
+    """A record with `entries`, from names to `kind`. Raises DamagedError, OSError."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError):
-        raise Damaged(path, "it is no JSON") from None
+        raise DamagedError(path, "it is no JSON") from None
     entries = found.get("entries") if isinstance(found, dict) else None
     if not isinstance(entries, dict):
-        raise Damaged(path, "it has no entries")
+        raise DamagedError(path, "it has no entries")
     for name, value in entries.items():
         if not _is_name(name) or type(value) is not kind:
-            raise Damaged(path, f"{name!r} is no entry of a delivery")
+            raise DamagedError(path, f"{name!r} is no entry of a delivery")
     return dict(found)
 
 

@@ -1,0 +1,253 @@
+"""Switch semantics over every datapath: consoles, a busy kernel, lost messages, figures."""
+
+import os
+
+import pytest
+
+from symphony.bus import wire
+from symphony.bus.codec import decode, decode_header, encode, encode_header
+from symphony.bus.datapath import (
+    CONSOLE,
+    MAX_UPCALL_BYTES_PER_PEER,
+    MAX_UPCALLS_PER_PEER,
+    MESSAGE,
+    SILENT,
+    UNDELIVERED,
+)
+
+from .bare import FLOW, Bare, Ends, bare, ends
+from .conftest import HEARTBEAT_MS, Connection
+
+__all__ = ["bare", "ends"]
+
+
+class TestConsoles:
+    def test_a_new_one_is_named_as_nobody_else_and_told_with_its_routing_id(
+        self, bare: Bare
+    ) -> None:
+        peer = bare.add("peer")
+        bare.datapath.admit("console/1", os.urandom(wire.IDENTITY_BYTES))
+        bare.datapath.admit("console", bytes(wire.IDENTITY_BYTES), console=True)
+        bare.tick()  # in force before the first message comes
+        identity = bytes(range(wire.CONSOLE_IDENTITY_BYTES - wire.IDENTITY_BYTES))
+        console = Connection(bare, bytes(wire.IDENTITY_BYTES) + identity, peer.endpoint)
+        console.say(wire.HELLO)
+        upcall = bare.upcall(CONSOLE)
+        assert upcall == (CONSOLE, "console/2", b"", console.identity)
+        assert bare.upcall(MESSAGE).peer == "console/2"
+
+    def test_one_that_never_joins_falls_silent_as_well(self, bare: Bare) -> None:
+        """Or its place would never be free again."""
+        peer = bare.add("peer")
+        bare.datapath.admit("console", bytes(wire.IDENTITY_BYTES), console=True)
+        bare.tick()
+        console = Connection(bare, bytes(wire.CONSOLE_IDENTITY_BYTES), peer.endpoint)
+        console.say(wire.HEARTBEAT)
+        assert bare.upcall(CONSOLE).peer == "console/1"
+        bare.advance(HEARTBEAT_MS / 1000 * wire.LIVENESS + 1)
+        bare.until(lambda: any(u == (SILENT, "console/1", b"", b"") for u in bare.upcalls))
+
+
+class TestBusyKernel:
+    @pytest.mark.parametrize("kind", [wire.CALL, wire.SUBSCRIBE])
+    def test_what_it_cannot_even_queue_is_overloaded(self, bare: Bare, kind: int) -> None:
+        peer = bare.add("peer")
+        bare.busy = True
+        for _ in range(MAX_UPCALLS_PER_PEER):
+            peer.say(wire.EVENT, "test.topic")
+        peer.say(kind, "test.topic", 5, body=encode(True))
+        head, error = peer.expect(wire.ERROR, 5)
+        assert head.target is None
+        assert error == {
+            "code": "overloaded",
+            "message": "too many messages waiting for the kernel",
+            "fault": "environment",
+            "where": "messages waiting for the kernel",
+            "help": "wait for answers before calling again",
+            "retry_after_ms": wire.RETRY_MS,
+            "repeatable": True,
+        }
+        assert bare.count("upcalls-full") == 1
+        bare.busy = False
+        bare.pump()
+        assert len(bare.upcalls) == MAX_UPCALLS_PER_PEER
+
+
+class TestLargeUpcalls:
+    def test_what_waits_for_a_busy_kernel_is_bounded_in_bytes(self, bare: Bare) -> None:
+        peer, other = bare.add("peer"), bare.add("other")
+        bare.busy = True
+        body = bytes(wire.MAX_BODY)
+        for _ in range(MAX_UPCALL_BYTES_PER_PEER // len(body) + 1):
+            peer.say(wire.EVENT, "test.topic", body=body)
+        peer.say(wire.CALL, "test.topic", 5)
+        assert peer.expect(wire.ERROR, 5)[1]["code"] == "overloaded"
+        other.say(wire.EVENT, "test.topic")
+        other.fence()
+        bare.busy = False
+        bare.pump()
+        held = [len(upcall.body) for upcall in bare.upcalls if upcall.peer == "peer"]
+        assert sum(held) == MAX_UPCALL_BYTES_PER_PEER
+        assert [upcall.peer for upcall in bare.upcalls].count("other") == 1
+
+
+class TestLostMessages:
+    def silence(self, bare: Bare, connection: Connection) -> None:
+        """Fills what is between the hub and a peer that does not read."""
+        name = "provider" if connection.endpoint.endswith("provider") else "caller"
+        while bare.peer(name).queued < 200:  # so many that the transport has come to rest
+            bare.datapath.send(name, encode_header(wire.HEARTBEAT), bytes(100_000))
+            bare.tick()
+
+    def fill(self, bare: Bare, name: str) -> None:
+        for _ in range(wire.MAX_QUEUED - bare.peer(name).queued):
+            bare.datapath.send(name, encode_header(wire.HEARTBEAT), b"")
+        bare.until(lambda: bare.peer(name).queued == wire.MAX_QUEUED)
+
+    def test_a_call_to_a_full_queue_is_overloaded_and_reported(
+        self, bare: Bare, ends: Ends
+    ) -> None:
+        self.silence(bare, ends.provider)
+        self.fill(bare, "provider")
+        ends.caller.say(wire.CALL, FLOW, 1, body=encode("lost"))
+        error = ends.error(1)
+        assert (error["code"], error["repeatable"]) == ("overloaded", True)
+        assert error["where"] == "messages queued for the provider"
+        lost = bare.upcall(UNDELIVERED)
+        assert (lost.peer, decode_header(lost.header).request) == ("provider", 1)
+        assert decode(lost.body) == "lost"
+        assert bare.stats().open == 0
+
+    @pytest.mark.parametrize("safe", [True, False])
+    def test_one_that_was_sent_before_is_repeatable_only_by_contract(
+        self, bare: Bare, safe: bool
+    ) -> None:
+        ends = Ends(bare, safe=safe)
+        self.silence(bare, ends.provider)
+        self.fill(bare, "provider")
+        ends.caller.say(wire.CALL, FLOW, 1, options={"again": True})
+        error = ends.error(1)
+        assert (error["code"], error.get("repeatable", False)) == ("overloaded", safe)
+
+    @pytest.mark.parametrize("kind", [wire.RESULT, wire.ERROR])
+    def test_an_answer_to_a_full_queue_is_replaced_by_a_small_error(
+        self, bare: Bare, ends: Ends, kind: int
+    ) -> None:
+        ends.call(1)
+        ends.call(2)
+        self.silence(bare, ends.caller)
+        self.fill(bare, "caller")
+        ends.provider.say(kind, FLOW, 1, body=encode("x" * 5_000))
+        ends.provider.say(wire.ERROR, FLOW, 2, body=encode({"code": "failed"}))
+        ends.provider.fence()
+        bare.until(lambda: bare.peer("caller").queued == wire.MAX_QUEUED + 2)
+        answers = {}
+        while len(answers) < 2:
+            head, body = ends.caller.receive()
+            if head.kind == wire.ERROR:
+                answers[head.request] = decode(body)
+        assert answers[1]["code"] == "overloaded"
+        assert "repeatable" not in answers[1]
+        assert answers[2] == {"code": "failed"}
+
+    def test_not_even_small_errors_are_queued_without_a_bound(self, bare: Bare, ends: Ends) -> None:
+        for request in range(1, wire.MAX_OPEN_CALLS + 1):
+            ends.caller.say(wire.CALL, FLOW, request)
+        self.silence(bare, ends.caller)
+        self.fill(bare, "caller")
+        for _ in range(wire.MAX_OPEN_CALLS + 100):
+            ends.caller.say(wire.CALL, FLOW, 5_000)  # refused each time
+        most = wire.MAX_QUEUED + wire.MAX_OPEN_CALLS
+        bare.until(lambda: bare.count("queue-full") == 100)
+        assert bare.peer("caller").queued == most
+
+    def test_progress_to_a_full_queue_is_dropped(self, bare: Bare, ends: Ends) -> None:
+        ends.call(1)
+        self.silence(bare, ends.caller)
+        self.fill(bare, "caller")
+        ends.provider.say(wire.PROGRESS, FLOW, 1, body=encode({"done": 1}))
+        ends.provider.fence()
+        bare.counted("queue-full")
+        assert bare.stats().open == 1
+
+    def test_events_that_are_not_read_become_a_gap(self, bare: Bare, ends: Ends) -> None:
+        event = encode_header(wire.EVENT, "t.a", 5, 0, None, {"keep": True})
+        self.silence(bare, ends.caller)
+        for _ in range(wire.MAX_QUEUED_EVENTS - bare.peer("caller").queued):
+            bare.datapath.send("caller", encode_header(wire.HEARTBEAT), b"")
+        bare.until(lambda: bare.peer("caller").queued == wire.MAX_QUEUED_EVENTS)
+        for _ in range(3):
+            bare.datapath.event(["caller", "provider", "nobody"], event, encode("v"))
+        bare.counted("events-dropped", 3)
+        for _ in range(3):
+            head, value = ends.provider.expect(wire.EVENT)
+            assert (head.options, value) == ({"keep": True}, "v")
+        while bare.peer("caller").queued:
+            ends.caller.receive()
+        bare.datapath.event(["caller"], encode_header(wire.EVENT, "t.b"), encode("other"))
+        bare.datapath.event(["caller"], event, encode("v"))
+        bare.datapath.event(["caller"], event, encode("v"))
+        events = []
+        while len(events) < 3:
+            head, _ = ends.caller.receive()
+            if head.kind == wire.EVENT:
+                events.append((head.target, head.options))
+        gap = {"keep": True, "gap": 3}
+        assert events == [("t.b", None), ("t.a", gap), ("t.a", {"keep": True})]
+
+    def test_events_only_go_to_the_opened(self, bare: Bare) -> None:
+        identity = os.urandom(wire.IDENTITY_BYTES)
+        bare.datapath.admit("p", identity)
+        bare.datapath.event(["p"], encode_header(wire.EVENT, "t"), b"\xc0")
+        bare.tick()
+        assert bare.count("forwarded") == 0
+
+    def test_events_in_the_queue_of_an_expelled_peer_are_reported(
+        self, bare: Bare, ends: Ends
+    ) -> None:
+        self.silence(bare, ends.caller)
+        bare.datapath.event(["caller"], encode_header(wire.EVENT, "t"), encode("v"))
+        bare.tick()
+        bare.datapath.expel("caller")
+        lost = bare.upcall(UNDELIVERED)
+        assert (lost.peer, lost.body) == ("caller", encode("v"))
+        assert decode_header(lost.header).target == "t"
+
+
+class TestFigures:
+    def test_latency_falls_into_its_bucket(self, bare: Bare, ends: Ends) -> None:
+        ends.call(1)
+        bare.clock.now += 0.25
+        bare.tick()
+        ends.answer(1)
+        row = bare.stats()
+        assert sum(row.latency) == 1
+        assert row.latency[18] == 1  # 2^17 <= 250,000 microseconds < 2^18
+
+    def test_a_very_long_call_falls_into_the_last_one(self, bare: Bare, ends: Ends) -> None:
+        ends.call(1)
+        bare.clock.now += 4_000
+        bare.tick()
+        ends.answer(1)
+        assert bare.stats().latency[-1] == 1
+
+    def test_calls_are_results_errors_and_open_ones(self, bare: Bare, ends: Ends) -> None:
+        for request in range(1, 5):
+            ends.call(request, ttl=300 if request == 4 else 0)
+        ends.answer(1)
+        ends.provider.say(wire.ERROR, FLOW, 2, body=encode({"code": "failed"}))
+        ends.error(2)
+        bare.advance(0.4)
+        ends.error(4)
+        assert bare.stats()[:6] == (FLOW, 4, 1, 2, 0, 1)
+        assert sum(bare.stats().latency) == 2
+
+    def test_peers_are_listed_by_name_without_the_kernel(self, bare: Bare, ends: Ends) -> None:
+        ends.call(1)
+        ends.call(2)
+        ends.caller.say(wire.CANCEL, FLOW, 2)
+        ends.provider.expect(wire.CANCEL, 2)
+        assert bare.datapath.peers() == [("caller", 0, 0, 2, 0), ("provider", 0, 0, 0, 1)]
+
+
+assert HEARTBEAT_MS == 1_000  # the times above count on it
