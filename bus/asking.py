@@ -20,6 +20,7 @@ from .codec import (
 from .errors import BusError, ProtocolError
 from .heard import Answered, Chunked, Event, Progressed
 from .messages import Progress
+from .names import check_topic
 
 Say = Callable[[bytes, bytes, float], None]  # header, body, now
 
@@ -93,7 +94,11 @@ class Asking:
         return request
 
     def subscribe(self, topic: str, now: float, *, begin: bool = True) -> int:
-        """Asks for a topic's events, or for no more of them; returns the request number."""
+        """Asks for a topic's events, or for no more of them; returns the request number.
+
+        Raises BusError `bad-request` for what is no topic.
+        """
+        check_topic(topic)
         request = self._next_request()
         body = encode(begin)
         self._say(encode_header(wire.SUBSCRIBE, topic, request), body, now)
@@ -124,7 +129,11 @@ class Asking:
         self._open.pop(request, None)
 
     def publish(self, topic: str, value: object, now: float, *, keep: bool = False) -> None:
-        """Publishes an event; the hub keeps it for late subscribers if it is to `keep`."""
+        """Publishes an event; the hub keeps it for late subscribers if it is to `keep`.
+
+        Raises BusError `bad-request` for what is no topic or cannot be sent.
+        """
+        check_topic(topic)
         options = {wire.KEEP_OPTION: True} if keep else None
         header = encode_header(wire.EVENT, topic, options=options)
         self._say(header, encode_body(value), now)

@@ -104,6 +104,15 @@ class Connection:
         finally:
             self._lock.release()
 
+    def hear(self) -> None:
+        """Hears what has come, or much of it, without waiting."""
+        with self._lock:
+            if self._end is None:
+                self._read()
+                if self._reader:
+                    self._wake(self._nudge)
+                self._used()
+
     def wait(self, ready: Callable[[], object], limit_s: float | None = None) -> None:
         """Returns when `ready()` is true, when the time is over or when the connection is."""
         end = None if limit_s is None else time.monotonic() + limit_s

@@ -131,6 +131,10 @@ class Control:
         """How often who was refused what by which rule."""
         return self._state.denials.rows
 
+    def crowded(self, name: str, connections: int) -> None:
+        """So many connections for `name` were cut off because they were too many."""
+        self._state.denials.count(name, "connect", "crowd", connections)
+
     # -- who is on the bus ------------------------------------------------------------------
 
     def add(self, instance: str, identity: bytes, grants: Grants, rule: Rule | None = None) -> None:
@@ -291,6 +295,8 @@ class Control:
         elif head.kind == wire.CANCEL:
             if not self._keyed.mediator.cancel(peer, head.request):
                 self.datapath.inject(peer, header, body)
+        elif head.kind == wire.CREDIT:
+            self.datapath.inject(peer, header, body)
         elif head.kind == wire.EVENT:
             self._events.published(peer, head, body)
         elif head.kind == wire.SUBSCRIBE:

@@ -7,7 +7,7 @@ thread and take effect in the order given. The datapath calls nothing of the con
 and must not raise.
 """
 
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Final, NamedTuple, Protocol
@@ -16,7 +16,7 @@ KERNEL: Final = ""  # the name of the kernel, a peer of its own that has no conn
 
 # What an upcall reports.
 MESSAGE: Final = "message"  # from a peer, for the control plane to decide; see `Upcall`
-DELIVERY: Final = "delivery"  # addressed to the kernel: a call to it or an answer for it
+DELIVERY: Final = "delivery"  # for the kernel: a call to it or an answer; from `peer`
 CONSOLE: Final = "console"  # a console was heard for the first time; `body` is its routing id
 SILENT: Final = "silent"  # nothing was heard of this peer for the whole window
 OVERDUE: Final = "overdue"  # it owes the answer to a cancelled call for longer than the grace
@@ -25,6 +25,8 @@ CONNECTING: Final = "connecting"  # somebody connects; wants a `verdict`
 HANDSHAKE: Final = "handshake"  # so many (`header`) did not come to speak CURVE where it must be
 FAILED: Final = "failed"  # the datapath itself ended; `header` says why
 VIOLATION: Final = "violation"  # this peer sent a message of more than `wire.MAX_FRAMES` frames
+
+ALL: Final = 2**32 - 1  # more upcalls than ever wait
 
 MAX_UPCALLS_PER_PEER: Final = 1_024
 MAX_UPCALLS: Final = 16_384
@@ -57,7 +59,8 @@ class Upcall(NamedTuple):
 
     The header of a message decodes, with one exception: a peer that is not open may say hello in
     another version (`codec.is_foreign_hello`). SILENT and VIOLATION have neither header nor body.
-    FAILED is the last upcall; nothing is forwarded any more and commands have no effect.
+    FAILED is the last upcall of the datapath's own; nothing is forwarded any more and commands have
+    no effect, but peers may have had more to say before.
     After VIOLATION the peer's routing id is nobody's; the peer itself is known until expelled.
 
     For `handshake`, `peer` is the domain and `header` their number in ASCII, at most one upcall a
@@ -159,8 +162,10 @@ class Datapath(Protocol):
         """Handles a message as if `peer` had just sent it: a call that was an upcall, or the
         kernel's own messages."""
 
-    def poll(self) -> list[Upcall]:
-        """Takes all waiting upcalls, oldest first; never blocks."""
+    def poll(self, limit: int = ALL) -> list[Upcall]:
+        """Takes up to `limit` waiting upcalls, one of each peer in turn, those of one peer in the
+        order in which they came; never blocks. Who got as many polls again: `wake` tells only of
+        the first after none."""
 
     def counters(self) -> dict[str, int]:
         """What was forwarded and what was dropped, by reason; since the start."""
@@ -172,51 +177,87 @@ class Datapath(Protocol):
         """The admitted peers' figures, by name."""
 
 
+class _Line:
+    """What one peer has waiting, oldest first; `number` and `bytes` are of what is bounded."""
+
+    def __init__(self) -> None:
+        self.upcalls: deque[tuple[Upcall, bool]] = deque()
+        self.number = 0
+        self.bytes = 0
+
+    def is_full(self) -> bool:
+        return self.number >= MAX_UPCALLS_PER_PEER or self.bytes >= MAX_UPCALL_BYTES_PER_PEER
+
+
 class UpcallQueue:
-    """The bounded way from a datapath to the control plane, safe between two threads."""
+    """The bounded way from a datapath to the control plane, safe between two threads.
+
+    Peers are heard in turn, each in its own order, so that one that says much keeps the others
+    waiting for one message.
+    """
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
         self._told = False
         self._lock = Lock()
-        self._waiting: list[Upcall] = []
+        self._lines: dict[str, _Line] = {}  # of the peers that have some
+        self._turns: deque[str] = deque()  # the same peers, in the order of their turns
+        self._upcalls = 0
         self._bytes = 0
-        self._by_peer: Counter[str] = Counter()
-        self._bytes_by_peer: Counter[str] = Counter()
 
     def offer(self, upcall: Upcall, *, bounded: bool = True) -> bool:
         """Adds one; False if it is bounded and its peer, or all together, have too many, or so
         many bytes."""
+        peer = upcall.peer
         size = len(upcall.header) + len(upcall.body)
         with self._lock:
-            if bounded and self._is_full(upcall.peer):
+            line = self._lines.get(peer)
+            if bounded and self._is_full(line):
                 return False
-            self._by_peer[upcall.peer] += 1
-            self._bytes_by_peer[upcall.peer] += size
+            if line is None:
+                line = self._lines[peer] = _Line()
+                self._turns.append(peer)
+            line.upcalls.append((upcall, bounded))
+            if bounded:
+                line.number += 1
+                line.bytes += size
+            self._upcalls += 1
             self._bytes += size
-            self._waiting.append(upcall)
             return True
 
     def tell(self) -> None:
-        """Wakes the control plane, once for all that it has not taken yet."""
-        if self._waiting and not self._told:
+        """Wakes the control plane, once until it has taken all."""
+        if self._upcalls and not self._told:
             self._told = True
             self._wake()
 
-    def take(self) -> list[Upcall]:
-        """Empties the queue."""
+    def take(self, limit: int) -> list[Upcall]:
+        """Takes no more than `limit`, one of each peer in turn."""
+        taken: list[Upcall] = []
         with self._lock:
-            self._told = False
-            taken, self._waiting = self._waiting, []
-            self._bytes = 0
-            self._by_peer.clear()
-            self._bytes_by_peer.clear()
-            return taken
+            lines, turns = self._lines, self._turns
+            for _ in range(min(limit, self._upcalls)):
+                peer = turns.popleft()
+                line = lines[peer]
+                upcall, bounded = line.upcalls.popleft()
+                size = len(upcall.header) + len(upcall.body)
+                if bounded:
+                    line.number -= 1
+                    line.bytes -= size
+                self._bytes -= size
+                if line.upcalls:
+                    turns.append(peer)
+                else:
+                    del lines[peer]
+                taken.append(upcall)
+            self._upcalls -= len(taken)
+            if not self._upcalls:
+                self._told = False
+        return taken
 
-    def _is_full(self, peer: str) -> bool:
+    def _is_full(self, line: _Line | None) -> bool:
         return (
-            self._by_peer[peer] >= MAX_UPCALLS_PER_PEER
-            or self._bytes_by_peer[peer] >= MAX_UPCALL_BYTES_PER_PEER
-            or len(self._waiting) >= MAX_UPCALLS
+            self._upcalls >= MAX_UPCALLS
             or self._bytes >= MAX_UPCALL_BYTES
+            or (line is not None and line.is_full())
         )

@@ -4,8 +4,9 @@ from . import wire
 from .codec import Header, decode, encode, encode_header
 from .datapath import KERNEL
 from .errors import BusError
+from .names import check_topic
 from .state import State
-from .topics import Kept, Topics, check
+from .topics import Kept, Topics
 
 
 class Events:
@@ -69,6 +70,7 @@ class Events:
             self._state.datapath.event([peer], header, kept.body)
 
     def _change(self, peer: str, topic: str, *, begin: object) -> Kept | None:
+        check_topic(topic)
         if begin is True:
             self._check_readable(peer, topic)
             return self._topics.subscribe(peer, topic)
@@ -78,7 +80,6 @@ class Events:
         return None
 
     def _check_readable(self, peer: str, topic: str) -> None:
-        check(topic)
         if not self._state.roster.members[peer].grants.may_subscribe(topic):
             self._state.denials.count(peer, topic, "subscribes")
             raise BusError(

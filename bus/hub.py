@@ -12,7 +12,7 @@ from . import wire
 from .admission import Rule
 from .bodies import encode_body
 from .control import Control, FlowRow
-from .datapath import FAILED, VIOLATION, Datapath, PeerStats
+from .datapath import ALL, FAILED, VIOLATION, Datapath, PeerStats
 from .errors import BusError
 from .grants import Grants, Limit
 from .kernelcalls import KernelCall
@@ -42,6 +42,8 @@ _log = logging.getLogger("symphony.bus")
 INBOX = "/inbox"
 OUTBOX = "/outbox"
 
+MAX_BATCH: Final = 16  # upcalls taken before whoever came meanwhile gets a turn
+SLICE_S: Final = 0.005  # for upcalls, before anything else on the loop gets its turn
 DEFAULT_CREDIT: Final = 16  # chunks
 ROOT: Final = 0  # the user who can read every console's ticket anyway
 
@@ -68,6 +70,8 @@ class Hub:
         self._control = Control(self._line.datapath, listener, self._local, heartbeat_ms, liveness)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._rest: asyncio.Handle | None = None  # handles the upcalls that are left
+        self._failure: str | None = None  # of the datapath, whose last upcalls are still handled
         self._closed = False
 
     async def start(self) -> None:
@@ -130,6 +134,12 @@ class Hub:
         self._control.remove(instance)
         self._line.unlisten(instance)
 
+    def crowded(self, name: str, connections: int) -> None:
+        """Cuts off an instance, or consoles, because there are so many connections for them; each
+        counts as refused."""
+        self._control.crowded(name, connections)
+        self.remove_peer(name)
+
     def add_console(
         self,
         endpoint: str,
@@ -171,7 +181,7 @@ class Hub:
     def _revived(self) -> bool:
         """Whether there is a new datapath for the one that was found to have ended."""
         ended = self._line.datapath
-        self._drain()  # its own report may be waiting
+        self._drain(ALL)  # its own report may be waiting
         if self._line.datapath is ended:
             self._restart("it has ended")
         return self._line.datapath is not ended
@@ -323,13 +333,31 @@ class Hub:
             with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
                 self._loop.call_soon_threadsafe(self._drain)
 
-    def _drain(self) -> None:
+    def _drain(self, limit: int = MAX_BATCH) -> None:
+        """Handles what peers said, in turn; what takes longer than SLICE_S goes on after whatever
+        else the loop has to do."""
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
         if self._closed:
             return
-        failed = None
-        for upcall in self._line.datapath.poll():
+        until = time.monotonic() + SLICE_S
+        while self._handle(limit) == limit:
+            if self._loop is not None and time.monotonic() >= until:
+                self._rest = self._loop.call_soon(self._drain)
+                break
+        else:
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                self._restart(failure)
+        self._set_timer()
+
+    def _handle(self, limit: int) -> int:
+        """Handles up to so many upcalls; returns how many there were."""
+        upcalls = self._line.datapath.poll(limit)
+        for upcall in upcalls:
             if upcall.event == FAILED:
-                failed = upcall.header.decode(errors="replace")
+                self._failure = upcall.header.decode(errors="replace")
                 continue
             try:
                 self._control.handle(upcall)
@@ -337,9 +365,7 @@ class Hub:
                 _log.exception("an upcall of %r failed", upcall.peer)
             if upcall.event == VIOLATION:  # what else it sends is not even to be read
                 self._line.unlisten(upcall.peer)
-        if failed is not None:
-            self._restart(failed)
-        self._set_timer()
+        return len(upcalls)
 
     def _set_timer(self) -> None:
         if self._timer is not None:

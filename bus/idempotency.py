@@ -157,5 +157,9 @@ def _overloaded(message: str) -> BusError:
 
 def fingerprint(capability: str, method: str | None, body: bytes) -> bytes:
     """What makes two calls the same."""
-    name = f"{capability}\0{method or wire.DEFAULT_METHOD}\0".encode()
-    return blake2b(name + body, digest_size=16).digest()
+    hashed = blake2b(digest_size=16)
+    for name in (capability.encode(), (method or wire.DEFAULT_METHOD).encode()):
+        hashed.update(len(name).to_bytes(4, "big"))
+        hashed.update(name)
+    hashed.update(body)
+    return hashed.digest()

@@ -74,7 +74,8 @@ class Outgoing:
     """One open call: what is sent to whom, and who waits.
 
     `number` None: an activation. `deadline` in seconds, None without one. `behalf` is the peer
-    whose call this really is, and `limit` how much it may ask.
+    whose call this really is, and `limit` how much it may ask. `ending`: its provider was asked to
+    end it.
     """
 
     waiter: Waiter
@@ -87,6 +88,7 @@ class Outgoing:
     options: dict[str, object] = field(default_factory=dict)
     behalf: str = KERNEL
     limit: Limit = UNLIMITED
+    ending: bool = False
 
     @property
     def streams(self) -> bool:
@@ -162,8 +164,8 @@ class KernelCalls:
         """Asks the provider to end a call and still waits for its answer."""
         call = self._open.get(request)
         if call is not None and call.number is not None:
-            header = encode_header(wire.CANCEL, call.number, request)
-            self._state.datapath.inject(KERNEL, header, b"")
+            call.ending = True
+            self._pass_on_cancel(request, call)
 
     def prolong(self, request: int, deadline: float | None) -> None:
         """Gives an open call this deadline, in seconds, for when it has to be repeated."""
@@ -244,6 +246,12 @@ class KernelCalls:
             self._end(request).fail(error)
             return
         self._pass_on(call, header)
+        if call.ending:
+            self._pass_on_cancel(request, call)
+
+    def _pass_on_cancel(self, request: int, call: Outgoing) -> None:
+        header = encode_header(wire.CANCEL, call.number, request)
+        self._state.datapath.inject(KERNEL, header, b"")
 
     def _pass_on(self, call: Outgoing, header: bytes) -> None:
         if call.number is None:

@@ -1,6 +1,7 @@
 """Calls with an idempotency key, between the messages of peers and the mediator."""
 
 from . import wire
+from .askers import Asker
 from .codec import Header, encode_header
 from .datapath import KERNEL
 from .errors import BusError
@@ -8,7 +9,7 @@ from .flowtable import Key
 from .idempotency import Scoped
 from .kernelcalls import KernelCalls, Outgoing
 from .leading import Leading
-from .mediation import Asker, Mediated, Mediator
+from .mediation import Mediated, Mediator
 from .state import State
 
 
@@ -45,7 +46,7 @@ class KeyedCalls:
             head.method,
             body,
         )
-        self.mediator.begin(call, Asker(caller, head.request, deadline, trace))
+        self.mediator.begin(call, Asker(caller, head.request, deadline, trace, head.again))
 
     def mediate(self, call: Mediated) -> None:
         """Makes a call for a key; raises BusError."""

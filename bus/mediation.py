@@ -2,7 +2,9 @@
 
 One call is made for a key, its result goes to all who wait for it. Who leaves or has no time any
 more takes nothing from the others: a call that ended for that reason is made again for them, unless
-it may have been done. Nothing here sends by itself: `Wires` does.
+it may have been done. Whoever sends a call again, because its answer may have gone with a hub that
+ended, gets what it was answered: the call made anew would have another number, by which its
+provider could not know it. Nothing here sends by itself: `Wires` does.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,21 +12,13 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from . import refusals, wire
+from .answers import FORGOTTEN, Answers
+from .askers import Asker, Askers
 from .codec import decode, encode
 from .errors import BusError, ProtocolError
 from .idempotency import Idempotency, Scoped, fingerprint
 
 MAX_REPEATS: Final = 3  # of a call whose provider crashed and whose contract allows it
-
-
-@dataclass(frozen=True)
-class Asker:
-    """A peer's call that waits for the result of its key. `deadline` in seconds or None."""
-
-    peer: str
-    request: int
-    deadline: float | None
-    trace: str | None = None
 
 
 class Wires(Protocol):
@@ -86,18 +80,26 @@ class Mediator:
         self._clock = clock
         self.memory: Idempotency[Asker] = Idempotency(clock)
         self._calls: dict[Scoped, Mediated] = {}
-        self._asked: dict[tuple[str, int], Mediated] = {}  # by peer and its request
+        self._askers: Askers[Mediated] = Askers()
+        self._answers: dict[str, Answers] = {}  # what each peer was answered, by its requests
 
     def begin(self, call: Mediated, asker: Asker) -> None:
         """Answers from memory, waits for the same call, or makes it. Raises BusError."""
-        if (asker.peer, asker.request) in self._asked:
+        if self._askers.waits(asker.peer, asker.request):
             return  # sent again: it waits already
+        past = self._past(asker)
+        if past is not None and past is not FORGOTTEN:
+            self._wires.reply(call, asker, *past)
+            return
         print_ = fingerprint(call.capability, call.method, call.body)
         result = self.memory.result(call.key, print_)
         if result is not None:
-            self._wires.reply(call, asker, wire.RESULT, result)
+            self._answer(call, asker, wire.RESULT, result)
             return
-        if sum(peer == asker.peer for peer, _ in self._asked) >= wire.MAX_OPEN_CALLS:
+        if past is not None:
+            self._wires.reply(call, asker, *past)
+            return
+        if self._askers.count(asker.peer) >= wire.MAX_OPEN_CALLS:
             raise BusError(
                 "overloaded",
                 "too many open calls of this caller",
@@ -106,7 +108,8 @@ class Mediator:
                 repeatable=True,
             )
         if not self.memory.wait(call.key, print_, asker, len(call.body)):
-            open_call = self._asked[asker.peer, asker.request] = self._calls[call.key]
+            open_call = self._calls[call.key]
+            self._askers.add(asker, open_call)
             self._wires.prolong(open_call, _latest(self.memory.waiters(call.key)))
             return
         try:
@@ -114,7 +117,8 @@ class Mediator:
         except BusError:
             self.memory.fail(call.key)
             raise
-        self._calls[call.key] = self._asked[asker.peer, asker.request] = call
+        self._calls[call.key] = call
+        self._askers.add(asker, call)
 
     def cancel(self, peer: str, request: int) -> bool:
         """The caller no longer waits; False if it did not. Without anybody else the call ends."""
@@ -122,28 +126,19 @@ class Mediator:
 
     def forget(self, peer: str) -> None:
         """A caller is gone."""
-        for who, request in [asked for asked in self._asked if asked[0] == peer]:
-            self._leave(who, request, None)
+        for request in self._askers.of(peer):
+            self._leave(peer, request, None)
+        self._answers.pop(peer, None)
 
     def next_deadline(self) -> float | None:
         """When somebody has waited long enough."""
-        return min(
-            (
-                asker.deadline
-                for key in self._calls
-                for asker in self.memory.waiters(key)
-                if asker.deadline is not None
-            ),
-            default=None,
-        )
+        return self._askers.next_deadline()
 
     def expire(self, now: float) -> None:
         """Ends the waiting of those whose time is over."""
-        late = BusError("deadline", "the call was not answered in time")
-        for key in list(self._calls):
-            for asker in list(self.memory.waiters(key)):
-                if asker.deadline is not None and asker.deadline <= now:
-                    self._leave(asker.peer, asker.request, late)
+        for peer, request in self._askers.late(now):
+            late = BusError("deadline", "the call was not answered in time")
+            self._leave(peer, request, late)
 
     def answered(self, call: Mediated, kind: int, body: bytes) -> None:
         """The call that was made has ended."""
@@ -158,8 +153,8 @@ class Mediator:
         else:
             askers = self.memory.fail(call.key)
         for asker in askers:
-            del self._asked[asker.peer, asker.request]
-            self._wires.reply(call, asker, kind, body)
+            self._askers.pop(asker.peer, asker.request)
+            self._answer(call, asker, kind, body)
 
     def progressed(self, call: Mediated, body: bytes) -> None:
         """The call that was made goes on."""
@@ -203,18 +198,29 @@ class Mediator:
         return latest is None or latest > call.deadline
 
     def _leave(self, peer: str, request: int, error: BusError | None) -> bool:
-        call = self._asked.pop((peer, request), None)
-        if call is None:
+        found = self._askers.pop(peer, request)
+        if found is None:
             return False
+        asker, call = found
         waiters = self.memory.waiters(call.key)
-        asker = next(one for one in waiters if (one.peer, one.request) == (peer, request))
         waiters.remove(asker)
         if error is not None:
-            self._wires.reply(call, asker, wire.ERROR, encode(error.to_body()))
+            self._answer(call, asker, wire.ERROR, encode(error.to_body()))
         if not waiters and not call.withdrawn:
             call.withdrawn = True
             self._wires.withdraw(call)
         return True
+
+    def _past(self, asker: Asker) -> tuple[int, bytes] | None:
+        """What this very call was answered, if it is sent again."""
+        answers = self._answers.get(asker.peer) if asker.again else None
+        return answers.recall((None, asker.request)) if answers is not None else None
+
+    def _answer(self, call: Mediated, asker: Asker, kind: int, body: bytes) -> None:
+        """Ends the waiting of one, for good: the answer is remembered."""
+        answers = self._answers.setdefault(asker.peer, Answers())
+        answers.remember((None, asker.request), kind, body)
+        self._wires.reply(call, asker, kind, body)
 
 
 def _latest(askers: Sequence[Asker]) -> float | None:

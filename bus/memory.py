@@ -12,7 +12,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from . import wire
-from .datapath import CONNECTING, FAILED, KERNEL, Flow, FlowStats, PeerStats, Upcall, UpcallQueue
+from .datapath import (
+    ALL,
+    CONNECTING,
+    FAILED,
+    KERNEL,
+    Flow,
+    FlowStats,
+    PeerStats,
+    Upcall,
+    UpcallQueue,
+)
 from .egress import Egress, Refusal
 from .errors import BusError
 from .link import Message
@@ -31,6 +41,7 @@ class MemoryPeer:
         self.inbox: deque[tuple[bytes, bytes]] = deque()
         self.on_message: Callable[[], object] | None = None
         self.held: list[tuple[bytes, ...]] = []  # sent before it was let in
+        self._lent = 0  # bytes of large bodies in the inbox
         self._datapath = datapath
 
     def send(self, *frames: bytes) -> bool:
@@ -43,8 +54,21 @@ class MemoryPeer:
         if not self.inbox:
             return None
         message = self.inbox.popleft()
+        self._lent -= _lent(message[1])
         self._datapath.flush()
         return message
+
+    def deliver(self, header: bytes, body: bytes) -> bool:
+        """Puts a message into the inbox; False if it is full, as the real transport would be."""
+        lent = _lent(body)
+        crowded = self._lent > 0 and lent > 0 and self._lent + lent > wire.MAX_LENT_BYTES
+        if crowded or len(self.inbox) >= CAPACITY:
+            return False
+        self._lent += lent
+        self.inbox.append((header, body))
+        if self.on_message is not None:
+            self.on_message()
+        return True
 
     def take(self, limit: int) -> list[Message]:
         """As `link.Link`."""
@@ -148,8 +172,8 @@ class MemoryDatapath:
         self._switch.inject(peer, header, body, self._clock())
         self.flush()
 
-    def poll(self) -> list[Upcall]:
-        return self._upcalls.take()
+    def poll(self, limit: int = ALL) -> list[Upcall]:
+        return self._upcalls.take(limit)
 
     def counters(self) -> dict[str, int]:
         return {**self._switch.counts, "forwarded": self._egress.taken}
@@ -242,9 +266,8 @@ class MemoryDatapath:
         peer = self._connections.get(identity)
         if peer is None:
             return Refusal.GONE
-        if len(peer.inbox) >= CAPACITY:
-            return Refusal.BUSY
-        peer.inbox.append((header, body))
-        if peer.on_message is not None:
-            peer.on_message()
-        return None
+        return None if peer.deliver(header, body) else Refusal.BUSY
+
+
+def _lent(body: bytes) -> int:
+    return len(body) if len(body) >= wire.LARGE_BODY else 0

@@ -13,11 +13,11 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from .datapath import Flow, FlowStats, PeerStats, Upcall
+from .datapath import ALL, Flow, FlowStats, PeerStats, Upcall
 from .errors import BusError
 
 MODULE: Final = "symphony_native"
-INTERFACE: Final = 1  # of the module; to be raised whenever what is called of it changes
+INTERFACE: Final = 2  # of the module; to be raised whenever what is called of it changes
 VERDICT_S: Final = 5.0  # as `zap.VERDICT_S`, which comes with pyzmq
 
 
@@ -117,8 +117,8 @@ class NativeDatapath:
     def inject(self, peer: str, header: bytes, body: bytes) -> None:
         self._native.inject(peer, header, body)
 
-    def poll(self) -> list[Upcall]:
-        return [Upcall(*upcall) for upcall in self._native.poll()]
+    def poll(self, limit: int = ALL) -> list[Upcall]:
+        return [Upcall(*upcall) for upcall in self._native.poll(limit)]
 
     def counters(self) -> dict[str, int]:
         return {name: count for name, count in self._native.counters() if count}

@@ -20,10 +20,21 @@ from typing import Any, Final
 import zmq
 
 from . import wire
-from .datapath import FAILED, HANDSHAKE, KERNEL, Flow, FlowStats, PeerStats, Upcall, UpcallQueue
+from .datapath import (
+    ALL,
+    FAILED,
+    HANDSHAKE,
+    KERNEL,
+    Flow,
+    FlowStats,
+    PeerStats,
+    Upcall,
+    UpcallQueue,
+)
 from .egress import Egress, Refusal
 from .errors import BusError
 from .handshakes import Handshakes
+from .lending import Lending
 from .switch import Switch
 from .zap import OPEN_DOMAIN, Door
 
@@ -35,9 +46,9 @@ MAX_SOCKETS: Final = 16_384
 HIGH_WATER: Final = 256  # messages libzmq holds per peer before it says EAGAIN
 BLOCKED_MS: Final = 2  # how soon a slow peer is tried again
 ABSENT_MS: Final = 16  # how soon one that is not connected
-ZERO_COPY_BYTES: Final = 64 * 1024
 CLOSE_S: Final = 5.0
 BIND_S: Final = 20.0
+LOCAL_HANDSHAKE_MS: Final = 30_000  # the process may have to be named first
 
 _NOW: Final = int(zmq.DONTWAIT)
 _MORE_NOW: Final = int(zmq.DONTWAIT | zmq.SNDMORE)
@@ -68,6 +79,7 @@ class ReferenceDatapath:
         self._binding: set[Future[None]] = set()
         self._waiting = -1  # the receive timeout in force, milliseconds
         self._absent_at = 0.0  # when those that are not connected are tried again, real time
+        self._lending = Lending()
         self._draining = False  # the rest of a violator's message is still to be read
         self._copy = True
 
@@ -161,8 +173,8 @@ class ReferenceDatapath:
     def inject(self, peer: str, header: bytes, body: bytes) -> None:
         self._command(lambda: self._switch.inject(peer, header, body, self._clock()))
 
-    def poll(self) -> list[Upcall]:
-        return self._upcalls.take()
+    def poll(self, limit: int = ALL) -> list[Upcall]:
+        return self._upcalls.take(limit)
 
     def counters(self) -> dict[str, int]:
         return {**self._switch.counts, "forwarded": self._egress.taken}
@@ -290,7 +302,7 @@ class ReferenceDatapath:
                         break
                 elif not receive(identity, header, body, now) and identity != _WAKER:
                     self._switch.counts["unknown-identity"] += 1
-                copy = len(body) < ZERO_COPY_BYTES
+                copy = len(body) < wire.LARGE_BODY
                 taken += 1
                 if taken == MAX_BATCH or (out and taken - len(out) >= MAX_IDLE):
                     break
@@ -352,10 +364,18 @@ class ReferenceDatapath:
 
     def _try_send(self, identity: bytes, header: bytes, body: bytes) -> Refusal | None:
         send = self._send
+        account = None
+        if len(body) >= wire.LARGE_BODY:
+            account = self._lending.account(identity, len(body))
+            if account is None:
+                return Refusal.BUSY
         try:
             send(identity, _MORE_NOW)
             send(header, _MORE_NOW)
-            send(body, _NOW)
+            if account is None:
+                send(body, _NOW)
+            else:
+                account.lend(send, body, _NOW)
         except zmq.Again:
             return Refusal.BUSY
         except zmq.ZMQError:  # EHOSTUNREACH: nobody is connected with this routing id
@@ -376,6 +396,7 @@ class ReferenceDatapath:
             # A listener takes over the options that are in force when it is bound.
             router.set(zmq.ZAP_DOMAIN, domain or OPEN_DOMAIN)
             router.set(zmq.USE_FD, os.dup(fd) if fd >= 0 else -1)  # libzmq will close it
+            router.set(zmq.HANDSHAKE_IVL, wire.HANDSHAKE_MS if curve else LOCAL_HANDSHAKE_MS)
             if curve:
                 router.set(zmq.CURVE_SECRETKEY, curve)
                 router.set(zmq.CURVE_SERVER, 1)

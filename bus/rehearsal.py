@@ -97,9 +97,13 @@ class Rehearsal:
 
     def _activate(self, activated: Activated) -> None:
         self._extension.activate(activated.message)
-        self._activated = activated
         topics = self._extension.topics
-        self._subscribing = [self.calls.subscribe(topic, begin=True) for topic in topics]
+        try:
+            self._subscribing = [self.calls.subscribe(topic, begin=True) for topic in topics]
+        except BusError as error:  # one is no topic
+            self.session.serving.fail(None, activated.request, error, time.monotonic())
+            return
+        self._activated = activated
         self._settle()
 
     def _settle(self) -> None:

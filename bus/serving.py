@@ -57,6 +57,10 @@ class Serving:
         self._say(encode_header(wire.CHUNK, flow, request), body, now)
         return True
 
+    def is_open(self, flow: int, request: int) -> bool:
+        """Whether a call to us is still to be answered."""
+        return (flow, request) in self._running
+
     def has_credit(self, flow: int, request: int) -> bool:
         """Whether a chunk can be sent now."""
         return self._running.get((flow, request)) != 0

@@ -10,7 +10,7 @@ from typing import Final
 from . import wire
 from .asking import Asking
 from .bodies import encode_body
-from .codec import Buffer, Heading, decode_as, encode, encode_header, read_heading
+from .codec import Buffer, Heading, decode_as, encode, encode_header, read_heading, salvage
 from .errors import BusError, ProtocolError
 from .heard import Activated, Dismissed, Heard, Rejoined, UnloadAsked, Welcomed
 from .liveness import Watch
@@ -74,7 +74,8 @@ class Session:
     # -- what we hear -----------------------------------------------------------------------
 
     def receive(self, header: Buffer, body: Buffer, now: float) -> Heard | None:
-        """Handles one message; what breaks the protocol is dropped and counted."""
+        """Handles one message; what breaks the protocol is dropped and counted, but a call is
+        answered if that is possible."""
         self._heard = now
         try:
             head = read_heading(header)
@@ -84,8 +85,12 @@ class Session:
             if kind == wire.RESULT or kind == wire.ERROR:
                 return self.asking.answered(head, body)
             return self._handle(head, body, now)
-        except ProtocolError:
+        except ProtocolError as error:
             self.dropped += 1
+            call = salvage(header)
+            if call is not None:
+                broken = BusError("bad-request", error.message, where="header")
+                self._say(encode_header(wire.ERROR, *call), encode(broken.to_body()), now)
             return None
 
     def _handle(self, head: Heading, body: Buffer, now: float) -> Heard | None:

@@ -65,6 +65,7 @@ class Switch:
         self._routes: Routes = {}
         self._ledger = Ledger(self._emit, self._kernel, grace_ms / 1000, now)
         self._look_at = now
+        self._speaker = self._kernel  # whose message is being handled, if it is one
         self.losses = Losses(upcalls, self.counts, self._ledger, self._routes)
 
     # -- commands ---------------------------------------------------------------------------
@@ -138,7 +139,9 @@ class Switch:
         if peer is None:
             self.counts["from-unknown-peer"] += 1
             return
+        self._speaker = peer
         self._dispatch(peer, decode_header(header), header, body, now, injected=True)
+        self._speaker = self._kernel
 
     # -- messages ---------------------------------------------------------------------------
 
@@ -166,7 +169,9 @@ class Switch:
             else:
                 self._report(peer, header, body)
             return True
+        self._speaker = peer
         self._dispatch(peer, head, header, body, now)
+        self._speaker = self._kernel
         return True
 
     def violated(self, identity: bytes, now: float) -> None:
@@ -216,7 +221,10 @@ class Switch:
                 self._ledger.end(head.request, call, refusals.without_credit())
                 self._ledger.cancel(head.request, call, now)
         elif kind == wire.CREDIT:
-            self._credit(peer, head.request, body)
+            if injected or head.request in peer.open_calls:
+                self._credit(peer, head.request, body)
+            else:  # its call may still be with the control plane
+                self._upcall(peer, head, header, body)
         elif kind == wire.CANCEL:
             call = peer.open_calls.get(head.request)
             if call is None:
@@ -362,7 +370,8 @@ class Switch:
         if peer is not self._kernel:
             self.out.append((peer, header, body))
             return
-        upcall = Upcall(DELIVERY, peer.name, header, bytes(body))
+        # In the line of whoever leads to it: its answer comes before its farewell.
+        upcall = Upcall(DELIVERY, self._speaker.name, header, bytes(body))
         bounded = decode_header(header).kind in _DROPPED_BY_A_BUSY_KERNEL
         if not self._upcalls.offer(upcall, bounded=bounded):
             self.counts["upcalls-full"] += 1

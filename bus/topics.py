@@ -1,19 +1,16 @@
 """Topics (`PROTOCOL.md` section 12): who subscribes, sequence numbers, kept events; all bounded."""
 
-import re
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Final
 
 from . import wire
 from .errors import BusError
+from .names import check_topic
 
 MAX_SUBSCRIPTIONS: Final = 256  # of one peer
 MAX_IDLE: Final = 1_024  # topics without subscriber and kept event whose numbers go on
 MAX_RUNS: Final = 16  # changes of the publisher that a topic remembers
-
-_LABEL: Final = "[a-z][a-z0-9-]*"
-_TOPIC: Final = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Topics:
     def subscribe(self, peer: str, topic: str) -> Kept | None:
         """Adds a subscriber; returns the kept event. Raises BusError `bad-request` for what is no
         topic, `overloaded` for one too many."""
-        check(topic)
+        check_topic(topic)
         mine = self._of.setdefault(peer, set())
         if topic not in mine and len(mine) >= MAX_SUBSCRIPTIONS:
             raise BusError(
@@ -87,7 +84,7 @@ class Topics:
 
         Raises BusError `bad-request` for what is no topic.
         """
-        check(topic)
+        check_topic(topic)
         entry = self._topic(topic)
         entry.sequence += 1
         if not entry.runs or entry.runs[-1][1] != publisher:
@@ -134,14 +131,3 @@ class Topics:
         if len(self._idle) > MAX_IDLE:
             oldest, _ = self._idle.popitem(last=False)
             del self._topics[oldest]
-
-
-def check(topic: str) -> None:
-    """Raises BusError `bad-request` for what is no topic."""
-    if not _TOPIC.fullmatch(topic):
-        raise BusError(
-            "bad-request",
-            "this is not a topic",
-            where="target",
-            help="a topic is lower-case labels with dots between, as run.finished",
-        )

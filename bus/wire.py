@@ -29,6 +29,7 @@ MAX_TTL: Final = 2**32 - 1  # milliseconds
 MAX_IDEM: Final = 128  # characters of an idempotency key
 # As the grammar has them; `\d` would take digits that are not ASCII.
 METHOD: Final = r"\A[a-z][a-z0-9_]*\Z"
+TOPIC: Final = r"\A[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)*\Z"
 NAME: Final = r"\A[a-z][a-z0-9-]*(\.[a-z][a-z0-9-]*)*(/[1-9][0-9]*)?\Z"
 
 # Sizes in bytes (sections 2 and 4).
@@ -41,11 +42,16 @@ HEARTBEAT_MS: Final = 1_000
 LIVENESS: Final = 5
 GRACE_MS: Final = 2_000  # from cancel to the provider's answer
 
+# Over tcp (section 13).
+HANDSHAKE_MS: Final = 2_000  # that whoever connects may take until the two speak CURVE
+
 # Bounds the hub keeps (section 7).
 MAX_FRAMES: Final = 64  # of one message; a peer that sends more in one is cut off
 MAX_OPEN_CALLS: Final = 1_024  # per caller
 MAX_QUEUED: Final = 2_048  # messages per peer
-MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024  # per peer
+MAX_QUEUED_BYTES: Final = 128 * 1024 * 1024  # per peer
+MAX_LENT_BYTES: Final = 8 * 1024 * 1024  # of large bodies per peer that the transport holds besides
+LARGE_BODY: Final = 64 * 1024  # bytes from which a body is large
 MAX_QUEUED_EVENTS: Final = 256  # messages in a peer's queue beyond which events are dropped
 MAX_CREDIT: Final = 1_024  # chunks a provider may be allowed to send at any time
 MAX_SMALL_ERROR: Final = 4_096  # bytes of an error's body that is queued although the queue is full

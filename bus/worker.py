@@ -1,5 +1,11 @@
 """The process of an extension: calls run one at a time on the main thread, the bus on its own.
 
+Calls that wait are served in turn, flow by flow, so that nobody waits for all that another has
+asked. For that the main thread looks now and then what else has come while it has enough to do.
+A call for whose arguments there is no room, or that is cancelled while it waits, is answered at
+once. Events take their turn as one flow does; activation goes before all that waits, and an unload
+comes after what waited when it came.
+
 The connection's thread goes on beating while a call runs, but stops when a call has overrun its
 deadline for a whole liveness window: then the process counts as hung and the kernel ends it. When
 the bus is lost the process ends, with force if a call does not stop.
@@ -11,6 +17,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,7 +41,9 @@ from .heard import (
     UnloadAsked,
 )
 from .messages import Progress
+from .room import Room
 from .ticket import Ticket
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .extension import Extension
@@ -44,11 +54,17 @@ EXIT_LOST: Final = 1
 EXIT_NO_TICKET: Final = 2
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 
-_WORK: Final = (Called, Activated, UnloadAsked)
+LOOK_S: Final = 0.001  # how long calls are served before whoever serves them looks what has come
+WAITING_BYTES: Final = wire.MAX_QUEUED_BYTES  # of the arguments of calls that wait
+_LARGE: Final = 4_096  # bytes from which they count; their number bounds the others
+_EVENTS: Final = 0  # their lane; those of calls are flows
 
 
 class _Lost:
-    """Marks the end of the bus in the queue of work."""
+    """Marks the end of the bus among what has arrived."""
+
+
+Work = Called | Event | Activated | UnloadAsked | _Lost
 
 
 def work(extension: "Extension", environ: Mapping[str, str]) -> int:
@@ -68,7 +84,10 @@ class _Worker:
         self._extension = extension
         self._inbox = Path(ticket.inbox or ".")
         self._outbox = Path(ticket.outbox or ".")
-        self._queue: deque[Called | Event | Activated | UnloadAsked | _Lost] = deque()
+        self._arrived: deque[Work] = deque()  # in which order; for any thread
+        self._turns: Turns[Work] = Turns()
+        self._room = Room(WAITING_BYTES)
+        self._look_at = 0.0
         self._backlog = Backlog()
         self._topics: set[str] = set()  # those subscribed to
         self._calls = Calls()
@@ -89,11 +108,15 @@ class _Worker:
         reason = "terminated"
         try:
             self._connection.join()
-            queue = self._queue
+            arrived, take = self._arrived, self._turns.take
             while True:
-                if not queue:
-                    self._connection.wait(queue.__len__)
-                item = queue.popleft()
+                if arrived:
+                    self._line_up()
+                try:
+                    item = take()
+                except IndexError:
+                    self._connection.wait(arrived.__len__)
+                    continue
                 if isinstance(item, Called):
                     self._serve(item)
                 elif isinstance(item, Event):
@@ -113,6 +136,20 @@ class _Worker:
         log.error("the bus is lost", reason=str(self._reason))
         return EXIT_LOST
 
+    def _line_up(self) -> None:
+        """Gives all that has arrived a place."""
+        arrived, turns = self._arrived, self._turns
+        while arrived:
+            item = arrived.popleft()
+            if isinstance(item, Called):
+                turns.put(item.flow, item)
+            elif isinstance(item, Event):
+                turns.put(_EVENTS, item)
+            elif isinstance(item, UnloadAsked):
+                turns.put_last(item)
+            else:
+                turns.put_first(item)
+
     def _leave(self, reason: str) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self._leaving.set()
@@ -125,9 +162,14 @@ class _Worker:
 
     def _serve(self, called: Called) -> None:
         key = called.flow, called.request
+        if len(called.body) >= _LARGE:
+            self._room.leave(called.flow, len(called.body))
         running = self._running = _Running(self._connection, self._calls, called)
         if key in self._lost or self._reason is not None:  # looked at after it is known to run
-            running.end()
+            self._running = None
+            self._refuse(called.flow, called.request, Cancelled())
+            self._lost.discard(key)
+            return
         error: BusError | None = None
         value: object = None
         try:
@@ -138,9 +180,13 @@ class _Worker:
             error = raised
         finally:
             self._running = None
-            running.leave()
+            if running.streams:
+                running.leave()
         with self._connection as session:
-            self._lost.discard(key)
+            if key in self._lost:
+                self._lost.discard(key)
+                if not session.serving.is_open(*key):
+                    return  # it was cancelled just when it had run, and answered for that
             now = time.monotonic()
             if error is None:
                 try:
@@ -149,6 +195,23 @@ class _Worker:
                     error = raised
             if error is not None:
                 session.serving.fail(called.flow, called.request, error, now)
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._connection.hear()
+
+    def _refuse(self, flow: int, request: int, error: BusError) -> None:
+        """Ends a call that does not run with an error, if it has not ended."""
+        running = self._running
+        if running is not None and running.is_call(flow, request):
+            return  # it ends by itself
+        with suppress(BusError), self._connection as session:  # or there is nobody to say it to
+            if session.serving.is_open(flow, request):
+                session.serving.fail(flow, request, error, time.monotonic())
+
+    def _turn_away(self, flow: int, request: int) -> None:
+        """Ends a call that there was no room for."""
+        self._refuse(flow, request, _no_room())
+        self._lost.discard((flow, request))
 
     def _activate(self, activated: Activated) -> None:
         self._extension.activate(activated.message)
@@ -176,12 +239,17 @@ class _Worker:
     # -- under the connection's lock ----------------------------------------------------------
 
     def _on_heard(self, heard: Heard) -> None:
-        if isinstance(heard, _WORK):
-            self._queue.append(heard)
+        if isinstance(heard, Called):
+            if len(heard.body) < _LARGE or self._room.admit(heard.flow, len(heard.body)):
+                self._arrived.append(heard)
+            else:
+                self._connection.later(partial(self._turn_away, heard.flow, heard.request))
         elif isinstance(heard, Event):
             event = self._backlog.admit(heard)
             if event is not None:
-                self._queue.append(event)
+                self._arrived.append(event)
+        elif isinstance(heard, Activated | UnloadAsked):
+            self._arrived.append(heard)
         elif isinstance(heard, CancelAsked):
             self._lose(heard)
         elif not isinstance(heard, CreditGiven):
@@ -195,6 +263,9 @@ class _Worker:
         running = self._running
         if running is not None and running.is_call(asked.flow, asked.request):
             running.end()
+        else:
+            refuse = partial(self._refuse, asked.flow, asked.request, Cancelled())
+            self._connection.later(refuse)
 
     def _on_end(self, reason: BusError) -> None:
         self._reason = reason
@@ -202,7 +273,7 @@ class _Worker:
         running = self._running
         if running is not None:
             running.end()
-        self._queue.append(_Lost())
+        self._arrived.append(_Lost())
         self._connection.later(self._force)
 
     def _force(self) -> None:
@@ -219,7 +290,7 @@ class _Running(Interest):
     """The call that runs: whether its answer is wanted, and what it does on the bus; see
     `context.CallBus`."""
 
-    __slots__ = ("_called", "_calls", "_connection", "_streams", "deadline")
+    __slots__ = ("_called", "_calls", "_connection", "deadline", "streams")
 
     def __init__(self, connection: Connection, calls: Calls, called: Called) -> None:
         self.cancelled = False
@@ -227,7 +298,7 @@ class _Running(Interest):
         self._connection = connection
         self._calls = calls
         self._called = called
-        self._streams: list[Call[Any]] = []  # that the call opened
+        self.streams: list[Call[Any]] = []  # that the call opened
         self.deadline = called.deadline
 
     def is_call(self, flow: int, request: int) -> bool:
@@ -263,8 +334,8 @@ class _Running(Interest):
 
     def stream(self, ask: Ask) -> Stream[Any]:
         call = self._calls.start(self._connection, ask, self._unwanted)
-        self._streams = [stream for stream in self._streams if not stream.done]
-        self._streams.append(call)
+        self.streams = [stream for stream in self.streams if not stream.done]
+        self.streams.append(call)
         return Stream(call, ask.credit or 1)
 
     def publish(self, topic: str, value: object, *, keep: bool) -> None:
@@ -273,7 +344,7 @@ class _Running(Interest):
 
     def leave(self) -> None:
         """Ends the streams that the call has left open."""
-        for stream in self._streams:
+        for stream in self.streams:
             stream.abandon(_left())
 
     def _unwanted(self) -> BusError | None:
@@ -285,6 +356,16 @@ class _Running(Interest):
 
 def _left() -> BusError:
     return BusError("cancelled", "the call was left")
+
+
+def _no_room() -> BusError:
+    return BusError(
+        "overloaded",
+        "too many calls with large arguments wait for this provider",
+        where="arguments that wait",
+        retry_after_ms=wire.RETRY_MS,
+        repeatable=True,
+    )
 
 
 def _terminate(*_: object) -> None:

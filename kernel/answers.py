@@ -217,7 +217,14 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     first: Annotated[Time, Meta(description="when for the first time")]
     last: Annotated[Time, Meta(description="when for the last time")]
     bytes: Annotated[int, Meta(ge=0, description="size of what it carried")]
-    body: Annotated[Any, Meta(description="what it carried; only in the answer of show")] = None
+    body: Annotated[
+        Any,
+        Meta(
+            description="what it carried, only in the answer of show; what JSON cannot hold as "
+            "{$bytes: hex}, {$ext: [type, hex]}, {$float: text}, {$text: hex}, {$map: pairs}, and "
+            "what is no single value as {$msgpack: hex}"
+        ),
+    ] = None
 
 
 class DeadLetters(Struct, frozen=True, kw_only=True):

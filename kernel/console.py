@@ -53,7 +53,6 @@ class Console:
         self._kernel = kernel
         self._attached: dict[str, Instance] = {}
         self._redriver = Redriver(kernel.hub, kernel.letters)
-        self._door: RemoteDoor | None = None
 
     async def open(self) -> None:
         """Begins to serve and writes the ticket that only this user can read."""
@@ -63,8 +62,9 @@ class Console:
         kernel.hub.serve(CAPABILITY, self._answer)
         if kernel.settings.listen is not None:
             keys, calls = KeyRing(places.home), frozenset({CAPABILITY})
-            self._door = RemoteDoor(kernel.hub, keys, kernel.settings.listen, calls)
-            await self._door.open()
+            door = RemoteDoor(kernel.hub, keys, kernel.settings.listen, calls)
+            await door.open()
+            kernel.remote_door = door
         new = places.console.with_suffix(".new")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -133,9 +133,10 @@ class Console:
     async def _rekey(self, request: Request) -> object:
         """`{}` → the keys have changed: consoles elsewhere are cut off and checked anew."""
         del request
-        if self._door is not None:
-            await self._door.reopen()
-        return {"listening": self._door is not None}
+        door = self._kernel.remote_door
+        if door is not None:
+            await door.reopen()
+        return {"listening": door is not None}
 
     async def _stop(self, request: Request) -> object:
         del request

@@ -20,11 +20,11 @@ import msgspec
 
 from symphony.bus import wire
 from symphony.bus.codec import decode
-from symphony.bus.errors import ProtocolError
 from symphony.bus.listener import DeadLetter as Undelivered
 
 from .answers import DeadLetter, DeadLetters
 from .errors import ExitCode, SymphonyError
+from .shown import shown
 
 FILE: Final = "deadletters.db"
 MOST: Final = 1_000  # letters
@@ -216,13 +216,7 @@ def _values(row: tuple[Any, ...]) -> dict[str, Any]:
 def _answer(row: tuple[Any, ...], *, with_body: bool) -> DeadLetter:
     values = _values(row)
     body, _ = values.pop("body"), values.pop("keep")
-    shown: Any = None
-    if with_body:
-        try:
-            shown = decode(body)
-        except ProtocolError:
-            shown = None
-    return DeadLetter(**values, bytes=len(body), body=msgspec.to_builtins(shown))
+    return DeadLetter(**values, bytes=len(body), body=shown(body) if with_body else None)
 
 
 def _unknown(letter: str) -> SymphonyError:

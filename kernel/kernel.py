@@ -44,6 +44,7 @@ from .members import (
     unavailable,
 )
 from .places import HomeLock, Places
+from .remote import RemoteDoor
 from .removal import Remover
 from .space import full_disk
 from .supervisor import Child, Quarantine, Start, Stop, Supervision, Supervisor
@@ -78,6 +79,7 @@ class Kernel:
         self.kit = load_kit(settings.places.home, attached=settings.extensions)
         self.stop = asyncio.Event()
         self.failure: BusBrokenError | None = None  # told when the kernel has ended for it
+        self.remote_door: RemoteDoor | None = None  # once it is open
         self.datapath = settings.datapath or _best_datapath()
         self.letters = DeadLetterBox(settings.places.home)
         self.letter_writer = LetterWriter(self.letters)
@@ -112,7 +114,7 @@ class Kernel:
         try:
             await asyncio.gather(self.hub.start(), self.launcher.start())
             self._start_members()
-            self._spawn_task(descriptors.watch(self._has_players, self._crowded))
+            self._spawn_task(descriptors.watch(self._exposed, self._crowded))
         except BaseException:
             await self.close()
             raise
@@ -206,11 +208,17 @@ class Kernel:
         )
         self.stop.set()
 
-    def _has_players(self) -> bool:
-        return any(i.level is not Level.NONE for i in self.instances.all.values())
+    def _exposed(self) -> bool:
+        """Whether anybody whom the kernel does not trust can connect to it."""
+        players = any(i.level is not Level.NONE for i in self.instances.all.values())
+        return players or self.remote_door is not None
 
-    def _crowded(self, path: str, count: int) -> None:
-        """The kernel's descriptors are running out, and most of them are connections there."""
+    def _crowded(self, path: descriptors.Place, count: int) -> None:
+        """The kernel's descriptors are running out, and too many of them are connections there."""
+        if isinstance(path, int):
+            if self.remote_door is not None:
+                self._spawn_task(self.remote_door.crowded(count))
+            return
         for instance in self.instances.all.values():
             if str(instance.socket) == path and instance.process is not None:
                 reason = f"held {count} connections to its bus socket"

@@ -75,7 +75,11 @@ def show(
     ticket: TicketOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """One letter with what it carried."""
+    """One letter with what it carried.
+
+    What JSON cannot hold stands as $bytes, $ext, $float, $text (hex if it is bytes), or $map (pairs
+    of key and value); a body that makes no sense as $msgpack.
+    """
     import msgspec
 
     from ..answers import DeadLetter

@@ -24,6 +24,7 @@ from symphony.bus.reference import ReferenceDatapath
 
 LIMIT_S = 10.0  # for anything that must happen
 HEARTBEAT_MS = 1_000
+READ_AHEAD = 10  # messages that a peer's libzmq takes although nobody reads
 CAPABILITY = "test.echo/1"
 
 
@@ -232,7 +233,7 @@ class Plane:
         self._sockets.append(socket)
         socket.set(zmq.ROUTING_ID, identity)
         socket.set(zmq.LINGER, 1_000)
-        socket.set(zmq.RCVHWM, 10)  # a slow reader soon shows as one
+        socket.set(zmq.RCVHWM, READ_AHEAD)  # a slow reader soon shows as one
         socket.connect(endpoint)
 
         def receive() -> tuple[bytes, ...] | None:

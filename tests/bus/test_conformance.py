@@ -341,6 +341,22 @@ class TestEndsOfCalls:
         provider.expect(wire.CALL, 1)
         provider.expect(wire.CANCEL, 1)
 
+    @pytest.mark.parametrize("revoked", [False, True])
+    def test_nor_is_credit(self, plane: Plane, pair: Pair, revoked: bool) -> None:
+        caller, provider = pair
+        target: int | str = CAPABILITY
+        if revoked:
+            target = open_flow(caller, provider)
+            plane.join("another", Grants(provides=frozenset({"test.other/1"})))
+        caller.say(wire.CALL, target, 9, options={"stream": 1})
+        caller.say(wire.CREDIT, target, 9, body=encode(2))
+        flow = provider.expect(wire.CALL, 9)[0].target
+        head, more = provider.expect(wire.CREDIT, 9)
+        assert (head.target, more) == (flow, 2)
+        for part in range(3):
+            provider.say(wire.CHUNK, flow, 9, body=encode(part))
+            assert caller.expect(wire.CHUNK, 9)[1] == part
+
     def test_calls_to_a_provider_that_ended_are_crashed(self, plane: Plane, pair: Pair) -> None:
         caller, provider = pair
         caller.say(wire.CALL, CAPABILITY, 1)

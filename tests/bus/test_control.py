@@ -33,16 +33,30 @@ def memory(tmp_path: Path) -> Iterator[Plane]:
 
 
 def once(
-    caller: Connection, request: int, key: str = "k", body: bytes = b"\x80", ttl: int = 0
+    caller: Connection,
+    request: int,
+    key: str = "k",
+    body: bytes = b"\x80",
+    ttl: int = 0,
+    **options: object,
 ) -> None:
     """A call with an idempotency key."""
-    caller.send(encode_header(wire.CALL, CAPABILITY, request, ttl, None, {"idem": key}), body)
+    options = {"idem": key, **options}
+    caller.send(encode_header(wire.CALL, CAPABILITY, request, ttl, None, options), body)
 
 
 def answer(provider: Connection, value: object = "ok") -> int:
     """Answers the next call; returns its request number."""
     head, _ = provider.expect(wire.CALL)
     provider.say(wire.RESULT, head.target, head.request, body=encode(value))
+    return head.request
+
+
+def fail(provider: Connection, code: str = "failed") -> int:
+    """Answers the next call with an error; returns its request number."""
+    head, _ = provider.expect(wire.CALL)
+    error = BusError(code, "no").to_body()
+    provider.say(wire.ERROR, head.target, head.request, body=encode(error))
     return head.request
 
 
@@ -99,13 +113,68 @@ class TestKeys:
     def test_an_error_is_not_remembered(self, memory: Plane) -> None:
         provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
         once(caller, 1)
-        head, _ = provider.expect(wire.CALL)
-        error = BusError("failed", "no").to_body()
-        provider.say(wire.ERROR, head.target, head.request, body=encode(error))
+        fail(provider)
         assert caller.expect(wire.ERROR, 1)[1]["code"] == "failed"
         once(caller, 2)
         answer(provider)
         caller.expect(wire.RESULT, 2)
+
+    def test_but_the_same_call_sent_again_gets_it_again(self, memory: Plane) -> None:
+        """Its caller has not got the answer; the work was done."""
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+        once(caller, 1)
+        fail(provider)
+        told = caller.expect(wire.ERROR, 1)[1]
+        once(caller, 2)
+        answer(provider, "anew")
+        caller.expect(wire.RESULT, 2)
+        once(caller, 1, again=True)
+        assert caller.expect(wire.ERROR, 1)[1] == told
+        once(caller, 2, again=True)
+        assert caller.expect(wire.RESULT, 2)[1] == "anew"
+        assert provider.fence() == []
+
+    @pytest.mark.parametrize("code", ["deadline", "cancelled"])
+    def test_nor_is_a_call_done_twice_that_ended_before_its_answer(
+        self, memory: Plane, code: str
+    ) -> None:
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+        once(caller, 1, ttl=2_000 if code == "deadline" else 0)
+        head, _ = provider.expect(wire.CALL)
+        if code == "deadline":
+            memory.clock.now += 2.0
+            memory.control.tick()
+        else:
+            caller.say(wire.CANCEL, CAPABILITY, 1)
+        assert caller.expect(wire.ERROR, 1)[1]["code"] == code
+        provider.expect(wire.CANCEL)
+        provider.say(wire.ERROR, head.target, head.request, body=b"\x80")
+        once(caller, 1, again=True)
+        assert caller.expect(wire.ERROR, 1)[1]["code"] == code
+        assert provider.fence() == []
+
+    def test_what_was_answered_long_ago_is_not_done_again(self, memory: Plane) -> None:
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+        for request in range(1, wire.MAX_ANSWERS + 2):
+            once(caller, request)
+            fail(provider)
+            caller.expect(wire.ERROR, request)
+        once(caller, 1, again=True)
+        told = caller.expect(wire.ERROR, 1)[1]
+        assert (told["code"], told["fault"]) == ("crashed", "kernel")
+        assert provider.fence() == []
+
+    def test_whoever_comes_back_is_somebody_else(self, memory: Plane) -> None:
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+        once(caller, 1)
+        fail(provider)
+        caller.expect(wire.ERROR, 1)
+        memory.control.remove("caller")
+        memory.datapath.unbind(caller.endpoint)
+        caller = memory.join("caller", CALLS)
+        once(caller, 1, again=True)
+        answer(provider, "for the other")
+        assert caller.expect(wire.RESULT, 1)[1] == "for the other"
 
     def test_a_crash_is_repeated_where_the_contract_allows_it(self, memory: Plane) -> None:
         first, caller = memory.join("first", SAFE), memory.join("caller", CALLS)
@@ -355,13 +424,17 @@ class TestEvents:
 
     def test_what_is_no_topic_is_refused(self, memory: Plane) -> None:
         peer = memory.join("p", Grants(publishes=frozenset({"*"}), subscribes=frozenset({"*"})))
-        peer.say(wire.SUBSCRIBE, "No Topic", 1, body=encode(True))
-        assert peer.expect(wire.ERROR, 1)[1]["code"] == "bad-request"
+        for begin in (True, False):
+            peer.say(wire.SUBSCRIBE, "No Topic", 1, body=encode(begin))
+            assert peer.expect(wire.ERROR, 1)[1]["code"] == "bad-request"
         peer.say(wire.SUBSCRIBE, TOPIC, 2, body=encode("true"))
         assert peer.expect(wire.ERROR, 2)[1]["code"] == "bad-request"
         peer.say(wire.EVENT, "No Topic", body=encode(1))
         peer.fence()
         assert memory.control.refusals["p", "No Topic", "topic"] == 1
+        with pytest.raises(BusError) as caught:
+            memory.control.publish("no_topic", encode(1))
+        assert caught.value.code == "bad-request"
 
 
 class TestDeadLetters:
@@ -621,6 +694,35 @@ class TestStartingAnew:
         assert caller.expect(wire.RESULT, 2)[1] == "opened"
         memory.control.publish(TOPIC, encode(1))
         assert reader.expect(wire.EVENT)[0].request == 1
+
+    def test_a_key_s_open_call_is_repeated_and_its_answers_are_known(self, memory: Plane) -> None:
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+        once(caller, 1)
+        fail(provider)
+        caller.expect(wire.ERROR, 1)  # as if it had gone with the hub
+        once(caller, 2)
+        first, _ = provider.expect(wire.CALL)
+        self.rejoin(memory, provider, caller)
+        repeated, _ = provider.expect(wire.CALL)
+        assert (repeated.target, repeated.request) == (first.target, first.request)
+        assert repeated.again
+        once(caller, 1, again=True)
+        once(caller, 2, again=True)
+        assert caller.expect(wire.ERROR, 1)[1]["code"] == "failed"
+        assert provider.fence() == []
+        provider.say(wire.RESULT, repeated.target, repeated.request, body=encode("once"))
+        assert caller.expect(wire.RESULT, 2)[1] == "once"
+
+    def test_so_is_the_wish_to_end_it(self, memory: Plane) -> None:
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+        once(caller, 1)
+        provider.expect(wire.CALL)
+        caller.say(wire.CANCEL, CAPABILITY, 1)
+        assert caller.expect(wire.ERROR, 1)[1]["code"] == "cancelled"
+        provider.expect(wire.CANCEL)
+        self.rejoin(memory, provider, caller)
+        head, _ = provider.expect(wire.CALL)
+        provider.expect(wire.CANCEL, head.request)
 
     def test_consoles_are_known_and_their_calls_go_on(self, memory: Plane) -> None:
         provider = memory.join("provider", PROVIDES)

@@ -234,11 +234,22 @@ class TestStreams:
         ends.provider.expect(wire.CREDIT, 1)
 
     def test_credit_for_what_takes_none_is_dropped(self, bare: Bare, ends: Ends) -> None:
-        self.credit(ends, encode(1))
         ends.call(1)
         self.credit(ends, encode(1))
         ends.settle()
-        bare.counted("stray-credit", 2)
+        bare.counted("stray-credit")
+
+    @pytest.mark.parametrize("target", [FLOW, "some.name/1"])
+    def test_credit_for_no_open_call_is_decided_by_the_kernel(
+        self, bare: Bare, ends: Ends, target: Any
+    ) -> None:
+        """Its call may be there already; if it is nowhere, it is dropped."""
+        self.credit(ends, encode(1), target)
+        upcall = bare.upcall(MESSAGE)
+        assert decode_header(upcall.header).kind == wire.CREDIT
+        bare.datapath.inject("caller", upcall.header, upcall.body)
+        ends.settle()
+        bare.counted("stray-credit")
 
     def test_more_than_the_bound_cannot_be_asked_for(self, bare: Bare, ends: Ends) -> None:
         ends.call(1, options={"stream": wire.MAX_CREDIT})

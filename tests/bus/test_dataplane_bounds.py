@@ -2,21 +2,25 @@
 
 import os
 
+import psutil
 import pytest
 
 from symphony.bus import wire
 from symphony.bus.codec import decode, decode_header, encode, encode_header
 from symphony.bus.datapath import (
     CONSOLE,
+    DELIVERY,
+    KERNEL,
     MAX_UPCALL_BYTES_PER_PEER,
     MAX_UPCALLS_PER_PEER,
     MESSAGE,
     SILENT,
     UNDELIVERED,
+    Flow,
 )
 
 from .bare import FLOW, Bare, Ends, bare, ends
-from .conftest import HEARTBEAT_MS, Connection
+from .conftest import HEARTBEAT_MS, READ_AHEAD, Connection
 
 __all__ = ["bare", "ends"]
 
@@ -89,6 +93,98 @@ class TestLargeUpcalls:
         held = [len(upcall.body) for upcall in bare.upcalls if upcall.peer == "peer"]
         assert sum(held) == MAX_UPCALL_BYTES_PER_PEER
         assert [upcall.peer for upcall in bare.upcalls].count("other") == 1
+
+
+class TestManyUpcalls:
+    def test_one_peer_keeps_another_waiting_for_no_more_than_one_of_its_own(
+        self, bare: Bare
+    ) -> None:
+        noisy, quiet = bare.add("noisy"), bare.add("quiet")
+        bare.busy = True
+        for number in range(200):
+            noisy.say(wire.EVENT, "test.topic", number)
+        noisy.fence()
+        for number in range(3):
+            quiet.say(wire.EVENT, "test.topic", number)
+        quiet.fence()
+        batch = bare.datapath.poll(5)
+        assert [upcall.peer for upcall in batch] == ["noisy", "quiet", "noisy", "quiet", "noisy"]
+        noisy.say(wire.EVENT, "test.topic", 200)
+        noisy.fence()
+        taken = [*batch, *bare.datapath.poll(1), *bare.datapath.poll(0), *bare.datapath.poll()]
+        assert taken[5].peer == "quiet"
+        assert bare.datapath.poll() == []
+        for peer, number in (("noisy", 201), ("quiet", 3)):
+            said = [decode_header(upcall.header).request for upcall in taken if upcall.peer == peer]
+            assert said == list(range(number))
+
+    def test_an_answer_for_the_kernel_comes_before_what_its_giver_says_next(
+        self, bare: Bare
+    ) -> None:
+        provider, noisy = bare.add("provider"), bare.add("noisy")
+        bare.datapath.install(Flow(FLOW, KERNEL, "provider", 1))
+        bare.inject(wire.CALL, 1)
+        provider.expect(wire.CALL, 1)
+        bare.busy = True
+        noisy.say(wire.BYE, body=b"\x80")
+        noisy.fence()
+        provider.say(wire.RESULT, FLOW, 1, body=encode("done"))
+        provider.say(wire.BYE, body=b"\x80")
+        provider.fence()
+        taken = [(u.event, u.peer) for u in bare.datapath.poll()]
+        order = [(DELIVERY, "provider"), (MESSAGE, "provider")]
+        assert [row for row in taken if row[1] == "provider"] == order
+
+    def test_places_are_free_again_one_by_one(self, bare: Bare) -> None:
+        peer = bare.add("peer")
+        bare.busy = True
+        for _ in range(MAX_UPCALLS_PER_PEER + 1):
+            peer.say(wire.EVENT, "test.topic")
+        peer.fence()
+        assert bare.count("upcalls-full") == 1
+        assert len(bare.datapath.poll(2)) == 2
+        for _ in range(3):
+            peer.say(wire.EVENT, "test.topic")
+        peer.fence()
+        assert bare.count("upcalls-full") == 2
+        assert len(bare.datapath.poll()) == MAX_UPCALLS_PER_PEER
+
+
+class TestLargeMessages:
+    def test_a_slow_reader_of_results_costs_bounded_memory(self, bare: Bare, ends: Ends) -> None:
+        """What libzmq holds for it counts: that bounds messages, of up to 2 MiB each."""
+        calls = 200
+        body = encode(bytes(wire.MAX_BODY - 5))
+        process = psutil.Process()
+        before = process.memory_info().rss
+        for request in range(1, calls + 1):
+            ends.call(request)
+            ends.provider.say(wire.RESULT, FLOW, request, body=body)
+            ends.provider.fence()
+        slack = 32 * 1024 * 1024 + READ_AHEAD * len(body)
+        held = wire.MAX_LENT_BYTES + wire.MAX_QUEUED_BYTES
+        assert process.memory_info().rss - before < held + slack
+        assert bare.count("queue-full") > 0
+        answers = [ends.caller.receive() for _ in range(calls)]
+        assert [head.request for head, _ in answers] == list(range(1, calls + 1))
+        results = [answer for head, answer in answers if head.kind == wire.RESULT]
+        assert results == [body] * len(results)
+        assert held // len(body) - 2 < len(results) < calls
+
+    def test_a_hundred_of_64_kib_do_not_even_wait(self, bare: Bare, ends: Ends) -> None:
+        for _ in range(100):
+            bare.datapath.send("caller", encode_header(wire.HEARTBEAT), bytes(wire.LARGE_BODY))
+        bare.tick()
+        assert bare.peer("caller").queued == 0
+
+    def test_what_is_read_makes_room(self, bare: Bare, ends: Ends) -> None:
+        """Several times what may be held, to a reader that reads."""
+        for number in range(3 * wire.MAX_LENT_BYTES // wire.MAX_BODY):
+            body = bytes([number]) * wire.MAX_BODY
+            bare.datapath.send("caller", encode_header(wire.HEARTBEAT), body)
+            bare.tick()
+            assert ends.caller.receive()[1] == body
+        bare.until(lambda: bare.peer("caller").queued == 0)
 
 
 class TestLostMessages:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from symphony.bus import wire
 from symphony.bus.codec import encode
-from symphony.bus.datapath import KERNEL, Flow, Upcall, UpcallQueue
+from symphony.bus.datapath import ALL, KERNEL, Flow, Upcall, UpcallQueue
 from symphony.bus.egress import Egress, Refusal
 from symphony.bus.native import available, load
 from symphony.bus.switch import Switch
@@ -63,8 +63,8 @@ class Python:
         self.egress.flush()
         return self.sent
 
-    def take(self) -> list[Upcall]:
-        return self.upcalls.take()
+    def take(self, limit: int) -> list[Upcall]:
+        return self.upcalls.take(limit)
 
     def counters(self) -> dict[str, int]:
         return {**self.switch.counts, "forwarded": self.egress.taken}
@@ -270,7 +270,7 @@ steps = st.one_of(
         st.sets(st.sampled_from(SENDERS), max_size=2),
         st.booleans(),
     ),
-    st.tuples(st.just("take")),
+    st.tuples(st.just("take"), st.sampled_from([0, 1, 3, ALL])),
 )
 # About one caller and one provider, slowly: what time, limits and a slow peer make of calls.
 both = st.sampled_from(["a", "b"])
@@ -340,8 +340,8 @@ class Run:
                 refused = {self.resolve(sender) for sender in busy}
                 lost = {self.resolve(sender) for sender in gone}
                 return by_receiver(switch.flush(refused, lost, absent, now))
-            case ("take",):
-                return [tuple(upcall) for upcall in switch.take()]
+            case ("take", limit):
+                return [tuple(upcall) for upcall in switch.take(limit)]
             case (command, *arguments):
                 getattr(switch, command)(*arguments)
         return None
@@ -353,7 +353,7 @@ def compare(script: list[tuple[Any, ...]]) -> None:
     start: list[tuple[Any, ...]] = [("admit", name) for name in NAMES[:2]]
     start += [("consoles",), *(("open", name) for name in NAMES)]
     start += [("install", Flow(1, "a", "b", 2)), ("install", Flow(2, "a", KERNEL, 2))]
-    end: list[tuple[Any, ...]] = [("tick", 5.0), ("flush", set(), set(), True), ("take",)]
+    end: list[tuple[Any, ...]] = [("tick", 5.0), ("flush", set(), set(), True), ("take", ALL)]
     for step in [*start, *script, *end]:
         assert ours.do(step) == theirs.do(step), step
         assert seen(ours.switch) == seen(theirs.switch), step
@@ -390,14 +390,14 @@ def test_bounds_are_the_same() -> None:
     many = range(1, 1_100)
     compare([call(1, request) for request in many])
     compare([call("t.a/1", request) for request in many])
-    compare([*(say(wire.SUBSCRIBE, "t.a", request) for request in many), ("take",)])
-    compare([call(1, 1), *(say(wire.CANCEL, 1, 1),) * 5, ("tick", 3.0), ("take",)])
+    compare([*(say(wire.SUBSCRIBE, "t.a", request) for request in many), ("take", ALL)])
+    compare([call(1, 1), *(say(wire.CANCEL, 1, 1),) * 5, ("tick", 3.0), ("take", ALL)])
     compare([call(1, 1), *(("inject", KERNEL, b"\x96\x01\x08\x01\x01\x00\xc0", b""),) * 2])
     nobody: set[str] = set()
     flush = ("flush", set(NAMES), nobody, False)
     send = ("send", "b", BEAT, b"x" * 40_000)
     full: list[tuple[Any, ...]] = [*(send,) * 2_100, flush, call(1, 7)]
-    compare([*full, flush, ("flush", nobody, {"b"}, False), flush, ("expel", "b"), ("take",)])
+    compare([*full, flush, ("flush", nobody, {"b"}, False), flush, ("expel", "b"), ("take", ALL)])
     # Answers to a caller that reads nothing: large ones become small errors, those come to an end.
     crowd = ("crowd", "a", 2_100)
     calls = [call(1, request) for request in range(1, 1_000)]
@@ -406,15 +406,15 @@ def test_bounds_are_the_same() -> None:
         for request in range(1, 1_000)
     ]
     refused = [call(1, request) for request in (*many, *many)]
-    compare([*calls, crowd, flush, *answers, flush, *refused, flush, ("take",)])
+    compare([*calls, crowd, flush, *answers, flush, *refused, flush, ("take", ALL)])
     event = encode([wire.VERSION, wire.EVENT, "t.a", 1, 0, None])
     events = [("event", ["a", "b", KERNEL], event, b"v"), flush] * 300
-    compare([*events, ("take",), ("flush", nobody, nobody, True), *events[:2], ("expel", "a")])
+    compare([*events, ("take", ALL), ("flush", nobody, nobody, True), *events[:2], ("expel", "a")])
     consoles = [SECRET + n.to_bytes(16, "big") for n in range(300)]
     compare([("receive", identity, BEAT, b"") for identity in consoles])
     beat = ("receive", "a", BEAT, b"")
     second = [("tick", 1.0)] * 6
-    compare([*second, ("take",), beat, *second[:2], *second, ("take",)])
+    compare([*second, ("take", ALL), beat, *second[:2], *second, ("take", ALL)])
 
 
 def test_a_flow_that_changes_its_caller_keeps_the_calls_of_the_former() -> None:
@@ -422,7 +422,7 @@ def test_a_flow_that_changes_its_caller_keeps_the_calls_of_the_former() -> None:
     result = ("receive", "b", encode([wire.VERSION, wire.RESULT, 1, 1, 0, None]), b"")
     taken = ("install", Flow(1, "b", KERNEL, 3))
     flush = ("flush", set(), set(), True)
-    compare([call, taken, result, flush, ("tick", 1.0), flush, ("tick", 3.0), ("take",)])
+    compare([call, taken, result, flush, ("tick", 1.0), flush, ("tick", 3.0), ("take", ALL)])
     compare([call, taken, ("expel", "b"), flush, ("tick", 1.0), flush])
     compare([call, taken, ("expel", "a"), flush, result, flush])
 
@@ -435,7 +435,7 @@ def say(sender: str, kind: int, target: object, request: int, **more: Any) -> tu
 
 def test_rare_turns_are_the_same() -> None:
     """What random steps seldom come to, each alone."""
-    call, flush, take = say("a", wire.CALL, 1, 1), ("flush", set(), set(), True), ("take",)
+    call, flush, take = say("a", wire.CALL, 1, 1), ("flush", set(), set(), True), ("take", ALL)
     cancel, half = say("a", wire.CANCEL, 1, 1), ("tick", 0.5)
     safe = ("install", Flow(1, "a", "b", 2, safe=True))
     stuck = ("flush", {"a", "b"}, set(), False)

@@ -119,6 +119,12 @@ def answered(peer: Any, limit_ms: int = int(LIMIT_S * 1000)) -> bool:
     return bool(peer.poll(limit_ms)) and peer.recv_multipart() == [HEARTBEAT, b""]
 
 
+def hear_out(connection: socket.socket) -> None:
+    """Reads until the other side hangs up."""
+    while connection.recv(1_024):
+        pass
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can be another user")
 @pytest.mark.parametrize("allowed", [True, False])
 def test_the_operating_system_says_who_connects(house: House, endpoint: str, allowed: bool) -> None:
@@ -248,6 +254,30 @@ class TestCurve:
         peer, _ = self.connect(context, endpoint, zmq.curve_keypair()[0])
         assert not answered(peer, 1_200)  # longer than a tick
         assert house.datapath.poll() == []
+
+    @pytest.mark.parametrize("said", [b"", b"\xff" + bytes(8) + b"\x7f\x03\x00CURVE"])
+    def test_who_does_not_go_on_to_speak_it_is_cut_off_in_time(
+        self, house: House, place: str, public: bytes, said: bytes
+    ) -> None:
+        del public  # it listens
+        host, port = place.removeprefix("tcp://").split(":")
+        with socket.create_connection((host, int(port)), timeout=LIMIT_S) as stranger:
+            begun = time.monotonic()
+            stranger.sendall(said)
+            hear_out(stranger)
+        assert time.monotonic() - begun < 2 * wire.HANDSHAKE_MS / 1_000
+        assert house.upcall()[:3] == (HANDSHAKE, "tcp", b"1")
+
+    def test_the_next_endpoint_waits_longer(
+        self, house: House, public: bytes, endpoint: str
+    ) -> None:
+        del public
+        house.datapath.bind(endpoint, domain="d")
+        with socket.socket(socket.AF_UNIX) as local:
+            local.connect(endpoint.removeprefix("ipc://"))
+            local.settimeout(1.5 * wire.HANDSHAKE_MS / 1_000)
+            with pytest.raises(TimeoutError):
+                hear_out(local)
 
     def test_the_next_endpoint_speaks_no_curve(
         self, house: House, public: bytes, endpoint: str, context: "zmq.Context[Any]"

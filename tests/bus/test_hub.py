@@ -382,6 +382,45 @@ def test_a_bus_that_keeps_ending_is_given_up(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_flood_of_one_peer_leaves_the_loop_and_the_others_their_turns(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("symphony.bus.hub.SLICE_S", 0.0)
+
+    async def main() -> None:
+        async with world(MemoryDatapath) as made:
+            hub = made.hub
+            peers = {}
+            for name in ("noisy", "quiet"):
+                ticket = hub.add_peer(name, f"memory://{name}", Grants())
+                peers[name] = made.made[0].connect(ticket.endpoint, ticket.routing_id())
+                body = encode({"protocol": 1, "sdk": "", "pid": 1, "provides": []})
+                peers[name].send(encode_header(wire.HELLO), body)
+                await made.told("registered", name)
+            await asyncio.sleep(0)
+            event = encode_header(wire.EVENT, "not.mine")
+
+            def refused(name: str) -> int:
+                return hub.refusals().get((name, "not.mine", "publishes"), 0)
+
+            for _ in range(500):
+                peers["noisy"].send(event, b"")
+            peers["quiet"].send(event, b"")
+            await asyncio.sleep(0)  # the hub is told
+            await asyncio.sleep(0)
+            assert (refused("noisy") > 0, refused("quiet")) == (True, 1)
+            assert refused("noisy") < 100
+            made.made[0]._crash()  # what was said before that is heard before it has an effect
+            async with asyncio.timeout(LIMIT_S):
+                while refused("noisy") < 500:
+                    assert len(made.made) == 1
+                    await asyncio.sleep(0)
+                while len(made.made) == 1:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+
+    asyncio.run(main())
+
+
 def test_the_kernel_streams_both_ways(tmp_path: Path) -> None:
     async def main() -> None:
         async with world(MemoryDatapath) as made:

@@ -10,11 +10,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from symphony.bus import refusals, wire
 from symphony.bus.admission import Admission, Rule
 from symphony.bus.answers import FORGOTTEN, Answers
+from symphony.bus.askers import SLACK, Asker, Askers
 from symphony.bus.codec import decode, encode
 from symphony.bus.denials import MAX_ROWS, Denials
 from symphony.bus.errors import BusError
 from symphony.bus.idempotency import Idempotency, Scoped, fingerprint
-from symphony.bus.mediation import Asker, Mediated, Mediator
+from symphony.bus.mediation import Mediated, Mediator
 from symphony.bus.topics import MAX_IDLE, MAX_SUBSCRIPTIONS, Topics
 
 KEYS = st.builds(Scoped, st.sampled_from(["a", "b"]), st.sampled_from(["1", "2", "3"]))
@@ -341,6 +342,65 @@ def test_topics_say_what_a_plain_model_says(steps: list[tuple[str, str, str]]) -
             for others in readers.values():
                 if peer in others:
                     others.remove(peer)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["add", "pop", "late"]),
+            st.sampled_from(CALLERS),
+            st.integers(1, 5),
+            st.sampled_from([None, 1.0, 2.0, 3.0]),
+        )
+    )
+)
+def test_who_waits_is_what_a_plain_list_says(
+    steps: list[tuple[str, str, int, float | None]],
+) -> None:
+    askers: Askers[int] = Askers()
+    model: dict[tuple[str, int], float | None] = {}
+    now = 0.0
+    for number, (what, peer, request, after) in enumerate(steps):
+        asked = peer, request
+        assert askers.waits(*asked) == (asked in model)
+        if what == "add" and asked not in model:
+            model[asked] = None if after is None else now + after
+            askers.add(Asker(peer, request, model[asked]), number)
+        elif what == "pop":
+            found = askers.pop(*asked)
+            assert (found[0].deadline if found else 0.0) == model.pop(asked, 0.0)
+        elif what == "late":
+            now += after or 0.0
+            late = [one for one, due in model.items() if due is not None and due <= now]
+            assert sorted(askers.late(now)) == sorted(late)
+            for one in late:
+                askers.pop(*one)
+                del model[one]
+        assert askers.count(peer) == len(askers.of(peer)) == sum(who == peer for who, _ in model)
+        due = min((due for due in model.values() if due is not None), default=None)
+        assert askers.next_deadline() == due
+
+
+def test_deadlines_of_those_who_left_are_forgotten() -> None:
+    askers: Askers[None] = Askers()
+    for request in range(10_000):
+        askers.add(Asker("p", request, 1_000.0 + request), None)
+        askers.pop("p", request)
+        assert len(askers._due) <= SLACK + 2
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (("a\0b", "c", b"x"), ("a", "b\0c", b"x")),
+        (("a", "b", b"\0c"), ("a", "b\0", b"c")),
+        (("ab", "c", b""), ("a", "bc", b"")),
+    ],
+)
+def test_calls_that_differ_anywhere_are_different(
+    one: tuple[str, str, bytes], other: tuple[str, str, bytes]
+) -> None:
+    assert fingerprint(*one) != fingerprint(*other)
 
 
 def test_topics_never_grow() -> None:

@@ -134,6 +134,15 @@ def test_a_late_subscriber_gets_the_kept_event(caller: Any) -> None:
     assert (event.topic, event.value, event.snapshot) == (TOPIC, "last", True)
 
 
+@pytest.mark.parametrize("topic", ["No.Topic", "no_topic", "no..topic", "a.b/1", "", "t\n", "7"])
+def test_what_is_no_topic_is_refused_before_it_is_sent(caller: Any, topic: str) -> None:
+    for ask in (caller.publish, caller.subscribe, caller.unsubscribe):
+        with pytest.raises(BusError) as caught:
+            ask(topic, "value") if ask == caller.publish else ask(topic)
+        assert (caught.value.code, caught.value.where) == ("bad-request", "target")
+    assert caller.call(args={"still": "here"}) == {"still": "here"}
+
+
 def test_an_idempotent_call_takes_effect_once(caller: Any) -> None:
     first = caller.call("count", idem="key")
     assert caller.call("count", idem="key") == first

@@ -57,7 +57,9 @@ class Symphony:
             check=False,
         )
 
-    def start(self, *arguments: str | Path, program: str = "kernel") -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str | Path, program: str = "kernel", **options: Any
+    ) -> subprocess.Popen[str]:
         """`symphony-kernel ARGUMENTS` (or `ext` for `symphony-ext`) in the background."""
         command = [sys.executable, "-m", f"symphony.kernel.cli.{program}", *map(str, arguments)]
         process = subprocess.Popen(
@@ -67,13 +69,14 @@ class Symphony:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            **options,
         )
         self._started.append(process)
         return process
 
-    def serve(self, *arguments: str | Path) -> subprocess.Popen[str]:
+    def serve(self, *arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
         """`symphony-kernel serve`, ready."""
-        process = self.start("serve", "--json", *arguments)
+        process = self.start("serve", "--json", *arguments, **options)
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, process.communicate()[1]

@@ -111,6 +111,25 @@ def test_what_a_letter_carries_is_only_shown(symphony: Symphony) -> None:
         assert not {"\x1b", "\u202e", "\x9b"}.intersection(shown)
 
 
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (b"\xd4\x05\x00", {"$ext": [5, "00"]}),
+        (b"\x82\xc0\x02\x91\x01\x02", {"$map": [[None, 2], [[1], 2]]}),
+        (b"\x81\xa1a\xc4\x01\xff", {"a": {"$bytes": "ff"}}),
+        (b"\xc1", {"$msgpack": "c1"}),
+    ],
+)
+def test_what_json_cannot_hold_is_shown_all_the_same(
+    symphony: Symphony, body: bytes, shown: object
+) -> None:
+    letter = keep_letter(symphony, body=body)
+    assert symphony.answer("deadletter", "show", letter)["body"] == shown
+    told = symphony.kernel("deadletter", "show", letter)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert json.loads(told.stdout[told.stdout.index("\n{") :]) == shown
+
+
 def test_a_long_method_is_short_in_the_list_and_whole_when_shown(symphony: Symphony) -> None:
     letter = keep_letter(symphony, method="m" * 4_000)
     assert "m" * 64 not in symphony.kernel("deadletter", "list").stdout

@@ -79,6 +79,34 @@ def test_a_call_that_waits_its_turn_is_answered_when_it_is_cancelled(play: Play)
     play(test)
 
 
+def test_nobody_waits_for_all_that_another_has_asked(play: Play) -> None:
+    """Flows take turns: of three calls that wait, the last is the only one of its flow."""
+
+    async def test(stage: Stage) -> None:
+        def wait() -> tuple[asyncio.Event, asyncio.Task[object]]:
+            begun = asyncio.Event()
+            call = stage.hub.call("parts.wait/1", None, {}, on_progress=lambda _: begun.set())
+            return begun, asyncio.create_task(call)
+
+        def sent() -> int:
+            return sum(row.stats.calls for row in stage.hub.flows())
+
+        async with player(stage, PLAYER), asyncio.timeout(PATIENCE_S):
+            (begun, first), second, third = wait(), wait(), wait()
+            await begun.wait()
+            await until(lambda: sent() == 3)
+            count = asyncio.create_task(stage.hub.call("parts.count/1", None, {"upto": 1}))
+            await until(lambda: sent() == 4)
+            first.cancel()
+            await second[0].wait()
+            second[1].cancel()
+            assert await count == 1
+            await third[0].wait()
+            third[1].cancel()
+
+    play(test)
+
+
 def test_a_player_calls_on_within_its_trace_and_time(play: Play) -> None:
     seen: list[Request] = []
 

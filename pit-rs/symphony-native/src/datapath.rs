@@ -219,8 +219,8 @@ impl Datapath {
         self.shared.commands.give(Command::Inject { peer, header, body });
     }
 
-    fn poll<'py>(&self, py: Python<'py>) -> Vec<PyUpcall<'py>> {
-        to_python(py, self.shared.upcalls.take())
+    fn poll<'py>(&self, py: Python<'py>, limit: usize) -> Vec<PyUpcall<'py>> {
+        to_python(py, self.shared.upcalls.take(limit))
     }
 
     /// (name, count) of everything that is counted.

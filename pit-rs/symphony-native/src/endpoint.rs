@@ -2,9 +2,13 @@
 
 use std::os::fd::{IntoRawFd, OwnedFd};
 
+use symphony_wire::constants::HANDSHAKE_MS;
 use symphony_zmq::{opt, Error, Socket};
 
 use crate::door::OPEN_DOMAIN;
+
+/// How long a connection over ipc may take, milliseconds: its process may have to be named first.
+const LOCAL_HANDSHAKE_MS: i32 = 30_000;
 
 /// An endpoint to listen at.
 pub struct Place {
@@ -21,6 +25,8 @@ pub fn bind(router: &mut Socket, place: Place) -> Result<(), Error> {
     // A listener takes over the options that are in force when it is bound.
     let domain = if place.domain.is_empty() { OPEN_DOMAIN } else { place.domain.as_bytes() };
     router.set_bytes(opt::ZAP_DOMAIN, domain)?;
+    let handshake = if place.curve.is_empty() { LOCAL_HANDSHAKE_MS } else { HANDSHAKE_MS };
+    router.set(opt::HANDSHAKE_IVL, handshake)?;
     if !place.curve.is_empty() {
         router.set_bytes(opt::CURVE_SECRETKEY, &place.curve)?;
         router.set(opt::CURVE_SERVER, 1)?;

@@ -4,9 +4,18 @@ use std::alloc::{handle_alloc_error, Layout};
 use std::ops::Deref;
 
 use symphony_switch::Frame;
-use symphony_zmq::Message;
+use symphony_zmq::{Account, Message};
 
 pub struct Wire(pub Message);
+
+impl Wire {
+    /// Books the frame as lent to libzmq.
+    pub fn lend(&mut self, account: Account) {
+        let layout = Layout::for_value(&**self);
+        let lent = account.lend(std::mem::take(&mut self.0));
+        self.0 = lent.unwrap_or_else(|_| handle_alloc_error(layout));
+    }
+}
 
 impl Deref for Wire {
     type Target = [u8];

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use symphony_switch::{
     Egress, Event, Flow, Frame, Reason, Refusal, Switch, Times, Transport, Upcall, KERNEL,
+    LARGE_BODY, MAX_LENT_BYTES,
 };
 use symphony_wire::constants::{MAX_BODY, MAX_FRAMES};
-use symphony_zmq::{opt, Context, Error, Kind, Message, Socket, DONTWAIT, SNDMORE};
+use symphony_zmq::{opt, Context, Error, Kind, Lending, Message, Socket, DONTWAIT, SNDMORE};
 
 use crate::clock::Clock;
 use crate::commands::Command;
@@ -34,19 +35,30 @@ const BLOCKED: Duration = Duration::from_millis(2);
 const ABSENT: Duration = Duration::from_millis(16);
 
 /// The socket as the switch's transport.
-struct Router(Socket);
+struct Router {
+    socket: Socket,
+    lending: Lending,
+}
 
 impl Transport<Wire> for Router {
     fn try_send(&mut self, to: &[u8], header: &mut Wire, body: &mut Wire) -> Result<(), Refusal> {
+        let account = if body.len() < LARGE_BODY {
+            None
+        } else {
+            Some(self.lending.account(to, body.len()).ok_or(Refusal::Busy)?)
+        };
         let mut identity = Message::copy_from(to).map_err(|_| Refusal::Busy)?;
         // Only the first frame can be refused: libzmq accepts or refuses a message as a whole.
-        match self.0.send(&mut identity, SNDMORE | DONTWAIT) {
+        match self.socket.send(&mut identity, SNDMORE | DONTWAIT) {
             Ok(()) => {}
             Err(Error::AGAIN | Error::INTERRUPTED) => return Err(Refusal::Busy),
             Err(_) => return Err(Refusal::Gone), // EHOSTUNREACH: nobody is connected with this routing id
         }
-        self.0.send(&mut header.0, SNDMORE | DONTWAIT).map_err(|_| Refusal::Gone)?;
-        self.0.send(&mut body.0, DONTWAIT).map_err(|_| Refusal::Gone)
+        self.socket.send(&mut header.0, SNDMORE | DONTWAIT).map_err(|_| Refusal::Gone)?;
+        if let Some(account) = account {
+            body.lend(account);
+        }
+        self.socket.send(&mut body.0, DONTWAIT).map_err(|_| Refusal::Gone)
     }
 }
 
@@ -80,7 +92,11 @@ impl Hub {
         let handshakes = Handshakes::of(context, &mut socket)?;
         let (upcalls, counters) = (Arc::clone(&shared.upcalls), Arc::clone(&shared.counters));
         let switch = Switch::new(upcalls, counters, times, clock.now());
-        let (router, egress, absent_at) = (Router(socket), Egress::default(), Instant::now());
+        let (router, egress, absent_at) = (
+            Router { socket, lending: Lending::new(MAX_LENT_BYTES) },
+            Egress::default(),
+            Instant::now(),
+        );
         let stopping = false;
         Ok(Self {
             shared,
@@ -163,7 +179,7 @@ impl Hub {
     fn receive_batch(&mut self, now: f64) -> Result<bool, Error> {
         for _ in 0..MAX_BATCH {
             let mut identity = Message::new();
-            match self.router.0.recv(&mut identity, DONTWAIT) {
+            match self.router.socket.recv(&mut identity, DONTWAIT) {
                 Ok(()) => {}
                 Err(Error::AGAIN) => return Ok(true),
                 Err(Error::INTERRUPTED) => return Ok(false),
@@ -198,7 +214,7 @@ impl Hub {
                 1 => &mut body,
                 _ => &mut excess,
             };
-            self.router.0.recv(frame, DONTWAIT)?; // it is there: messages arrive whole
+            self.router.socket.recv(frame, DONTWAIT)?; // it is there: messages arrive whole
             more = frame.more();
             frames += 1;
         }
@@ -223,7 +239,7 @@ impl Hub {
         } else if self.egress.absent() {
             limit = limit.min(ABSENT);
         }
-        let descriptor = self.router.0.descriptor().map_err(|error| error.to_string())?;
+        let descriptor = self.router.socket.descriptor().map_err(|error| error.to_string())?;
         let slept = self.shared.commands.sleep(descriptor, limit);
         slept.map_err(|error| format!("its thread cannot wait: {error}"))
     }
@@ -237,11 +253,11 @@ impl Hub {
                 if !place.curve.is_empty() {
                     self.handshakes.bound(&place.endpoint, &place.domain);
                 }
-                let _ = done.try_send(endpoint::bind(&mut self.router.0, place));
+                let _ = done.try_send(endpoint::bind(&mut self.router.socket, place));
             }
             Command::Unbind { endpoint } => {
                 self.handshakes.unbound(&endpoint);
-                endpoint::unbind(&mut self.router.0, &endpoint);
+                endpoint::unbind(&mut self.router.socket, &endpoint);
             }
             Command::Admit { peer, identity, console: true } => {
                 self.switch.admit_consoles(&peer, &identity);

@@ -152,8 +152,8 @@ impl SwitchProbe {
         peer_rows(self.switch.peers())
     }
 
-    fn take<'py>(&self, py: Python<'py>) -> Vec<PyUpcall<'py>> {
-        to_python(py, self.upcalls.take())
+    fn take<'py>(&self, py: Python<'py>, limit: usize) -> Vec<PyUpcall<'py>> {
+        to_python(py, self.upcalls.take(limit))
     }
 
     /// (name, count) of everything that is counted.

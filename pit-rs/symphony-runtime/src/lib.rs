@@ -33,6 +33,7 @@ mod session;
 mod shift;
 mod stop;
 mod trace;
+mod turns;
 mod worker;
 
 pub use ask::Ask;

@@ -7,7 +7,7 @@ use rustix::event::{self, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use symphony_wire::body::{self, Bye, Hello, Welcome};
 use symphony_wire::constants::{HEARTBEAT_MS, LIVENESS, MAX_BODY};
-use symphony_wire::{Header, Kind, Ticket, PROTOCOL};
+use symphony_wire::{BusError, Code, Header, HeaderError, Kind, Ticket, PROTOCOL};
 use symphony_zmq::{self as zmq, opt, poll, Context, Interest, Message, Socket, DONTWAIT};
 
 use crate::liveness::Liveness;
@@ -136,7 +136,7 @@ impl Link {
         }
     }
 
-    /// The next message that is there; what breaks the protocol is dropped.
+    /// The next message that is there; what breaks the protocol is dropped, but a call is answered if that is possible.
     pub fn receive(&mut self) -> Result<Option<(Header, Body)>, RuntimeError> {
         loop {
             let mut frames = [Message::new(), Message::new()];
@@ -157,9 +157,16 @@ impl Link {
             let [header, body] = frames;
             match Header::decode(&header) {
                 Ok(header) => return Ok(Some((header, body.into()))),
-                Err(error) => tracing::warn!(%error, "dropped a message"),
+                Err(error) => self.refuse(&header, &error)?,
             }
         }
+    }
+
+    fn refuse(&mut self, header: &[u8], error: &HeaderError) -> Result<(), RuntimeError> {
+        tracing::warn!(%error, "cannot read a message");
+        let Some(call) = Header::salvage(header) else { return Ok(()) };
+        let error = BusError::new(Code::BadRequest, error.to_string()).at("header");
+        self.send(Outgoing::answer(&call, Err(error), MAX_BODY))
     }
 
     /// Reads the clock for what was sent and heard, sends a heartbeat if one is due and `alive`; fails once the hub has been silent for too long.

@@ -1,6 +1,5 @@
 //! A player: its session, shared by the thread that runs its functions and the one that relieves it of the socket.
 
-use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,6 +11,7 @@ use crate::events::Events;
 use crate::extension::Functions;
 use crate::handover::{Duty, Handover};
 use crate::session::{Ended, Session, Turn};
+use crate::turns::Turns;
 use crate::worker::{Desk, Job, Worker};
 use crate::{RuntimeError, Stop};
 
@@ -57,9 +57,9 @@ pub fn serve(
 }
 
 impl Player {
-    /// Takes calls and runs them; `None` if the relief has seen the end.
+    /// Takes calls and runs them, those of all callers in turn; `None` if the relief has seen the end.
     fn play(&self, mut functions: Functions) -> Option<Served> {
-        let mut jobs = VecDeque::new();
+        let mut jobs = Turns::default();
         loop {
             self.handover.back();
             {
@@ -71,7 +71,7 @@ impl Player {
                 self.handover.away();
             }
             let begun = Instant::now();
-            while let Some(job) = jobs.pop_front() {
+            while let Some(job) = jobs.take() {
                 if let Some(answer) = job.run(&mut functions) {
                     self.handover.leave(answer);
                 }
@@ -83,10 +83,12 @@ impl Player {
     }
 
     /// Sends what was answered and waits until there are calls to run. `Err`: how it ended.
-    fn fetch(&self, session: &mut Session<Worker>, jobs: &mut VecDeque<Job>) -> Result<(), Served> {
+    fn fetch(&self, session: &mut Session<Worker>, jobs: &mut Turns<Job>) -> Result<(), Served> {
         loop {
             let turn = session.turn(&self.stop).map_err(Err)?;
-            jobs.append(&mut session.provider.jobs);
+            for job in session.provider.jobs.drain(..) {
+                jobs.put(job.lane(), job);
+            }
             match turn {
                 Turn::Ended(ended) => return Err(Ok(ended)),
                 _ if !jobs.is_empty() => return Ok(()),

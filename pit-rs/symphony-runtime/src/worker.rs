@@ -1,6 +1,5 @@
 //! A player's calls: those that run or are to be run, and what their functions want of the bus.
 
-use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -26,6 +25,9 @@ use crate::{log, Body, Context};
 
 /// A call that is over its deadline by this much counts as hung.
 const OVERRUN: Duration = Duration::from_secs(2);
+
+/// No flow has this number.
+const EVENTS: u32 = 0;
 
 /// What a running function wants of the thread that owns the socket.
 pub enum Command {
@@ -74,6 +76,14 @@ pub struct Call {
 }
 
 impl Job {
+    /// Among which others it waits: those of its flow, or the events.
+    pub fn lane(&self) -> u32 {
+        match self {
+            Self::Call(call) => key(&call.context.header).map_or(EVENTS, |(flow, _)| flow),
+            Self::Event(_) => EVENTS,
+        }
+    }
+
     /// Runs it and gives the answer, if there is one to give.
     pub fn run(self, functions: &mut Functions) -> Option<Command> {
         match self {
@@ -123,7 +133,7 @@ impl Call {
 
 pub struct Worker {
     /// Until the player's thread takes them.
-    pub jobs: VecDeque<Job>,
+    pub jobs: Vec<Job>,
     instance: Arc<Instance>,
     events: Events,
     running: HashMap<Key, Arc<Mailbox>>,
@@ -138,7 +148,7 @@ impl Worker {
         let (inbox, outbox) = (ticket.inbox.clone(), ticket.outbox.clone());
         let instance = Instance { activate: Activate::default(), inbox, outbox, desk };
         Self {
-            jobs: VecDeque::new(),
+            jobs: Vec::new(),
             instance: Arc::new(instance),
             events,
             running: HashMap::default(),
@@ -199,7 +209,7 @@ impl Provider for Worker {
         let instance = Arc::clone(&self.instance);
         let context = Context { header, origin, mailbox, instance, trace: OnceLock::new() };
         let call = Call { context, capability, method, body };
-        self.jobs.push_back(Job::Call(call));
+        self.jobs.push(Job::Call(call));
     }
 
     fn cancel(&mut self, call: Key, out: &mut Vec<Outgoing>) {

@@ -12,7 +12,11 @@ use crate::switch::{Outgoing, Switch};
 /// Messages per peer.
 pub const MAX_QUEUED: usize = 2_048;
 /// Bytes per peer.
-pub const MAX_QUEUED_BYTES: usize = 64 * 1024 * 1024;
+pub const MAX_QUEUED_BYTES: usize = 128 * 1024 * 1024;
+/// Bytes of large bodies per peer that the transport may hold besides.
+pub const MAX_LENT_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes from which a body is large.
+pub const LARGE_BODY: usize = 64 * 1024;
 /// An open call has one answer, and a small one is queued although the queue is full.
 const MOST_QUEUED: usize = MAX_QUEUED + MAX_OPEN_CALLS;
 

@@ -25,7 +25,9 @@ mod table;
 mod upcalls;
 
 pub use counters::{Counters, Reason};
-pub use egress::{Egress, Refusal, Transport, MAX_QUEUED, MAX_QUEUED_BYTES};
+pub use egress::{
+    Egress, Refusal, Transport, LARGE_BODY, MAX_LENT_BYTES, MAX_QUEUED, MAX_QUEUED_BYTES,
+};
 pub use frame::Frame;
 pub use head::{Head, Target};
 pub use members::{PeerStats, KERNEL, MAX_CONSOLES};

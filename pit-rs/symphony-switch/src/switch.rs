@@ -51,6 +51,8 @@ pub struct Switch<F> {
     watch: Watch,
     calls_seen: u64,
     look_at: f64,
+    /// Whose message is being handled; the kernel if it is nobody's.
+    speaker: PeerId,
 }
 
 impl<F: Frame> Switch<F> {
@@ -60,16 +62,19 @@ impl<F: Frame> Switch<F> {
         times: Times,
         now: f64,
     ) -> Self {
+        let members = Members::new(now);
+        let speaker = members.kernel;
         Self {
             out: Vec::new(),
             counters,
-            members: Members::new(now),
+            members,
             routes: Routes::default(),
             ledger: Ledger::new(times.grace_ms, now),
             upcalls,
             watch: Watch::new(times.heartbeat_ms, times.liveness, now),
             calls_seen: 0,
             look_at: now,
+            speaker,
         }
     }
 
@@ -154,7 +159,7 @@ impl<F: Frame> Switch<F> {
             return;
         };
         match Head::decode(&header) {
-            Ok(head) => self.dispatch(peer, head, header, body, now, true),
+            Ok(head) => self.handle(peer, head, header, body, now, true),
             Err(_) => self.counters.count(Reason::Undecodable),
         }
     }
@@ -172,7 +177,7 @@ impl<F: Frame> Switch<F> {
             return true;
         }
         match Head::decode(&header) {
-            Ok(head) => self.dispatch(id, head, header, body, now, false),
+            Ok(head) => self.handle(id, head, header, body, now, false),
             Err(_) if !peer.opened && is_foreign_hello(&header) => {
                 self.report(id, header, body);
             }
@@ -189,6 +194,12 @@ impl<F: Frame> Switch<F> {
         };
         self.members.mute(peer);
         self.offer(Event::Violation, peer, nothing(), nothing(), false);
+    }
+
+    fn handle(&mut self, peer: PeerId, head: Head, header: F, body: F, now: f64, injected: bool) {
+        self.speaker = peer;
+        self.dispatch(peer, head, header, body, now, injected);
+        self.speaker = self.members.kernel;
     }
 
     fn dispatch(&mut self, peer: PeerId, head: Head, header: F, body: F, now: f64, injected: bool) {
@@ -222,7 +233,14 @@ impl<F: Frame> Switch<F> {
                     self.break_off(caller, head.request, call, &refusals::without_credit(), now);
                 }
             }
-            Kind::Credit => self.credit(peer, head.request, body),
+            Kind::Credit => {
+                if injected || self.members[peer].open_calls.contains_key(&head.request) {
+                    self.credit(peer, head.request, body);
+                } else {
+                    // Its call may still be with the control plane.
+                    self.upcall(peer, &head, header, body);
+                }
+            }
             Kind::Cancel => {
                 match self.members[peer].open_calls.get(&head.request).copied() {
                     Some(call) if call.cancelled => self.counters.count(Reason::RepeatedCancel),
@@ -415,7 +433,8 @@ impl<F: Frame> Switch<F> {
         // What else goes to the kernel is bounded by the open calls and the credit that it belongs to.
         let kind = Head::decode(&header).map(|head| head.kind);
         let bounded = matches!(kind, Ok(Kind::Progress | Kind::Event));
-        if !self.offer(Event::Delivery, peer, header, body, bounded) {
+        // In the line of whoever leads to it: its answer comes before its farewell.
+        if !self.offer(Event::Delivery, self.speaker, header, body, bounded) {
             self.counters.count(Reason::UpcallsFull);
         }
     }

@@ -169,7 +169,8 @@ fn time_ends_calls_and_finds_the_silent() {
     for half_seconds in 2..=12 {
         hub.switch.tick(f64::from(half_seconds) / 2.0);
     }
-    let silent: Vec<_> = hub.upcalls.take().into_iter().map(|upcall| upcall.event).collect();
+    let silent: Vec<_> =
+        hub.upcalls.take(usize::MAX).into_iter().map(|upcall| upcall.event).collect();
     assert_eq!(silent, [Event::Overdue, Event::Silent, Event::Silent, Event::Silent]);
 }
 
@@ -263,7 +264,7 @@ proptest! {
                     hub.peers.gone = gone.into_iter().collect();
                     hub.flush();
                 }
-                Step::Take => drop(hub.upcalls.take()),
+                Step::Take => drop(hub.upcalls.take(usize::MAX)),
             }
         }
         hub.peers.busy.clear();

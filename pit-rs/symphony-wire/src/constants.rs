@@ -29,6 +29,9 @@ pub const GRACE_MS: u32 = 2_000;
 /// The epoch of a hub that has not said one.
 pub const FIRST_EPOCH: u64 = 1;
 
+/// What whoever connects over tcp may take until the two speak CURVE, milliseconds.
+pub const HANDSHAKE_MS: i32 = 2_000;
+
 /// Open calls of one caller.
 pub const MAX_OPEN_CALLS: usize = 1_024;
 /// Chunks that a provider may be allowed to send at any time.

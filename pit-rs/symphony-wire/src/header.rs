@@ -260,7 +260,23 @@ impl Header {
         Ok(header)
     }
 
+    /// Who called, of a header that does not decode: enough to answer the call.
+    pub fn salvage(frame: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(frame);
+        let Item::Array(length @ 4..) = reader.item().ok()? else { return None };
+        let mut uint = || reader.uint("").ok();
+        let (version, kind) = (uint()?, uint()?);
+        let flow = u32::try_from(uint()?).ok()?;
+        let request = uint()?;
+        reader.skip(u64::from(length) - 4).ok()?;
+        let is_call = version == PROTOCOL && kind == Kind::Call as u64 && reader.is_at_end();
+        let call = Self { target: Target::Flow(flow), request, ..Self::new(Kind::Call) };
+        (is_call && request > 0 && call.check().is_ok()).then_some(call)
+    }
+
+    /// Of a key that is there twice the last counts.
     fn read_options(&mut self, reader: &mut Reader<'_>) -> Result<(), HeaderError> {
+        let mut wrong = Vec::new(); // takes no memory as long as it is empty
         let pairs = match reader.item()? {
             Item::Nil => 0,
             Item::Map(pairs) => pairs,
@@ -270,29 +286,30 @@ impl Header {
             let Item::Str(key) = reader.item()? else {
                 return Err(HeaderError::Field("options"));
             };
-            match key {
-                "idem" => match reader.item()? {
-                    Item::Str(text) => self.idem = Some(text.to_owned()),
-                    _ => return Err(HeaderError::Field("idem")),
-                },
-                "trace" => match reader.item()? {
-                    Item::Str(text) => self.trace = Some(text.to_owned()),
-                    _ => return Err(HeaderError::Field("trace")),
-                },
-                "cap" => match reader.item()? {
-                    Item::Str(name) => self.cap = Some(name.to_owned()),
-                    _ => return Err(HeaderError::Field("cap")),
-                },
-                "stream" => {
-                    let credit = reader.uint("stream")?.min(u64::from(MAX_CREDIT));
-                    self.stream = u32::try_from(credit).ok();
-                }
-                "again" => self.again = reader.bool("again")?,
-                "keep" => self.keep = reader.bool("keep")?,
-                "snapshot" => self.snapshot = reader.bool("snapshot")?,
-                "gap" => self.gap = Some(reader.uint("gap")?),
-                _ => reader.skip(1)?,
+            let mut value = *reader;
+            reader.skip(1)?;
+            match self.read_option(key, &mut value) {
+                Ok(()) => wrong.retain(|(other, _)| *other != key),
+                Err(error) => wrong.push((key, error)),
             }
+        }
+        wrong.pop().map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    fn read_option(&mut self, key: &str, value: &mut Reader<'_>) -> Result<(), HeaderError> {
+        match key {
+            "idem" => self.idem = Some(value.text("idem")?),
+            "trace" => self.trace = Some(value.text("trace")?),
+            "cap" => self.cap = Some(value.text("cap")?),
+            "stream" => {
+                let credit = value.uint("stream")?.min(u64::from(MAX_CREDIT));
+                self.stream = u32::try_from(credit).ok();
+            }
+            "again" => self.again = value.bool("again")?,
+            "keep" => self.keep = value.bool("keep")?,
+            "snapshot" => self.snapshot = value.bool("snapshot")?,
+            "gap" => self.gap = Some(value.uint("gap")?),
+            _ => {}
         }
         Ok(())
     }

@@ -12,10 +12,11 @@ pub enum Item<'a> {
     Str(&'a str),
     Array(u32),
     Map(u32),
-    /// Any other type, already passed over.
+    /// Any other type, or text that is not UTF-8, already passed over.
     Other,
 }
 
+#[derive(Clone, Copy)]
 pub struct Reader<'a> {
     rest: &'a [u8],
 }
@@ -61,10 +62,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn text(&mut self, length: u64) -> Result<Item<'a>, HeaderError> {
-        std::str::from_utf8(self.take(length)?)
-            .map(Item::Str)
-            .map_err(|_| HeaderError::Field("text"))
+    pub fn text(&mut self, field: &'static str) -> Result<String, HeaderError> {
+        match self.item()? {
+            Item::Str(text) => Ok(text.to_owned()),
+            _ => Err(HeaderError::Field(field)),
+        }
+    }
+
+    fn string(&mut self, length: u64) -> Result<Item<'a>, HeaderError> {
+        self.take(length).map(|text| std::str::from_utf8(text).map_or(Item::Other, Item::Str))
     }
 
     /// A signed encoding of a number that is not negative counts as unsigned: msgpack writers differ.
@@ -91,10 +97,10 @@ impl<'a> Reader<'a> {
             Marker::I16 => self.signed(2),
             Marker::I32 => self.signed(4),
             Marker::I64 => self.signed(8),
-            Marker::FixStr(length) => self.text(u64::from(length)),
-            Marker::Str8 => self.big_endian(1).and_then(|length| self.text(length)),
-            Marker::Str16 => self.big_endian(2).and_then(|length| self.text(length)),
-            Marker::Str32 => self.big_endian(4).and_then(|length| self.text(length)),
+            Marker::FixStr(length) => self.string(u64::from(length)),
+            Marker::Str8 => self.big_endian(1).and_then(|length| self.string(length)),
+            Marker::Str16 => self.big_endian(2).and_then(|length| self.string(length)),
+            Marker::Str32 => self.big_endian(4).and_then(|length| self.string(length)),
             Marker::FixArray(length) => Ok(Item::Array(u32::from(length))),
             Marker::Array16 => self.length(2).map(Item::Array),
             Marker::Array32 => self.length(4).map(Item::Array),

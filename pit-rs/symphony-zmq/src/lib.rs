@@ -6,6 +6,7 @@
 
 mod context;
 mod error;
+mod lending;
 mod limits;
 mod message;
 mod poll;
@@ -17,6 +18,7 @@ use libsodium_sys as _;
 
 pub use context::{curve_keypair, has, messages_cut, version, Context};
 pub use error::Error;
+pub use lending::{Account, Lending};
 pub use limits::{MAX_FRAMES, MAX_MESSAGE};
 pub use message::Message;
 pub use poll::{poll, Interest};

@@ -56,6 +56,8 @@ pub mod opt {
     pub const CURVE_SERVERKEY: i32 = 50;
     /// text; with one, libzmq asks at `inproc://zeromq.zap.01` (ZAP, RFC 27) about whoever connects
     pub const ZAP_DOMAIN: i32 = 55;
+    /// i32, milliseconds that a connection may take until messages can pass
+    pub const HANDSHAKE_IVL: i32 = 66;
     /// i32, a descriptor that listens already and becomes libzmq's; -1: none
     pub const USE_FD: i32 = 89;
 }

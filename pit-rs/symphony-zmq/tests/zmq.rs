@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use symphony_zmq::{
-    curve_keypair, has, messages_cut, opt, poll, version, Context, Error, Interest, Kind, Message,
-    Socket, DONTWAIT, MAX_FRAMES, MAX_MESSAGE,
+    curve_keypair, has, messages_cut, opt, poll, version, Context, Error, Interest, Kind, Lending,
+    Message, Socket, DONTWAIT, MAX_FRAMES, MAX_MESSAGE,
 };
 
 const SOON: i32 = 5_000;
@@ -52,6 +52,62 @@ fn an_owner_of_bytes_is_dropped_with_the_last_frame_that_needs_it() {
     assert_eq!(*second, [1; 1_000]);
     drop(second);
     assert_eq!(Arc::strong_count(&alive), 1);
+}
+
+/// A message of so many bytes, lent for a peer if there is room.
+fn lend(lending: &mut Lending, peer: &[u8], size: usize) -> Option<Message> {
+    let account = lending.account(peer, size)?;
+    Some(account.lend(Message::from_vec(vec![7; size]).unwrap()).unwrap())
+}
+
+#[test]
+fn what_is_lent_is_bounded_for_each_peer_until_it_comes_back() {
+    let mut lending = Lending::new(8_000);
+    let mut held: Vec<_> = std::iter::from_fn(|| lend(&mut lending, b"slow", 1_000)).collect();
+    assert_eq!(held.len(), 8);
+    assert!(held.iter().all(|message| **message == [7; 1_000]));
+    assert!(lending.account(b"other", 1_000).is_some());
+    held.pop();
+    assert!(lending.account(b"slow", 1_001).is_none());
+    assert!(lending.account(b"slow", 1_000).is_some());
+}
+
+#[test]
+fn a_message_larger_than_the_bound_is_lent_alone() {
+    let mut lending = Lending::new(8_000);
+    let huge = lend(&mut lending, b"p", 9_000);
+    assert!(huge.is_some() && lending.account(b"p", 1).is_none());
+    drop(huge);
+    assert!(lending.account(b"p", 9_000).is_some());
+}
+
+#[test]
+fn only_peers_for_whom_something_is_lent_are_remembered() {
+    let mut lending = Lending::new(8_000);
+    let _held = lend(&mut lending, b"held", 1_000);
+    for number in 0..100_u8 {
+        assert!(lend(&mut lending, &[number], 1_000).is_some());
+    }
+    assert_eq!(lending.peers(), 2);
+}
+
+#[test]
+fn what_was_lent_comes_back_when_it_is_read() {
+    let context = Context::new().unwrap();
+    let (mut router, mut dealer) = pair(&context);
+    router.bind("tcp://127.0.0.1:*").unwrap();
+    dealer.connect(&router.last_endpoint().unwrap()).unwrap();
+    dealer.send_all(&mut frames(&[b"hello"]), 0).unwrap();
+    router.recv_all(0).unwrap();
+    let mut lending = Lending::new(1);
+    let body = lend(&mut lending, b"one", 1_000_000).unwrap();
+    router.send_all(&mut [Message::copy_from(b"one").unwrap(), body], 0).unwrap();
+    assert_eq!(*dealer.recv_all(0).unwrap()[0], [7; 1_000_000]);
+    let end = Instant::now() + Duration::from_secs(5);
+    while lending.account(b"one", 1).is_none() {
+        assert!(Instant::now() < end, "it was not given back");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

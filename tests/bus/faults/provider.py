@@ -38,6 +38,21 @@ def hold(ctx: Context, id: str) -> str:  # noqa: A002
     return id
 
 
+@ext.provides("test.echo/1", "gate")
+def gate(ctx: Context, id: str) -> str:  # noqa: A002
+    """Until there is a file of this name beside the ledger."""
+    note(id)
+    while not LEDGER.with_name(id).exists():
+        ctx.wait(0.005)
+    return id
+
+
+@ext.provides("test.echo/1", "large")
+def large(ctx: Context, id: str, data: bytes) -> int:  # noqa: A002
+    note(id)
+    return len(data)
+
+
 @ext.provides("test.echo/1", "count")
 def count(ctx: Context, id: str) -> Iterator[str]:  # noqa: A002
     """Chunks without an end."""
