@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from . import wire
 from .aiostream import AsyncCall, AsyncStream
@@ -32,6 +32,7 @@ JOIN_S = wire.HEARTBEAT_MS * wire.LIVENESS / 1000
 _FULL_RETRY_S = 0.005
 _BATCH = 256  # messages handled before the loop's other work gets a turn
 OnEvent = Callable[[Event], None]
+T = TypeVar("T")
 
 
 class AsyncClient:
@@ -47,6 +48,7 @@ class AsyncClient:
         self._end: BusError | None = None
         self._beating: asyncio.Task[None] | None = None
         self._pumping = False  # a turn of `_pump` is due
+        self._retrying = False  # one more, because the socket was full
 
     @classmethod
     async def connect(cls, ticket: Ticket) -> "AsyncClient":
@@ -239,13 +241,15 @@ class AsyncClient:
             self._pump_soon()
 
     def _send(self) -> None:
-        out = self._session.out
-        for number, (header, body) in enumerate(out):
-            if not self._link.send(header, body):
-                del out[:number]
-                self._loop.call_later(_FULL_RETRY_S, self._pump)
-                return
-        out.clear()
+        session = self._session
+        session.unsent.send(session.out, self._link.send)
+        if session.unsent and not self._retrying:
+            self._retrying = True
+            self._loop.call_later(_FULL_RETRY_S, self._retry)
+
+    def _retry(self) -> None:
+        self._retrying = False
+        self._pump()
 
     def _pump_soon(self) -> None:
         if not self._pumping:
@@ -287,11 +291,11 @@ class AsyncClient:
         elif isinstance(heard, Progressed):
             call = self._open.get(heard.request)
             if call is not None and call.on_progress is not None:
-                call.on_progress(heard.progress)
+                self._tell(call.on_progress, heard.progress)
         elif isinstance(heard, Event):
             handler = self._handlers.get(heard.topic)
             if handler is not None:
-                handler(heard)
+                self._tell(handler, heard)
         elif isinstance(heard, Welcomed):
             if not self._joined.done():
                 self._joined.set_result(None)
@@ -300,6 +304,14 @@ class AsyncClient:
                 self._on_heard(answer)
         elif isinstance(heard, Dismissed):
             self._finish(BusError("refused", f"the hub dismissed this peer: {heard.reason}"))
+
+    def _tell(self, listener: Callable[[T], object], news: T) -> None:
+        """What a listener raises is its own affair: everything else goes on."""
+        try:
+            listener(news)
+        except Exception as error:
+            message = f"{listener!r} failed on what came from the bus"
+            self._loop.call_exception_handler({"message": message, "exception": error})
 
     def _finish(self, reason: BusError) -> None:
         if self._end is not None:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from . import trace as traces
 from . import wire
 from .asking import Asking
+from .errors import BusError
 from .messages import Progress
 
 OnProgress = Callable[[Progress], None]
@@ -36,6 +37,8 @@ class Ask(Struct):
         """Makes the call; returns its request number. Raises BusError for what cannot be sent."""
         if self.trace is None:
             self.trace = traces.new()
+        elif not traces.is_valid(self.trace):
+            raise BusError("bad-request", "this is no W3C traceparent", where="trace")
         options: dict[str, object] = {wire.TRACE_OPTION: self.trace}
         if self.idem is not None:
             options[wire.IDEM_OPTION] = self.idem

@@ -21,9 +21,15 @@ from .errors import BusError, ProtocolError
 from .heard import Answered, Chunked, Event, Progressed
 from .messages import Progress
 from .names import check_topic
+from .unsent import Unsent
 
 Say = Callable[[bytes, bytes, float], None]  # header, body, now
 
+_RULES: Final = {  # of what stands in a header, by its place there
+    "$[4]": ("ttl_ms", "whole milliseconds, 0 or more"),
+    "$[5]": ("method", "a name: small letters, digits, - and _, a letter first"),
+    "$.idem": ("idem", f"text of at most {wire.MAX_IDEM} characters"),
+}
 _BROKEN: Final = "the stream broke off when the hub started anew"
 
 
@@ -43,10 +49,12 @@ class Open(Struct):
 
 
 class Asking:
-    """What we ask for. `say` takes a message to send."""
+    """What we ask for. `say` takes a message to send; while too much is `unsent`, nothing new is
+    asked."""
 
-    def __init__(self, say: Say) -> None:
+    def __init__(self, say: Say, unsent: Unsent) -> None:
         self._say = say
+        self._unsent = unsent
         self._last_request = 0
         self._open: dict[int, Open] = {}
         self._flows: dict[str, int] = {}
@@ -72,6 +80,8 @@ class Asking:
         streaming = options is not None and wire.STREAM_OPTION in options
         if options is not None and streaming:
             _require_credit(options[wire.STREAM_OPTION])
+        if self._unsent:
+            self._unsent.require_room()
         body = encode_body(args)
         open_call = Open(
             capability,
@@ -131,9 +141,11 @@ class Asking:
     def publish(self, topic: str, value: object, now: float, *, keep: bool = False) -> None:
         """Publishes an event; the hub keeps it for late subscribers if it is to `keep`.
 
-        Raises BusError `bad-request` for what is no topic or cannot be sent.
+        Raises BusError `bad-request` for what is no topic or cannot be sent, `overloaded` if too
+        much waits to be sent.
         """
         check_topic(topic)
+        self._unsent.require_room()
         options = {wire.KEEP_OPTION: True} if keep else None
         header = encode_header(wire.EVENT, topic, options=options)
         self._say(header, encode_body(value), now)
@@ -242,6 +254,9 @@ def _require_readable(header: bytes) -> None:
     try:
         read_heading(header)
     except ProtocolError as error:
+        for place, (name, rule) in _RULES.items():
+            if error.message.endswith(f"`{place}`"):
+                raise BusError("bad-request", f"{name} must be {rule}", where=name) from None
         raise BusError("bad-request", error.message, where="header") from None
 
 

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, TypeVar, overload
 
 from .ask import Ask, OnProgress
+from .backlog import Backlog
 from .calls import Call, Calls, Stream
 from .connection import Connection
 from .dial import dial
@@ -38,6 +39,7 @@ class Client:
     def _join(self, link: SocketLink) -> None:
         self._calls = Calls()
         self._handlers: dict[str, OnEvent] = {}
+        self._backlog = Backlog()
         self._connection = Connection(
             link, (), on_heard=self._on_heard, on_end=self._calls.fail_all
         )
@@ -185,7 +187,8 @@ class Client:
 
     def subscribe(self, topic: str, handler: OnEvent) -> None:
         """Calls `handler(event)` on the connection's thread for every event of a topic; it must be
-        quick and make no calls. Raises BusError `refused` if this peer was not granted the topic.
+        quick and make no calls: those that come while very many wait are dropped, and the next
+        one's `gap` counts them. Raises BusError `refused` if this peer was not granted the topic.
         """
         self._handlers[topic] = handler
         try:
@@ -211,7 +214,12 @@ class Client:
     def _on_heard(self, heard: Heard) -> None:
         if isinstance(heard, Event):
             handler = self._handlers.get(heard.topic)
-            if handler is not None:
-                self._connection.later(partial(handler, heard))
+            event = None if handler is None else self._backlog.admit(heard)
+            if handler is not None and event is not None:
+                self._connection.later(partial(self._tell, handler, event))
         else:
             self._calls.settle(heard)
+
+    def _tell(self, handler: OnEvent, event: Event) -> None:
+        self._backlog.take()
+        handler(event)

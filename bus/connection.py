@@ -54,7 +54,6 @@ class Connection:
         self._may_beat = may_beat
         self._session = Session(time.monotonic(), provides)
         self._lock = threading.Lock()
-        self._unsent: deque[tuple[bytes, bytes]] = deque()
         self._callbacks: deque[Callable[[], None]] = deque()
         self._end: BusError | None = None
         self._dismissed: BusError | None = None
@@ -186,13 +185,8 @@ class Connection:
     # -- under the lock ---------------------------------------------------------------------
 
     def _flush(self) -> None:
-        unsent, out, send = self._unsent, self._session.out, self._link.send
-        while unsent and send(*unsent[0]):
-            unsent.popleft()
-        for header, body in out:
-            if unsent or not send(header, body):
-                unsent.append((header, body))
-        out.clear()
+        session = self._session
+        session.unsent.send(session.out, self._link.send)
 
     def _read(self) -> bool:
         """Hears what has come; whether there may be more."""
@@ -237,7 +231,8 @@ class Connection:
                     reason = self._dismissed or silent
                     break
                 if not more:
-                    self._sleep(_FULL_RETRY_S if self._unsent else self._session.heartbeat_s / 2)
+                    session = self._session
+                    self._sleep(_FULL_RETRY_S if session.unsent else session.heartbeat_s / 2)
                 while self._uses != uses and not self._wanted:
                     uses = self._uses
                     self._stands_back = True

@@ -113,7 +113,8 @@ class Extension:
         ctx = Context(call, called, bus, interest, self._activation, inbox, outbox)
         try:
             return function(ctx, args)
-        except BusError:
+        except BusError as error:
+            error.repeatable = False  # that another's call may be repeated says nothing of this one
             raise
         except Exception as error:
             import traceback

@@ -11,7 +11,7 @@ from .answers import Answers
 from .bodies import encode_body
 from .codec import decode_arguments, encode
 from .control import LocalCall
-from .errors import BusError
+from .errors import BusError, ProtocolError
 from .messages import Progress
 
 _log = logging.getLogger("symphony.bus")
@@ -130,7 +130,7 @@ class LocalCalls:
                 self._answer(call, wire.CHUNK, body)
 
         try:
-            args = decode_arguments(call.body)
+            args = _arguments(call.body)
             streams = call.credit is not None
             request = Request(
                 call.caller,
@@ -150,3 +150,10 @@ class LocalCalls:
             _log.exception("serving %s failed", call.capability)
             error = BusError("internal", "the kernel failed", cls=type(raised).__name__)
         return wire.ERROR, encode(error.to_body())
+
+
+def _arguments(body: bytes) -> dict[str, Any]:
+    try:
+        return decode_arguments(body)
+    except ProtocolError:
+        raise BusError("bad-request", "the arguments are not a map", where="body") from None

@@ -179,7 +179,7 @@ class Mediator:
             # Nobody knows how far it came, and the provider is ended for it.
             error = refusals.crashed(call.provider, repeatable=call.safe)
         if error.code == "crashed":
-            if not error.repeatable or call.repeats >= MAX_REPEATS:
+            if not (error.repeatable and call.safe) or call.repeats >= MAX_REPEATS:
                 return encode(error.to_body())
             call.repeats += 1
         elif not call.withdrawn and not self._is_early(call, error):

@@ -24,13 +24,16 @@ VERDICT_S: Final = 5.0  # as `zap.VERDICT_S`, which comes with pyzmq
 def available() -> bool:
     """Whether the wheel is installed in this environment and loads.
 
-    Raises BusError `unavailable` for one that belongs to another version of this package.
+    Raises BusError `unavailable` for one that does not load, or belongs to another version of this
+    package.
     """
     try:
-        importlib.import_module(MODULE)
-    except ImportError:
-        return False
-    load()
+        load()
+    except BusError as error:
+        missing = error.__cause__
+        if isinstance(missing, ModuleNotFoundError) and missing.name == MODULE:
+            return False
+        raise
     return True
 
 
@@ -38,12 +41,12 @@ def load() -> Any:
     """The compiled module; raises BusError `unavailable` if it cannot be had."""
     try:
         module = importlib.import_module(MODULE)
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise BusError(
             "unavailable",
             f"the native datapath cannot be loaded: {error}",
             where=MODULE,
-            help="install the wheel symphony-native, or choose the reference datapath",
+            help="install the wheel symphony-native anew, or choose the reference datapath",
         ) from error
     if getattr(module, "INTERFACE", 0) != INTERFACE:
         raise BusError(

@@ -16,6 +16,7 @@ from .heard import Activated, Dismissed, Heard, Rejoined, UnloadAsked, Welcomed
 from .liveness import Watch
 from .messages import Activate, Bye, Hello, Unload, Welcome
 from .serving import Serving
+from .unsent import Unsent
 
 __all__ = ["SDK", "Session", "encode_body"]
 
@@ -32,7 +33,8 @@ class Session:
         self.out: list[tuple[bytes, bytes]] = []
         self.dropped = 0
         self.welcome: Welcome | None = None
-        self.asking = Asking(self._say)
+        self.unsent = Unsent()
+        self.asking = Asking(self._say, self.unsent)
         self.serving = Serving(self._say, provides)
         self._heard = self._sent = self._beaten = now
         self._watch = Watch(wire.HEARTBEAT_MS / 1000, wire.LIVENESS, now)

@@ -213,7 +213,10 @@ class Switch:
             if call is None:
                 self.counts["stray-answer"] += 1
             elif kind == wire.PROGRESS:
-                self._emit(call.route.caller, header, body)
+                if len(call.route.caller.queue) < wire.MAX_QUEUED_EVENTS:
+                    self._emit(call.route.caller, header, body)
+                else:
+                    self.counts["progress-dropped"] += 1
             elif call.credit:
                 call.credit -= 1
                 self._emit(call.route.caller, header, body)

@@ -110,7 +110,8 @@ class Route:
         self._filled = now
         if tokens < 1.0:
             self._tokens = tokens
-            return ceil((1.0 - tokens) / self.rate * 1000.0)
+            wait_ms = (1.0 - tokens) / self.rate * 1000.0
+            return ceil(wait_ms) if wait_ms < wire.MAX_RETRY_MS else wire.MAX_RETRY_MS
         self._tokens = tokens - 1.0
         return 0
 

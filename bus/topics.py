@@ -91,6 +91,9 @@ class Topics:
             entry.runs.append((entry.sequence, publisher))
         if keep and len(body) <= wire.MAX_KEPT_BYTES:
             self._keep(topic, entry, body)
+        elif keep:  # what it would replace is out of date
+            entry.kept = None
+            self._kept.pop(topic, None)
         self._rest(topic)
         return entry.sequence, list(entry.subscribers)
 

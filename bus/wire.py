@@ -52,9 +52,10 @@ MAX_QUEUED: Final = 2_048  # messages per peer
 MAX_QUEUED_BYTES: Final = 128 * 1024 * 1024  # per peer
 MAX_LENT_BYTES: Final = 8 * 1024 * 1024  # of large bodies per peer that the transport holds besides
 LARGE_BODY: Final = 64 * 1024  # bytes from which a body is large
-MAX_QUEUED_EVENTS: Final = 256  # messages in a peer's queue beyond which events are dropped
+MAX_QUEUED_EVENTS: Final = 256  # messages in a peer's queue beyond which some are dropped
 MAX_CREDIT: Final = 1_024  # chunks a provider may be allowed to send at any time
 MAX_SMALL_ERROR: Final = 4_096  # bytes of an error's body that is queued although the queue is full
+MAX_RETRY_MS: Final = (1 << 32) - 1
 RETRY_MS: Final = 50  # after `overloaded`, where no rate says better
 
 # What the hub remembers (sections 9 and 12).

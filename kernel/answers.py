@@ -70,6 +70,7 @@ class Status(Struct, frozen=True, kw_only=True):
     refusals: Annotated[
         int, Meta(ge=0, description="calls and connections refused so far; `bus` lists them")
     ]
+    listen: Annotated[str | None, Meta(description="where consoles elsewhere connect")] = None
 
 
 class Runs(Struct, frozen=True, kw_only=True):

@@ -43,6 +43,7 @@ from .values import inline
 CAPABILITY = "kernel.console/1"
 CALLS = frozenset({CAPABILITY, DAG_TRACKER.capability, ARTIFACT_STORE.capability})
 CALL_TIMEOUT_S = 600.0
+MOST_PLACE = 200  # characters of a path in an error
 LONGEST_CALL_S = 7 * 24 * 3600.0
 
 
@@ -91,6 +92,10 @@ class Console:
             return await method(self, request)
         except SymphonyError as error:
             raise as_bus_error(error) from error
+        except OSError as error:
+            place = str(error.filename or "")
+            place = place if len(place) <= MOST_PLACE else place[:MOST_PLACE] + "…"
+            raise BusError("io", error.strerror or str(error), where=place or None) from error
         except SandboxRefused as error:
             raise as_bus_error(from_refusal(error)) from error
         except SpawnError as error:
@@ -113,7 +118,7 @@ class Console:
     async def _letters(self, request: Request) -> object:
         """`{limit}` → the newest dead letters."""
         limit = request.args.get("limit")
-        if not isinstance(limit, int) or not 1 <= limit <= MOST_LETTERS:
+        if type(limit) is not int or not 1 <= limit <= MOST_LETTERS:
             message = f"limit must be 1 to {MOST_LETTERS}"
             raise BusError("bad-request", message, where="limit")
         letters = self._kernel.letters
@@ -207,7 +212,8 @@ class Console:
                 where=capability,
                 help="use `symphony-kernel runs` and `symphony-kernel artifacts`",
             )
-        installed = self._player(capability, args.get("player"))
+        player = _text(args, "player") if args.get("player") else None
+        installed = self._player(capability, player)
         provides = installed.manifest.provided(capability)
         given = args.get("args")
         if provides is None or not isinstance(given, dict):

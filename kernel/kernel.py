@@ -22,7 +22,7 @@ from symphony.bus.messages import Hello
 from symphony.sandboxes.launch import LocalLauncher
 from symphony.sandboxes.policy import Level
 
-from . import VERSION, descriptors
+from . import VERSION, descriptors, trim
 from .answers import DatapathName, Degraded, InstanceInfo, RunSummary, Status
 from .apart import require_showable
 from .artifacts import Artifacts
@@ -114,6 +114,7 @@ class Kernel:
         try:
             await asyncio.gather(self.hub.start(), self.launcher.start())
             self._start_members()
+            self._spawn_task(trim.give_back())
             self._spawn_task(descriptors.watch(self._exposed, self._crowded))
         except BaseException:
             await self.close()
@@ -157,6 +158,7 @@ class Kernel:
             datapath=self.datapath,
             restarts=self.hub.counters()["restarts"],
             refusals=sum(self.hub.refusals().values()),
+            listen=self.settings.listen,
         )
 
     def absent(self) -> list[MemberKind]:

@@ -7,9 +7,12 @@ found out by nobody but the user: secrets leave only as a ticket in a 0600 file.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
+import struct
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -28,6 +31,9 @@ HUB: Final = "hub.json"
 OWN: Final = "hub"  # what the kernel's own key is called in lists
 NAME: Final = "[a-z][a-z0-9-]{0,62}"
 _TCP: Final = re.compile(r"tcp://(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._*-]+):([0-9]{1,5})")
+
+KEY_BYTES: Final = 32
+log = logging.getLogger(__name__)
 
 _Z85 = Annotated[str, Meta(min_length=40, max_length=40)]
 
@@ -58,6 +64,7 @@ class KeyRing:
     def __init__(self, home: Path) -> None:
         self._folder = home / FOLDER
         self._consoles = self._folder / "consoles"
+        self._told: set[Path] = set()  # of the damaged ones, which are told of once
 
     def hub(self) -> HubPair:
         """The hub's pair, made if there is none."""
@@ -119,7 +126,20 @@ class KeyRing:
 
     def allows(self, public: bytes) -> bool:
         """Whether this public key (32 bytes) is one of a console's."""
-        return any(raw(pair.public) == public for _, pair in self._pairs())
+        return any(known == public for known in self._known())
+
+    def _known(self) -> Iterator[bytes]:
+        """The consoles' public keys; a file that cannot be read lets nobody in and keeps nobody
+        else out."""
+        for path in sorted(self._consoles.glob("*.json")):
+            try:
+                yield raw(_read(path, Pair).public)
+            except FileNotFoundError:  # it was revoked just now
+                continue
+            except (OSError, SymphonyError) as error:
+                if path not in self._told:
+                    self._told.add(path)
+                    log.warning("a key is left out", extra={"key": path.stem, "reason": str(error)})
 
     def _path(self, name: str) -> Path:
         """Where a console's pair lies; no name leads out of the folder."""
@@ -198,15 +218,19 @@ def _now() -> str:
 
 def _read(path: Path, kind: type[_P]) -> _P:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError):  # never with the content: it is a secret
+        pair = msgspec.json.decode(path.read_bytes(), type=kind)
+        whole = all(len(raw(key)) == KEY_BYTES for key in (pair.public, pair.secret))
+    except (msgspec.DecodeError, ValueError, KeyError, struct.error):
+        whole = False
+    if not whole:  # never told with the content: it is a secret
         raise SymphonyError(
             ExitCode.IO,
             "the key file is damaged",
             where=str(path),
             help="remove it and make the key again",
             fault="environment",
-        ) from None
+        )
+    return pair
 
 
 def _refuse_own(name: str, remedy: str) -> None:

@@ -143,7 +143,8 @@ class CallLimit(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
         Meta(description="calls open at the same time"),
     ] = None
     rate: Annotated[
-        Annotated[float, Meta(gt=0, le=1_000_000)] | None, Meta(description="calls per second")
+        Annotated[float, Meta(ge=0.000_001, le=1_000_000)] | None,
+        Meta(description="calls per second"),
     ] = None
     burst: Annotated[
         Annotated[int, Meta(ge=1, le=1_000_000)] | None,

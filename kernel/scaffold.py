@@ -23,7 +23,7 @@ entry = { python = "main.py" }
 
 [[provides]]
 capability = "$capability"
-idempotent = true
+idempotent = true # a repeated call has no further effect; take this out if yours has
 
 [provides.inputs]
 text = { type = "text", description = "what to repeat" }

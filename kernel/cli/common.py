@@ -19,6 +19,7 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from symphony.bus.errors import BusError
+from symphony.bus.wire import TICKET_VARIABLE
 from symphony.sandboxes.policy import Level, SandboxRefused
 
 from .. import VERSION
@@ -218,7 +219,10 @@ _home: list[Path | None] = [None]  # of this command line: where a report of a b
 
 
 def find_places(home: Path | None) -> Places:
-    """The places of this command line."""
+    """The places of this command line. Raises `Problems` where a ticket means another kernel."""
+    if home is None and os.environ.get(TICKET_VARIABLE, "").startswith("file:"):
+        message = f"{TICKET_VARIABLE} names a kernel, and this command works on a home of its own"
+        raise Problems([Problem(message, TICKET_VARIABLE, "give --home DIR, or unset it")])
     _home[0] = home
     places = Places.find(home, os.environ)
     require_text(places.home, "--home, or SYMPHONY_HOME")  # the bus and the stores speak UTF-8

@@ -180,6 +180,7 @@ def status(found: Status) -> None:
     say(f"kernel {found.version}, pid {found.pid}, {found.state}, up {found.uptime_s:.0f} s")
     told = f"bus: {found.datapath} datapath"
     told += f", started anew {found.restarts} times" if found.restarts else ""
+    told += f", listening at {found.listen}" if found.listen else ""
     told += f", {found.refusals} refusals (see `symphony-kernel bus`)" if found.refusals else ""
     say(told)
     for item in found.degraded:

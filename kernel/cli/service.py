@@ -30,9 +30,11 @@ async def serve(settings: Settings, as_json: bool) -> int:
             await Console(kernel).open()
             render.degraded(kernel.absent())
             if as_json:
-                print_json({"ready": True, "pid": os.getpid(), "home": str(kernel.places.home)})
+                home, ticket = str(kernel.places.home), str(kernel.places.console)
+                print_json({"ready": True, "pid": os.getpid(), "home": home, "ticket": ticket})
             else:
                 print(f"ready: home {kernel.places.home}, pid {os.getpid()}", flush=True)
+                print(f"ticket for consoles: {kernel.places.console}", flush=True)
             await kernel.stop.wait()
     finally:
         with signals.answered_by(signals.ignore):

@@ -4,7 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -181,6 +181,66 @@ def test_events_reach_their_subscribers() -> None:
         assert await heard.get() == 2
         await publisher.close()
         await subscriber.close()
+
+    run(test)
+
+
+def test_what_a_listener_raises_costs_nothing_else_of_what_came_with_it() -> None:
+    async def test(world: World) -> None:
+        told: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        client = await AsyncClient.join(world.link())
+
+        def fail(news: object) -> None:
+            raise RuntimeError(repr(news))
+
+        await client.subscribe(TOPIC, fail)
+        calls = [client.call(SERVED, None, {"n": n}, on_progress=fail) for n in range(50)]
+        for n in range(50):
+            client.publish(TOPIC, n)
+        assert await asyncio.gather(*calls) == [{"n": n} for n in range(50)]
+        await client.call(SERVED)
+        assert len(told) == 100
+        assert {type(context["exception"]) for context in told} == {RuntimeError}
+        await client.close()
+
+    run(test)
+
+
+class Stopped:
+    """A link whose other side takes nothing any more."""
+
+    def __init__(self, link: MemoryPeer) -> None:
+        self._link = link
+        self.stopped = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._link, name)
+
+    def send(self, header: bytes, body: bytes) -> bool:
+        if not self.stopped:
+            self._link.send(header, body)
+        return not self.stopped
+
+
+def test_what_waits_to_be_sent_is_bounded_and_goes_out_in_order() -> None:
+    async def test(world: World) -> None:
+        link = Stopped(world.link())
+        client = await AsyncClient.join(cast(MemoryPeer, link))
+        heard: asyncio.Queue[object] = asyncio.Queue()
+        await client.subscribe(TOPIC, lambda event: heard.put_nowait(event.value))
+        link.stopped = True
+        for n in range(wire.MAX_QUEUED):
+            client.publish(TOPIC, n)
+        for refused in (lambda: client.publish(TOPIC, -1), lambda: client.stream(SERVED)):
+            with pytest.raises(BusError, match="2,048 messages wait to be sent") as caught:
+                refused()
+            assert caught.value.code == "overloaded"
+            assert caught.value.retry_after_ms
+        link.stopped = False
+        assert [await heard.get() for _ in range(100)] == list(range(100))
+        client.publish(TOPIC, "again")
+        await client.close()
 
     run(test)
 

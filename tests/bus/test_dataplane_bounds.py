@@ -263,8 +263,30 @@ class TestLostMessages:
         self.fill(bare, "caller")
         ends.provider.say(wire.PROGRESS, FLOW, 1, body=encode({"done": 1}))
         ends.provider.fence()
-        bare.counted("queue-full")
+        bare.counted("progress-dropped")
         assert bare.stats().open == 1
+
+    def test_progress_never_takes_the_place_of_an_answer(self, bare: Bare, ends: Ends) -> None:
+        other = bare.add("other")
+        bare.datapath.install(Flow(FLOW + 1, "caller", "other", 1))
+        ends.call(1)
+        ends.caller.say(wire.CALL, FLOW + 1, 2)
+        other.expect(wire.CALL, 2)
+        self.silence(bare, ends.caller)
+        for done in range(2 * wire.MAX_QUEUED):
+            ends.provider.say(wire.PROGRESS, FLOW, 1, body=encode({"done": done}))
+        ends.provider.fence()
+        assert bare.count("progress-dropped") >= wire.MAX_QUEUED
+        assert bare.peer("caller").queued < wire.MAX_QUEUED_EVENTS + 64  # read at once
+        other.say(wire.RESULT, FLOW + 1, 2, body=encode("done"))
+        other.fence()
+        ends.provider.say(wire.RESULT, FLOW, 1, body=encode("done"))
+        kinds = []
+        while kinds.count((wire.RESULT, FLOW)) == 0:
+            head, _ = ends.caller.receive()
+            kinds.append((head.kind, head.target))
+        assert (wire.RESULT, FLOW + 1) in kinds
+        assert bare.count("queue-full") == 0
 
     def test_events_that_are_not_read_become_a_gap(self, bare: Bare, ends: Ends) -> None:
         event = encode_header(wire.EVENT, "t.a", 5, 0, None, {"keep": True})

@@ -94,6 +94,15 @@ def test_what_the_extension_calls_is_answered_by_the_functions_given() -> None:
         assert (caught.value.code, caught.value.where) == ("not-found", "none")
 
 
+def test_that_another_s_call_may_be_repeated_says_nothing_of_the_one_that_made_it() -> None:
+    def store(method: str, key: str) -> object:
+        raise BusError("crashed", f"{method} {key} ended", repeatable=True)
+
+    with FakeConductor(ext, {"test.store/1": store}) as bus, pytest.raises(BusError) as caught:
+        bus.call("text.ask/1", key="k")
+    assert (caught.value.code, caught.value.repeatable) == ("crashed", False)
+
+
 def test_an_undeclared_call_of_the_extension_is_refused_as_by_the_kernel() -> None:
     with FakeConductor(ext) as bus, pytest.raises(BusError) as caught:
         bus.call("text.ask/1", key="k")

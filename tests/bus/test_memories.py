@@ -247,21 +247,22 @@ class OneForAll(RuleBasedStateMachine):
         self.gone(list(self.asking), "")
 
     @precondition(lambda self: self.open)
-    @rule(how=st.sampled_from(sorted(ENDS)))
-    def fail(self, how: str) -> None:
+    @rule(how=st.sampled_from(sorted(ENDS)), safe=st.booleans())
+    def fail(self, how: str, safe: bool) -> None:
         call = self.open
         assert call is not None
+        call.safe = safe
         withdrawn, told, made = self.withdrawn, call.deadline, self.made
         if how == "unanswered" and not withdrawn:
             return  # it is what a call ends by that was withdrawn
-        if how in ("crashed", "unanswered"):
+        if how == "crashed" or (how == "unanswered" and not safe):
             self.unsure = True
         tried = call.repeats
         self.end(wire.ERROR, encode(ENDS[how].to_body()))
         latest = self.latest()
-        if how == "repeatable":
-            again = tried < 3
-        elif how in ("crashed", "unanswered"):
+        if how in ("repeatable", "unanswered"):
+            again = safe and tried < 3
+        elif how == "crashed":
             again = False
         else:
             early = told is not None and (latest is None or latest > told)
@@ -418,7 +419,8 @@ def test_topics_never_grow() -> None:
             assert error.code == "overloaded"  # noqa: PT017 - the others are taken
     assert taken == MAX_SUBSCRIPTIONS
     topics.publish("kept.n4999", "p", bytes(wire.MAX_KEPT_BYTES + 1), keep=True)
-    kept = topics.subscribe("q", "kept.n4999")
+    assert topics.subscribe("q", "kept.n4999") is None, "what was kept is out of date"
+    kept = topics.subscribe("q", "kept.n4998")
     assert kept is not None
     assert len(kept.body) == 1
     topics.forget("p")

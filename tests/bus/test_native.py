@@ -171,6 +171,18 @@ class TestChoice:
         assert caught.value.code == "unavailable"
         assert "symphony-native" in (caught.value.help or "")
 
+    @pytest.mark.parametrize("text", ["raise OSError('no such symbol')", "import nowhere_at_all"])
+    def test_one_that_does_not_load_is_named_not_passed_over(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, text: str
+    ) -> None:
+        (tmp_path / "symphony_native_broken.py").write_text(text)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr(native, "MODULE", "symphony_native_broken")
+        for choose in (datapaths.choose, lambda: datapaths.choose("native")):
+            with pytest.raises(BusError, match="cannot be loaded") as caught:
+                choose()
+            assert (caught.value.code, caught.value.where) == ("unavailable", native.MODULE)
+
     @NEEDS_NATIVE
     def test_one_of_another_version_is_refused_not_passed_over(
         self, monkeypatch: pytest.MonkeyPatch

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from symphony.bus import trace, wire
+from symphony.bus.ask import Ask
 from symphony.bus.codec import Header, decode, decode_header, encode, encode_header
 from symphony.bus.errors import BusError
 from symphony.bus.heard import Called, Chunked, CreditGiven, Event, Rejoined
@@ -145,7 +146,8 @@ def test_a_call_whose_header_nobody_could_read_is_refused(known: bool) -> None:
     for method, options in wrong:
         with pytest.raises(BusError) as caught:
             call(method, **options)
-        assert (caught.value.code, caught.value.where) == ("bad-request", "header")
+        assert caught.value.code == "bad-request"
+        assert caught.value.where in ("header", "method", "idem")
         assert not session.out
     last = call("m", trace="t", idem="i", stream=1)
     target = FLOW if known else CAPABILITY
@@ -205,3 +207,37 @@ def test_a_trace_goes_on_below_its_parent() -> None:
     assert below[36:52] != parent[36:52]
     for broken in ("", "x" * 55, parent[:-1], f"00-{'0' * 32}-{'1' * 16}-01", f"ff{parent[2:]}"):
         assert trace.child(broken)[3:35] != broken[3:35]
+
+
+@pytest.mark.parametrize(
+    ("bad", "where"),
+    [
+        ({"method": "Nope Method"}, "method"),
+        ({"ttl_ms": 100.5}, "ttl_ms"),
+        ({"idem": "k" * (wire.MAX_IDEM + 1)}, "idem"),
+        ({"trace": "garbage"}, "trace"),
+    ],
+)
+def test_what_cannot_be_sent_is_named_as_its_giver_knows_it(
+    bad: dict[str, Any], where: str
+) -> None:
+    session = joined()
+    with pytest.raises(BusError) as caught:
+        Ask(CAPABILITY, bad.pop("method", None), None, bad.pop("ttl_ms", 0), **bad).open(
+            session.asking, 1.0
+        )
+    assert (caught.value.code, caught.value.where) == ("bad-request", where)
+    assert "$" not in caught.value.message
+    assert said(session) == []
+
+
+def test_so_many_bytes_wait_at_most() -> None:
+    session = joined()
+    session.asking.publish("a.topic", bytes(1 << 20), 1.0)
+    (message,) = session.out
+    for _ in range(wire.MAX_QUEUED_BYTES // (1 << 20)):
+        session.unsent.send([message], lambda *_: False)
+    with pytest.raises(BusError, match="overloaded"):
+        session.asking.call(CAPABILITY, None, {}, 0, 1.0)
+    session.unsent.send([], lambda *_: True)
+    assert session.asking.call(CAPABILITY, None, {}, 0, 1.0) == 1

@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from symphony.bus.ticket import Curve, Ticket
 from symphony.bus.wire import CALL, HELLO
 from symphony.kernel.console import CAPABILITY
 from symphony.kernel.deadletters import DeadLetterBox
+from symphony.kernel.places import Places
 from symphony.kernel.remote import METHODS
 
 PATIENCE_MS = 10_000
@@ -102,6 +104,58 @@ def test_a_known_key_may_ask_send_again_and_stop(symphony: Symphony, endpoint: s
     assert json.loads(done.stdout) == {"stopped": False, "pid": process.pid}
     assert process.wait(30) == 0
     check_errors(elsewhere(symphony, "status"), 5, endpoint)
+
+
+def test_a_damaged_key_keeps_nobody_else_out(symphony: Symphony, endpoint: str) -> None:
+    symphony.serve("--listen", endpoint)
+    symphony.answer("keys", "new", "laptop")
+    ticket = export(symphony, "laptop", endpoint)
+    consoles = symphony.home / "keys" / "consoles"
+    (consoles / "broken.json").write_text('{"bad')
+    pair = json.loads((consoles / "laptop.json").read_text())
+    (consoles / "also.json").write_text(json.dumps({**pair, "public": "~" * 40}))
+    for _ in range(2):
+        done = elsewhere(symphony, "status", "--ticket", ticket, "--json")
+        assert done.returncode == 0, done.stderr
+    log = (symphony.home / "logs" / "kernel.log").read_text()
+    assert log.count("a key is left out") == 2
+    assert "failed" not in log
+    assert pair["secret"] not in log
+    check_errors(symphony.kernel("keys", "list"), 6, "also.json")
+
+
+def test_what_works_on_a_home_asks_which_while_a_ticket_names_a_kernel(
+    symphony: Symphony, tmp_path: Path
+) -> None:
+    lost = DeadLetter(CALL, "asker-3", "", "test.count/1", None, "unavailable", encode({}), {})
+    DeadLetterBox(symphony.home).add(lost)
+    ticket = f"file:{tmp_path / 'elsewhere.ticket'}"
+    symphony.environment = {**symphony.environment, "SYMPHONY_TICKET": ticket}
+    for command in (("deadletter", "drop", "--all"), ("runs", "list"), ("keys", "rotate")):
+        check_errors(symphony.kernel(*command), 2, "SYMPHONY_TICKET", "--home")
+    assert len(DeadLetterBox(symphony.home).all(5).letters) == 1
+    done = symphony.kernel("deadletter", "drop", "--all", "--home", symphony.home)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_page_s_program_asks_a_running_kernel(symphony: Symphony) -> None:
+    page = (Path(__file__).parents[2] / "EXTENSION.md").read_text()
+    text = page.partition("<!-- client: ask.py -->\n```python\n")[2].partition("```")[0]
+    program = symphony.write("ask.py", text)
+    symphony.serve()
+    ticket = Places.find(symphony.home, symphony.environment).console
+    done = subprocess.run(
+        [sys.executable, program],
+        env={**symphony.environment, "SYMPHONY_TICKET": f"file:{ticket}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    version, states = done.stdout.splitlines()
+    assert version == symphony.answer("status")["version"]
+    assert states.count("degraded") + states.count("running") == 3
 
 
 def test_letters_are_looked_at_from_elsewhere_as_at_home(symphony: Symphony, endpoint: str) -> None:

@@ -33,7 +33,11 @@ impl Outgoing {
         });
         match outcome {
             Ok(body) => Self { header: call.answer(Kind::Result), body: body.into() },
-            Err(error) => Self { header: call.answer(Kind::Error), body: error.to_body().into() },
+            Err(mut error) => {
+                // That another's call may be repeated says nothing of this one.
+                error.repeatable = false;
+                Self { header: call.answer(Kind::Error), body: error.to_body().into() }
+            }
         }
     }
 }

@@ -30,6 +30,7 @@ reasons! {
     HandshakeFailed = "handshake-failed",
     LateAnswer = "late-answer",
     Oversize = "oversize",
+    ProgressDropped = "progress-dropped",
     QueueFull = "queue-full",
     Repeated = "repeated",
     RepeatedCancel = "repeated-cancel",

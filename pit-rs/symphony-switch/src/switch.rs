@@ -227,7 +227,13 @@ impl<F: Frame> Switch<F> {
                     self.counters.count(Reason::StrayAnswer);
                     return;
                 };
-                if head.kind == Kind::Progress || self.take_credit(caller, head.request) {
+                if head.kind == Kind::Progress {
+                    if self.members[caller].queue.len() < MAX_QUEUED_EVENTS {
+                        self.emit(caller, header, body);
+                    } else {
+                        self.counters.count(Reason::ProgressDropped);
+                    }
+                } else if self.take_credit(caller, head.request) {
                     self.emit(caller, header, body);
                 } else {
                     self.break_off(caller, head.request, call, &refusals::without_credit(), now);
