@@ -12,6 +12,7 @@ import logging
 import resource
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 
@@ -23,6 +24,7 @@ from symphony.bus.messages import Hello
 
 CAPABILITY = frozenset({"soak.echo/1"})
 TOPICS = frozenset({"soak.topic"})
+EXTENSIONS = 4  # of each kind
 GRANTS = {
     "provider": Grants(provides=CAPABILITY),
     "caller": Grants(calls=CAPABILITY, publishes=TOPICS, subscribes=TOPICS),
@@ -68,7 +70,10 @@ class StressedHub:
         return self._datapath
 
     def _ticket(self, what: str, name: str) -> str:
-        ticket = self.hub.add_peer(name, f"ipc://{self._folder}/{name}", GRANTS[what])
+        # Who is killed comes back as another process of the same extension, as under a kernel.
+        owner = f"{what}-{int(name.rpartition('-')[2]) % EXTENSIONS}"
+        grants = replace(GRANTS[what], owner=owner)
+        ticket = self.hub.add_peer(name, f"ipc://{self._folder}/{name}", grants)
         folders = {"inbox": self._folder, "outbox": self._folder}
         return msgspec.structs.replace(ticket, **folders).to_json().decode()
 
