@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar, overload
 
+from . import wire
 from .ask import Ask, OnProgress
 from .backlog import Backlog
 from .calls import Call, Calls, Stream
@@ -39,7 +40,7 @@ class Client:
     def _join(self, link: SocketLink) -> None:
         self._calls = Calls()
         self._handlers: dict[str, OnEvent] = {}
-        self._backlog = Backlog()
+        self._backlog = Backlog(wire.MAX_QUEUED)
         self._connection = Connection(
             link, (), on_heard=self._on_heard, on_end=self._calls.fail_all
         )

@@ -17,7 +17,7 @@ def without_native(symphony: Symphony, folder: Path) -> None:
     """As in an environment without the wheel: what is found first cannot be loaded."""
     module = folder / "without" / "symphony_native.py"
     module.parent.mkdir()
-    module.write_text("raise ImportError('not installed')\n")
+    module.write_text("raise ModuleNotFoundError('not installed', name='symphony_native')\n")
     symphony.environment = {**symphony.environment, "PYTHONPATH": str(module.parent)}
 
 
