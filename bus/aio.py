@@ -243,7 +243,7 @@ class AsyncClient:
     def _send(self) -> None:
         session = self._session
         session.unsent.send(session.out, self._link.send)
-        if session.unsent and not self._retrying:
+        if session.unsent.messages and not self._retrying:
             self._retrying = True
             self._loop.call_later(_FULL_RETRY_S, self._retry)
 

@@ -80,7 +80,7 @@ class Asking:
         streaming = options is not None and wire.STREAM_OPTION in options
         if options is not None and streaming:
             _require_credit(options[wire.STREAM_OPTION])
-        if self._unsent:
+        if self._unsent.messages:
             self._unsent.require_room()
         body = encode_body(args)
         open_call = Open(

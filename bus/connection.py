@@ -186,7 +186,11 @@ class Connection:
 
     def _flush(self) -> None:
         session = self._session
-        session.unsent.send(session.out, self._link.send)
+        out, send = session.out, self._link.send
+        if len(out) == 1 and not session.unsent.messages and send(*out[0]):
+            out.clear()
+        elif out or session.unsent.messages:
+            session.unsent.send(out, send)
 
     def _read(self) -> bool:
         """Hears what has come; whether there may be more."""
@@ -232,7 +236,9 @@ class Connection:
                     break
                 if not more:
                     session = self._session
-                    self._sleep(_FULL_RETRY_S if session.unsent else session.heartbeat_s / 2)
+                    self._sleep(
+                        _FULL_RETRY_S if session.unsent.messages else session.heartbeat_s / 2
+                    )
                 while self._uses != uses and not self._wanted:
                     uses = self._uses
                     self._stands_back = True

@@ -47,9 +47,10 @@ class Turns(Generic[T]):
             return self._last.popleft()
         lane, waiting = ring[0]
         item = waiting.popleft()
-        if not waiting:
+        if waiting:
+            if len(ring) > 1:
+                ring.rotate(-1)
+        else:
             ring.popleft()
             del self._lanes[lane]
-        elif len(ring) > 1:
-            ring.rotate(-1)
         return item

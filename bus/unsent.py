@@ -14,15 +14,12 @@ class Unsent:
     by the calls that they belong to."""
 
     def __init__(self) -> None:
-        self._messages: deque[tuple[bytes, bytes]] = deque()
+        self.messages: deque[tuple[bytes, bytes]] = deque()
         self._bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._messages)
 
     def send(self, out: list[tuple[bytes, bytes]], send: Send) -> None:
         """Sends what waits and then `out`, which is emptied, as far as the transport takes it."""
-        messages = self._messages
+        messages = self.messages
         while messages and send(*messages[0]):
             self._bytes -= len(messages.popleft()[1])
         for header, body in out:
@@ -33,11 +30,11 @@ class Unsent:
 
     def require_room(self) -> None:
         """Raises BusError `overloaded` if so much waits that nothing more should be asked."""
-        if len(self._messages) < wire.MAX_QUEUED and self._bytes < wire.MAX_QUEUED_BYTES:
+        if len(self.messages) < wire.MAX_QUEUED and self._bytes < wire.MAX_QUEUED_BYTES:
             return
         raise BusError(
             "overloaded",
-            f"{len(self._messages):,} messages wait to be sent",
+            f"{len(self.messages):,} messages wait to be sent",
             where="messages of this peer",
             help="wait until the hub has taken them",
             retry_after_ms=wire.RETRY_MS,

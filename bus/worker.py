@@ -54,7 +54,7 @@ EXIT_LOST: Final = 1
 EXIT_NO_TICKET: Final = 2
 EXIT_TERMINATED: Final = 128 + signal.SIGTERM
 
-LOOK_S: Final = 0.001  # how long calls are served before whoever serves them looks what has come
+LOOK_S: Final = 0.001  # how often what has come is read while calls are served
 WAITING_BYTES: Final = wire.MAX_QUEUED_BYTES  # of the arguments of calls that wait
 _LARGE: Final = 4_096  # bytes from which they count; their number bounds the others
 _EVENTS: Final = 0  # their lane; those of calls are flows
@@ -183,7 +183,7 @@ class _Worker:
             if running.streams:
                 running.leave()
         with self._connection as session:
-            if key in self._lost:
+            if self._lost and key in self._lost:
                 self._lost.discard(key)
                 if not session.serving.is_open(*key):
                     return  # it was cancelled just when it had run, and answered for that
