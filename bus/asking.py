@@ -49,8 +49,8 @@ class Open(Struct):
 
 
 class Asking:
-    """What we ask for. `say` takes a message to send; while too much is `unsent`, nothing new is
-    asked."""
+    """What we ask for. `say` takes a message to send; while too much is `unsent`, nothing is
+    published. Calls are bounded by their number."""
 
     def __init__(self, say: Say, unsent: Unsent) -> None:
         self._say = say
@@ -80,8 +80,6 @@ class Asking:
         streaming = options is not None and wire.STREAM_OPTION in options
         if options is not None and streaming:
             _require_credit(options[wire.STREAM_OPTION])
-        if self._unsent.messages:
-            self._unsent.require_room()
         body = encode_body(args)
         open_call = Open(
             capability,

@@ -1,4 +1,4 @@
-"""What a peer has said and its transport has not taken yet: in order, and bounded for new asks."""
+"""What a peer has said and its transport has not taken yet: in order, and bounded for events."""
 
 from collections import deque
 from collections.abc import Callable
@@ -10,8 +10,8 @@ Send = Callable[[bytes, bytes], bool]
 
 
 class Unsent:
-    """Messages that wait for the transport. Answers and credit always find room: they are bounded
-    by the calls that they belong to."""
+    """Messages that wait for the transport. Calls, answers and credit always find room: open calls
+    are bounded."""
 
     def __init__(self) -> None:
         self.messages: deque[tuple[bytes, bytes]] = deque()
@@ -29,7 +29,7 @@ class Unsent:
         out.clear()
 
     def require_room(self) -> None:
-        """Raises BusError `overloaded` if so much waits that nothing more should be asked."""
+        """Raises BusError `overloaded` if so much waits that nothing more may be published."""
         if len(self.messages) < wire.MAX_QUEUED and self._bytes < wire.MAX_QUEUED_BYTES:
             return
         raise BusError(
