@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-# A process of its own: in one that has run other tests, the wave fits into holes that were there before.
+# A process of its own: in one that has run other tests, the wave fits into holes of before.
 PROCESS = """
 import asyncio
 
