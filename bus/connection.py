@@ -186,11 +186,8 @@ class Connection:
 
     def _flush(self) -> None:
         session = self._session
-        out, send = session.out, self._link.send
-        if len(out) == 1 and not session.unsent.messages and send(*out[0]):
-            out.clear()
-        elif out or session.unsent.messages:
-            session.unsent.send(out, send)
+        if session.out or session.unsent.messages:
+            session.unsent.send(session.out, self._link.send)
 
     def _read(self) -> bool:
         """Hears what has come; whether there may be more."""

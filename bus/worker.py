@@ -183,7 +183,7 @@ class _Worker:
             if running.streams:
                 running.leave()
         with self._connection as session:
-            if self._lost and key in self._lost:
+            if key in self._lost:
                 self._lost.discard(key)
                 if not session.serving.is_open(*key):
                     return  # it was cancelled just when it had run, and answered for that
