@@ -15,21 +15,16 @@ from .codec import (
     decode_as,
     encode,
     encode_header,
-    read_heading,
 )
 from .errors import BusError, ProtocolError
 from .heard import Answered, Chunked, Event, Progressed
 from .messages import Progress
 from .names import check_topic
+from .readable import require_readable, surely_readable
 from .unsent import Unsent
 
 Say = Callable[[bytes, bytes, float], None]  # header, body, now
 
-_RULES: Final = {  # of what stands in a header, by its place there
-    "$[4]": ("ttl_ms", "whole milliseconds, 0 or more"),
-    "$[5]": ("method", "a name: small letters, digits, - and _, a letter first"),
-    "$.idem": ("idem", f"text of at most {wire.MAX_IDEM} characters"),
-}
 _BROKEN: Final = "the stream broke off when the hub started anew"
 
 
@@ -95,8 +90,8 @@ class Asking:
         flow = self._flows.get(capability)
         target = capability if flow is None else flow
         header = encode_header(wire.CALL, target, request, ttl_ms, method, options)
-        if flow is None or not _surely_readable(method, options):
-            _require_readable(header)
+        if flow is None or not surely_readable(method, options):
+            require_readable(header)
         self._say(header, body, now)
         self._open[request] = open_call
         return request
@@ -238,24 +233,6 @@ class Asking:
             )
         self._last_request = self._last_request % wire.MAX_REQUEST + 1
         return self._last_request
-
-
-def _surely_readable(method: str | None, options: Mapping[str, object] | None) -> bool:
-    """Whether everybody can read a header with these; most calls have no more than a trace."""
-    if method is not None:
-        return False
-    return not options or (len(options) == 1 and type(options.get(wire.TRACE_OPTION)) is str)
-
-
-def _require_readable(header: bytes) -> None:
-    """The hub drops what it cannot read, and nobody would answer: raises BusError instead."""
-    try:
-        read_heading(header)
-    except ProtocolError as error:
-        for place, (name, rule) in _RULES.items():
-            if error.message.endswith(f"`{place}`"):
-                raise BusError("bad-request", f"{name} must be {rule}", where=name) from None
-        raise BusError("bad-request", error.message, where="header") from None
 
 
 def _require_credit(credit: object) -> None:

@@ -39,6 +39,7 @@ from .listener import DeadLetter, HubListener
 from .membership import Membership
 from .messages import Activate, Unload
 from .processes import is_below
+from .readable import require_short
 from .state import State
 
 
@@ -326,9 +327,10 @@ class Control:
         # Whoever gets the first call of a flow learns what the number stands for.
         options = {**options, wire.CAPABILITY_OPTION: capability}
         header = encode_header(wire.CALL, number, head.request, head.ttl, head.method, options)
-        if len(header) > wire.MAX_HEADER:
-            long = BusError("bad-request", "the header is too long", where="header")
-            self._refuse(caller, head, long)
+        try:
+            require_short(header)
+        except BusError as error:
+            self._refuse(caller, head, error)
             return
         self.datapath.inject(caller, header, body)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from . import wire
 from .admission import Rule
 from .bodies import encode_body
+from .codec import encode_header
 from .control import Control, FlowRow
 from .datapath import ALL, FAILED, VIOLATION, Datapath, PeerStats
 from .errors import BusError
@@ -21,6 +22,7 @@ from .line import Curve, Endpoint, Line
 from .listener import DeadLetter, HubListener
 from .localcalls import LocalCalls, LocalHandler, Request
 from .messages import Activate, Progress
+from .readable import require_readable, require_short
 from .ticket import Ticket
 
 __all__ = [
@@ -225,6 +227,7 @@ class Hub:
                     )
 
             call.on_progress = progressed
+        _require_readable(capability, method, ttl_ms, trace)
         request = self._control.call(capability, method, body, ttl_ms, call, trace=trace)
         try:
             return await future
@@ -249,6 +252,7 @@ class Hub:
         """
         if not 1 <= credit <= wire.MAX_CREDIT:
             raise BusError("bad-request", f"credit is 1 to {wire.MAX_CREDIT}", where="credit")
+        _require_readable(capability, method, ttl_ms, trace)
         return Stream(
             self._control,
             capability,
@@ -422,3 +426,11 @@ def _kernel_call(instance: str) -> tuple["asyncio.Future[Any]", KernelCall]:
             future.set_exception(error)
 
     return future, KernelCall(instance, None, succeed, fail)
+
+
+def _require_readable(capability: str, method: str | None, ttl_ms: int, trace: str | None) -> None:
+    """Raises BusError for a call that no provider could read."""
+    options = None if trace is None else {wire.TRACE_OPTION: trace}
+    header = encode_header(wire.CALL, capability, 1, ttl_ms, method, options)
+    require_short(header)
+    require_readable(header)

@@ -15,6 +15,7 @@ from .errors import BusError, ProtocolError
 from .heard import Activated, Dismissed, Heard, Rejoined, UnloadAsked, Welcomed
 from .liveness import Watch
 from .messages import Activate, Bye, Hello, Unload, Welcome
+from .readable import require_short
 from .serving import Serving
 from .unsent import Unsent
 
@@ -130,7 +131,6 @@ class Session:
         return Rejoined(self.asking.repeat(now), self.serving.lose_streams())
 
     def _say(self, header: bytes, body: bytes, now: float) -> None:
-        if len(header) > wire.MAX_HEADER:
-            raise BusError("bad-request", "the header is too long", where="header")
+        require_short(header)
         self._sent = now
         self.out.append((header, body))

@@ -693,3 +693,21 @@ def test_the_clients_and_the_extension_outlive_the_bus(tmp_path: Path) -> None:
             assert made.hub.counters()["restarts"] == len(crashes)
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("method", "where"),
+    [
+        *((name, "method") for name in ("RESUME", "__init__", "", "stat\0", "a-b")),
+        pytest.param("a" * wire.MAX_HEADER, "header", id="long"),
+    ],
+)
+def test_a_method_that_nobody_could_read_is_refused_at_once(method: str, where: str) -> None:
+    async def test() -> None:
+        async with world() as made:
+            for call in (made.hub.call, made.hub.stream):
+                with pytest.raises(BusError) as refused:
+                    await call(ECHO, method, {})
+                assert (refused.value.code, refused.value.where) == ("bad-request", where)
+
+    asyncio.run(test())

@@ -12,6 +12,7 @@ from symphony.bus.errors import BusError
 from symphony.bus.heard import Called, Chunked, CreditGiven, Event, Rejoined
 from symphony.bus.messages import Welcome
 from symphony.bus.session import Session
+from symphony.bus.unsent import Unsent
 
 CAPABILITY = "a.b/1"
 FLOW = 7
@@ -242,3 +243,19 @@ def test_so_many_bytes_wait_at_most() -> None:
     assert session.asking.call(CAPABILITY, None, {}, 0, 1.0) == 1, "calls are bounded otherwise"
     session.unsent.send([], lambda *_: True)
     session.asking.publish("a.topic", None, 1.0)
+
+
+def test_nothing_overtakes_what_waits() -> None:
+    unsent, taken, takes = Unsent(), list[bytes](), iter([False, False, True, True])
+
+    def send(header: bytes, _: bytes) -> bool:
+        if not next(takes):
+            return False
+        taken.append(header)
+        return True
+
+    unsent.send([(b"first", b"")], send)
+    unsent.send([(b"second", b"")], send)  # there may be room again by now
+    assert taken == []
+    unsent.send([], send)
+    assert taken == [b"first", b"second"]

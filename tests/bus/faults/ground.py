@@ -123,6 +123,12 @@ class Ground(World):
             while not self._ledger.exists() or not set(lines) <= set(self.ledger()):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
+    async def asked_by(self, name: str) -> None:
+        """Waits until the hub has a call of this peer that is not answered."""
+        async with asyncio.timeout(LIMIT_S):
+            while not any(row.open_calls for row in self.hub.peers() if row.peer == name):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
     def open_calls(self) -> int:
         return sum(row.open_calls + row.owed for row in self.hub.peers())
 

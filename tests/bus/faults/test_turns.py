@@ -86,6 +86,7 @@ def test_a_caller_waits_for_one_call_of_another_not_for_all(datapath: str, tmp_p
         with raw(ground.ticket("a", CALLS)) as caller:
             await asyncio.to_thread(_flood, caller, wire.MAX_OPEN_CALLS)
             await other.say(id="b")
+            await ground.asked_by("b")
             (tmp_path / GATE).touch()
             assert await other.hear() == {"id": "b", "result": "b"}
             answers = await asyncio.to_thread(caller.answers, wire.MAX_OPEN_CALLS)
