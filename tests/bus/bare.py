@@ -50,6 +50,10 @@ class Bare(Plane):
         connection.fence()
         return connection
 
+    def install(self, flow: Flow) -> None:
+        self.datapath.install(flow)
+        self.tick()  # in force before the next message is read
+
     def upcall(self, event: str) -> Upcall:
         """The next one of this event; waits for it."""
         self.until(lambda: any(upcall.event == event for upcall in self.upcalls))
@@ -84,8 +88,7 @@ class Ends:
         self.install(**limits)
 
     def install(self, generation: int = 1, provider: str = "provider", **limits: Any) -> None:
-        self.bare.datapath.install(Flow(FLOW, "caller", provider, generation, **limits))
-        self.bare.tick()  # in force before the next message is read
+        self.bare.install(Flow(FLOW, "caller", provider, generation, **limits))
 
     def call(self, request: int, **more: Any) -> Header:
         self.caller.say(wire.CALL, FLOW, request, **more)

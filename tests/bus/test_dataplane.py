@@ -88,7 +88,7 @@ class TestLimits:
 
     def test_the_kernel_bounds_its_own_calls(self, bare: Bare) -> None:
         provider = bare.add("provider")
-        bare.datapath.install(Flow(FLOW, KERNEL, "provider", 1))
+        bare.install(Flow(FLOW, KERNEL, "provider", 1))
         for request in range(1, wire.MAX_OPEN_CALLS + 3):
             bare.inject(wire.CALL, request)
             provider.expect(wire.CALL, request)
@@ -97,7 +97,7 @@ class TestLimits:
 
     def test_a_call_with_a_key_is_ended_by_the_kernel(self, bare: Bare) -> None:
         provider = bare.add("provider")
-        bare.datapath.install(Flow(FLOW, KERNEL, "provider", 1))
+        bare.install(Flow(FLOW, KERNEL, "provider", 1))
         bare.inject(wire.CALL, 1, ttl=500, options={"idem": "k"})
         bare.inject(wire.CALL, 2, ttl=500)
         assert provider.expect(wire.CALL, 1)[0].ttl == 500
@@ -279,7 +279,7 @@ class TestStreams:
 
     def test_chunks_and_credit_reach_the_kernel_as_deliveries(self, bare: Bare) -> None:
         peer = bare.add("peer")
-        bare.datapath.install(Flow(FLOW, KERNEL, "peer", 1))
+        bare.install(Flow(FLOW, KERNEL, "peer", 1))
         bare.tick()
         bare.inject(wire.CALL, 1, options={"stream": 1})
         peer.expect(wire.CALL, 1)
@@ -292,7 +292,7 @@ class TestStreams:
 
     def test_the_kernel_serves_a_stream(self, bare: Bare) -> None:
         peer = bare.add("peer")
-        bare.datapath.install(Flow(FLOW, "peer", KERNEL, 1))
+        bare.install(Flow(FLOW, "peer", KERNEL, 1))
         bare.tick()
         peer.say(wire.CALL, FLOW, 1, options={"stream": 1})
         assert decode_header(bare.upcall(DELIVERY).header).kind == wire.CALL
@@ -381,7 +381,7 @@ class TestOwedAnswers:
 
     def test_the_kernel_hears_of_a_cancel_once_too(self, bare: Bare) -> None:
         peer = bare.add("peer")
-        bare.datapath.install(Flow(FLOW, "peer", KERNEL, 1))
+        bare.install(Flow(FLOW, "peer", KERNEL, 1))
         bare.tick()
         peer.say(wire.CALL, FLOW, 1)
         for _ in range(3):
@@ -426,7 +426,7 @@ class TestOwedAnswers:
 
     def test_the_kernel_as_a_provider_owes_nothing(self, bare: Bare) -> None:
         peer = bare.add("peer")
-        bare.datapath.install(Flow(FLOW, "peer", KERNEL, 1))
+        bare.install(Flow(FLOW, "peer", KERNEL, 1))
         bare.tick()
         peer.say(wire.CALL, FLOW, 1, ttl=100)
         peer.fence()
@@ -496,7 +496,7 @@ class TestRepeatable:
 class TestKernelsFlows:
     def test_its_calls_are_answered_whatever_becomes_of_others(self, bare: Bare) -> None:
         provider, _ = bare.add("provider"), bare.add("other")
-        bare.datapath.install(Flow(FLOW, KERNEL, "provider", 1))
+        bare.install(Flow(FLOW, KERNEL, "provider", 1))
         bare.inject(wire.CALL, 1)
         provider.expect(wire.CALL, 1)
         bare.datapath.revoke(2)
@@ -510,7 +510,7 @@ class TestKernelsFlows:
 
     def test_they_go_with_their_provider(self, bare: Bare) -> None:
         bare.add("provider")
-        bare.datapath.install(Flow(FLOW, KERNEL, "provider", 1))
+        bare.install(Flow(FLOW, KERNEL, "provider", 1))
         bare.datapath.expel("provider")
         bare.tick()
         assert bare.datapath.flows() == []

@@ -122,7 +122,7 @@ class TestManyUpcalls:
         self, bare: Bare
     ) -> None:
         provider, noisy = bare.add("provider"), bare.add("noisy")
-        bare.datapath.install(Flow(FLOW, KERNEL, "provider", 1))
+        bare.install(Flow(FLOW, KERNEL, "provider", 1))
         bare.inject(wire.CALL, 1)
         provider.expect(wire.CALL, 1)
         bare.busy = True
@@ -268,7 +268,7 @@ class TestLostMessages:
 
     def test_progress_never_takes_the_place_of_an_answer(self, bare: Bare, ends: Ends) -> None:
         other = bare.add("other")
-        bare.datapath.install(Flow(FLOW + 1, "caller", "other", 1))
+        bare.install(Flow(FLOW + 1, "caller", "other", 1))
         ends.call(1)
         ends.caller.say(wire.CALL, FLOW + 1, 2)
         other.expect(wire.CALL, 2)
