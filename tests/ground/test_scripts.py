@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -162,8 +163,8 @@ def test_a_failed_step_shows_its_output_and_ends_the_script(bare: Path) -> None:
 
 
 def test_a_step_that_takes_long_is_not_silent(bare: Path) -> None:
-    code = "progress_every=1; step working bash -c 'echo compiling; read -t 2 <> <(:) || true'"
-    assert "1 s  compiling\n" in shell(code, cwd=bare).stderr
+    code = "progress_every=1; step working bash -c 'echo compiling; read -t 4 <> <(:) || true'"
+    assert re.search(r"^   \d s  compiling$", shell(code, cwd=bare).stderr, re.MULTILINE)
 
 
 def test_an_interrupted_step_leaves_no_process(bare: Path) -> None:
