@@ -280,7 +280,6 @@ class TestStreams:
     def test_chunks_and_credit_reach_the_kernel_as_deliveries(self, bare: Bare) -> None:
         peer = bare.add("peer")
         bare.install(Flow(FLOW, KERNEL, "peer", 1))
-        bare.tick()
         bare.inject(wire.CALL, 1, options={"stream": 1})
         peer.expect(wire.CALL, 1)
         peer.say(wire.CHUNK, FLOW, 1, body=encode("part"))
@@ -293,7 +292,6 @@ class TestStreams:
     def test_the_kernel_serves_a_stream(self, bare: Bare) -> None:
         peer = bare.add("peer")
         bare.install(Flow(FLOW, "peer", KERNEL, 1))
-        bare.tick()
         peer.say(wire.CALL, FLOW, 1, options={"stream": 1})
         assert decode_header(bare.upcall(DELIVERY).header).kind == wire.CALL
         peer.say(wire.CREDIT, FLOW, 1, body=encode(2))
@@ -382,7 +380,6 @@ class TestOwedAnswers:
     def test_the_kernel_hears_of_a_cancel_once_too(self, bare: Bare) -> None:
         peer = bare.add("peer")
         bare.install(Flow(FLOW, "peer", KERNEL, 1))
-        bare.tick()
         peer.say(wire.CALL, FLOW, 1)
         for _ in range(3):
             peer.say(wire.CANCEL, FLOW, 1)
@@ -427,7 +424,6 @@ class TestOwedAnswers:
     def test_the_kernel_as_a_provider_owes_nothing(self, bare: Bare) -> None:
         peer = bare.add("peer")
         bare.install(Flow(FLOW, "peer", KERNEL, 1))
-        bare.tick()
         peer.say(wire.CALL, FLOW, 1, ttl=100)
         peer.fence()
         bare.advance(0.2)

@@ -29,6 +29,13 @@ CALLS = Grants(calls=frozenset({ECHO}), subscribes=frozenset({TOPIC}))
 LIMIT_S = 60.0
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Waits for what nobody is told of: figures of the hub, files of other processes."""
+    async with asyncio.timeout(LIMIT_S):
+        while not condition():  # noqa: ASYNC110 - there is no event to wait for
+            await asyncio.sleep(0.01)
+
+
 class Peer:
     """A process with a ticket."""
 
@@ -119,15 +126,11 @@ class Ground(World):
 
     async def noted(self, *lines: str) -> None:
         """Waits until providers have written these."""
-        async with asyncio.timeout(LIMIT_S):
-            while not self._ledger.exists() or not set(lines) <= set(self.ledger()):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: self._ledger.exists() and set(lines) <= set(self.ledger()))
 
     async def asked_by(self, name: str) -> None:
         """Waits until the hub has a call of this peer that is not answered."""
-        async with asyncio.timeout(LIMIT_S):
-            while not any(row.open_calls for row in self.hub.peers() if row.peer == name):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: any(r.open_calls for r in self.hub.peers() if r.peer == name))
 
     def open_calls(self) -> int:
         return sum(row.open_calls + row.owed for row in self.hub.peers())

@@ -13,7 +13,7 @@ from symphony.bus.codec import decode, decode_header, encode, encode_header
 from symphony.bus.ticket import Ticket
 
 from ..conftest import hello
-from .ground import CALLS, ECHO, LIMIT_S, Ground, play
+from .ground import CALLS, ECHO, LIMIT_S, Ground, play, until
 
 GATE = "gate"
 LARGE = bytes(512 * 1024)
@@ -138,9 +138,7 @@ def test_a_call_that_is_cancelled_while_it_waits_is_answered_at_once(
         await first.say(id=GATE, method="gate")
         await ground.noted(GATE)
         assert await second.call("2", ttl_ms=100) == {"id": "2", "error": "deadline"}
-        async with asyncio.timeout(LIMIT_S):
-            while any(row.owed for row in ground.hub.peers()):  # noqa: ASYNC110 - nobody is told
-                await asyncio.sleep(0.01)
+        await until(lambda: not any(row.owed for row in ground.hub.peers()))
         (tmp_path / GATE).touch()
         assert await first.hear() == {"id": GATE, "result": GATE}
         assert await second.call("3") == {"id": "3", "result": "3"}
