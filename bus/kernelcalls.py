@@ -13,6 +13,7 @@ from .flowtable import Key
 from .grants import UNLIMITED, Limit
 from .leading import Leading
 from .messages import Progress
+from .readable import require_short
 from .state import State
 
 
@@ -139,12 +140,13 @@ class KernelCalls:
         )
 
     def send(self, call: Outgoing) -> int:
-        """Opens a call; raises BusError `deadline` if no time is left for it, or why the bus has
-        ended for good."""
+        """Opens a call; raises BusError `deadline` if no time is left for it, `bad-request` if its
+        header became too long by what is added here, or why the bus has ended for good."""
         if self._ended is not None:
             raise self._ended
         request = next(self._requests)
         header = call.header(request, self._state.clock())
+        require_short(header)
         self._add(request, call)
         self._pass_on(call, header)
         return request

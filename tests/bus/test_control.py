@@ -343,6 +343,21 @@ class TestKeys:
         once(caller, 2, key="")
         assert caller.expect(wire.ERROR, 2)[1]["where"] == "idem"
 
+    def test_what_makes_a_header_too_long_is_refused_not_lost(self, memory: Plane) -> None:
+        """The kernel adds the capability; a provider drops what is too long, and nobody answers."""
+        caller, provider = memory.join("caller", CALLS), memory.join("provider", PROVIDES)
+        method = "m" * (wire.MAX_HEADER - 40)
+        head = encode_header(wire.CALL, CAPABILITY, 1, method=method, options={"idem": "k"})
+        assert len(head) <= wire.MAX_HEADER
+        caller.send(head, b"\x80")
+        error = caller.expect(wire.ERROR, 1)[1]
+        assert (error["code"], error["where"]) == ("bad-request", "header")
+        with pytest.raises(BusError) as refused:
+            memory.control.call(CAPABILITY, method, b"\x80", 0, kernel_call()[0])
+        assert (refused.value.code, refused.value.where) == ("bad-request", "header")
+        once(caller, 2)
+        assert answer(provider) > 0
+
     def test_progress_reaches_all_who_wait(self, memory: Plane) -> None:
         provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
         once(caller, 1)
