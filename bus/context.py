@@ -3,12 +3,15 @@
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from threading import Event
-from typing import Any, Protocol, TypeVar, overload
+from threading import Event, Lock
+from typing import Any, Final, Protocol, TypeVar, overload
+
+from msgspec.structs import replace
 
 from . import trace as traces
 from .ask import Ask, OnProgress
@@ -20,6 +23,9 @@ from .messages import Context as CallContext
 from .retry import Attempts, Retry
 
 T = TypeVar("T")
+
+NOTHING_TOLD: Final = Progress(0)
+_REPORTING: Final = Lock()
 
 
 class Cancelled(BusError):  # noqa: N818 - part of the SDK, named as the caller's wish
@@ -142,6 +148,7 @@ class Context:
         self._activation = activation
         self._inbox = inbox
         self._outbox = outbox
+        self._told = NOTHING_TOLD
 
     @property
     def run(self) -> str | None:
@@ -220,7 +227,23 @@ class Context:
         self, done: int | float, total: int | float | None = None, message: str = ""
     ) -> None:
         """Tells the caller how far this is, in units of your choice."""
-        self._bus.progress(Progress(done, total, message))
+        with _REPORTING:
+            self._report(replace(self._told, done=done, total=total, message=message))
+
+    def spend(self, **amounts: int) -> None:
+        """Reports what this call has used up, `ctx.spend(tokens=120)`, on top of what it reported
+        before: it is charged however the call ends. Whole numbers from 0; raises ValueError."""
+        for name, amount in amounts.items():
+            if type(amount) is not int or amount < 0:
+                raise ValueError(f"{name}={amount!r}: what was spent is a whole number from 0")
+        with _REPORTING:  # a call may have threads of its own
+            spent = Counter(self._told.spent or {})
+            spent.update(amounts)
+            self._report(replace(self._told, spent=dict(spent)))
+
+    def _report(self, told: Progress) -> None:
+        self._told = told
+        self._bus.progress(told)
 
     def chunk(self, value: object) -> None:
         """Sends a part of the answer, as a generator's `yield` does.

@@ -30,7 +30,7 @@ from .datapath import (
     Upcall,
 )
 from .errors import BusError, ProtocolError
-from .events import Events
+from .events import Events, Hearer
 from .grants import Grants
 from .kernelcalls import KernelCall, KernelCalls
 from .keyed import KeyedCalls
@@ -224,6 +224,10 @@ class Control:
     def publish(self, topic: str, body: bytes, *, keep: bool = False) -> None:
         """Sends an event to every subscriber; raises BusError `bad-request`."""
         self._events.publish(topic, body, keep=keep)
+
+    def hear(self, topic: str, hearer: Hearer) -> None:
+        """The kernel's own subscription."""
+        self._events.hear(topic, hearer)
 
     def subscribers(self, topic: str) -> int:
         """How many peers subscribe to a topic now."""

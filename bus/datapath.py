@@ -4,7 +4,7 @@ Only plain values cross it (text, bytes, integers), so that it can be implemente
 language: names of peers, routing ids, encoded headers and bodies. Commands may be given from any
 thread and take effect in the order given. The datapath calls nothing of the control plane but
 `wake`, from any of its threads, when the queue of upcalls stops being empty; `wake` must be quick
-and must not raise.
+and must not raise. An event loop gives its `Bell`, which can be rung without the interpreter.
 """
 
 from collections import deque
@@ -39,8 +39,8 @@ class Flow(NamedTuple):
 
     `safe`: the contract lets a call be repeated, and errors of the switch then say so. `credit`:
     calls open at once, 0 for as many as the caller may have. `rate`: calls per second, 0 for any
-    number, with `burst` at once. `first`: the request with which the provider began to serve it;
-    what was asked before that and is repeated (`again`) may be known to another one: an upcall.
+    number, with `burst` at once. A call that is repeated (`again`) and not open is an upcall: the
+    control plane knows whom it may have reached, and has those that were sent before it.
     """
 
     number: int
@@ -51,7 +51,6 @@ class Flow(NamedTuple):
     credit: int = 0
     rate: float = 0.0
     burst: int = 1
-    first: int = 0
 
 
 class Upcall(NamedTuple):

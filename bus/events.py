@@ -1,5 +1,7 @@
 """Events (`PROTOCOL.md` section 12): who may publish and subscribe, and what is sent to whom."""
 
+from collections.abc import Callable
+
 from . import wire
 from .codec import Header, decode, encode, encode_header
 from .datapath import KERNEL
@@ -8,6 +10,8 @@ from .names import check_topic
 from .state import State
 from .topics import Kept, Topics
 
+Hearer = Callable[[bytes], None]
+
 
 class Events:
     """Topics with permissions."""
@@ -15,6 +19,11 @@ class Events:
     def __init__(self, state: State) -> None:
         self._state = state
         self._topics = Topics()
+        self._heard: dict[str, Hearer] = {}
+
+    def hear(self, topic: str, hearer: Hearer) -> None:
+        """The kernel's own subscription; it gets each event's body as it came."""
+        self._heard[topic] = hearer
 
     def forget(self, peer: str) -> None:
         """Ends all subscriptions of a peer."""
@@ -33,6 +42,8 @@ class Events:
     ) -> None:
         """Sends an event to every subscriber; raises BusError `bad-request`."""
         sequence, subscribers = self._topics.publish(topic, publisher, body, keep=keep)
+        if (hearer := self._heard.get(topic)) is not None:
+            hearer(body)
         if subscribers:
             options = {wire.KEEP_OPTION: True} if keep else None
             header = encode_header(wire.EVENT, topic, sequence, options=options)

@@ -107,7 +107,6 @@ class FlowTable:
             limit.credit,
             limit.rate,
             limit.burst,
-            first,
         )
 
     def load(self, provider: str) -> int:

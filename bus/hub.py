@@ -6,15 +6,16 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final
 
 from . import wire
 from .admission import Rule
 from .bodies import encode_body
-from .codec import encode_header
+from .codec import decode, encode_header
 from .control import Control, FlowRow
 from .datapath import ALL, FAILED, VIOLATION, Datapath, PeerStats
-from .errors import BusError
+from .errors import BusError, ProtocolError
 from .grants import Grants, Limit
 from .kernelcalls import KernelCall
 from .kernelstream import Stream
@@ -66,7 +67,7 @@ class Hub:
         liveness: int = wire.LIVENESS,
         listener: HubListener,
     ) -> None:
-        self._line = Line(datapath, self._wake, heartbeat_ms, liveness)
+        self._line = Line(datapath, heartbeat_ms, liveness)
         self._listener = listener
         self._local = LocalCalls(self._answer)
         self._control = Control(self._line.datapath, listener, self._local, heartbeat_ms, liveness)
@@ -79,6 +80,7 @@ class Hub:
     async def start(self) -> None:
         """Starts the datapath; peers and providers may be added from now on."""
         self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._line.bell.fd, self._heard)
         self._line.start()
 
     async def close(self) -> None:
@@ -86,6 +88,7 @@ class Hub:
         if self._closed or self._loop is None:
             return
         self._closed = True
+        self._loop.remove_reader(self._line.bell.fd)
         if self._timer is not None:
             self._timer.cancel()
         await self._local.close()
@@ -223,6 +226,7 @@ class Hub:
                             "done": progress.done,
                             "total": progress.total,
                             "message": progress.message,
+                            "spent": progress.spent or {},
                         }
                     )
 
@@ -295,6 +299,15 @@ class Hub:
         that will."""
         self._control.publish(topic, encode_body(value), keep=keep)
 
+    def hear(self, topic: str, handler: Callable[[Any], None]) -> None:
+        """Hands the kernel every event of a topic, decoded; what does not decode is left out."""
+
+        def heard(body: bytes) -> None:
+            with suppress(ProtocolError):
+                handler(decode(body))
+
+        self._control.hear(topic, heard)
+
     def subscribers(self, topic: str) -> int:
         """How many instances subscribe to a topic now."""
         return self._control.subscribers(topic)
@@ -332,10 +345,9 @@ class Hub:
 
     # -- the datapath -----------------------------------------------------------------------
 
-    def _wake(self) -> None:
-        if self._loop is not None:
-            with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                self._loop.call_soon_threadsafe(self._drain)
+    def _heard(self) -> None:
+        self._line.bell.hush()
+        self._drain()
 
     def _drain(self, limit: int = MAX_BATCH) -> None:
         """Handles what peers said, in turn; what takes longer than SLICE_S goes on after whatever
@@ -428,6 +440,7 @@ def _kernel_call(instance: str) -> tuple["asyncio.Future[Any]", KernelCall]:
     return future, KernelCall(instance, None, succeed, fail)
 
 
+@lru_cache(maxsize=256)
 def _require_readable(capability: str, method: str | None, ttl_ms: int, trace: str | None) -> None:
     """Raises BusError for a call that no provider could read."""
     options = None if trace is None else {wire.TRACE_OPTION: trace}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from . import wire
+from .bell import Bell
 from .datapath import Datapath
 from .errors import BusError
 from .listening import ListeningSocket, is_local
@@ -42,21 +43,20 @@ class Endpoint:
 class Line:
     """One datapath at a time.
 
-    `make` makes them; a datapath itself is used as it is and not replaced. `wake` is called from
-    any thread when there is something to poll.
+    `make` makes them; a datapath itself is used as it is and not replaced. `bell` is rung when
+    there is something to poll.
     """
 
     def __init__(
         self,
         make: Callable[[], Datapath] | Datapath,
-        wake: Callable[[], None],
         heartbeat_ms: int,
         liveness: int,
     ) -> None:
         self._make = make if callable(make) else None
         self.datapath = make() if callable(make) else make
         self.ended = False  # for good
-        self._wake = wake
+        self.bell = Bell()
         self._heartbeat_ms = heartbeat_ms
         self._liveness = liveness
         self._endpoints: dict[str, Endpoint] = {}
@@ -70,7 +70,7 @@ class Line:
     def start(self) -> None:
         """Starts the datapath."""
         self.datapath.start(
-            self._wake,
+            self.bell,
             heartbeat_ms=self._heartbeat_ms,
             liveness=self._liveness,
             grace_ms=wire.GRACE_MS,
@@ -111,6 +111,7 @@ class Line:
         self.datapath.close()
         for listening in self._sockets.values():
             listening.close()
+        self.bell.close()
 
     def replace(self) -> bool:
         """Starts a new datapath for one that has ended, still without its endpoints; False if that

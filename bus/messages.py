@@ -6,7 +6,7 @@ Unknown keys are ignored; a missing or mistyped one makes the whole body invalid
 import sys
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 Milliseconds = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 NaturalInt = Annotated[int, Meta(ge=0, le=2**53 - 1)]
@@ -37,11 +37,12 @@ class Welcome(Struct, frozen=True):
 
 class Progress(Struct, frozen=True):
     """How far a call is: `done` of `total` (None: unknown), in the provider's own units; what is
-    not a finite number is no progress."""
+    not a finite number is no progress. `spent`: what it has used up so far, by resource."""
 
     done: Finite
     total: Finite | None = None
     message: str = ""
+    spent: dict[str, NaturalInt] | UnsetType = UNSET
 
 
 class Activate(Struct, frozen=True):

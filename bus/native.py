@@ -1,11 +1,11 @@
 """The native datapath: the module of the wheel `symphony-native` as a `Datapath`.
 
-Its threads are Rust and need the interpreter for nothing but `wake`, which a thread of its own
-calls, so that forwarding goes on while the kernel's main thread is busy. Behaves as `reference.py`
-does, with one thing more: libzmq itself ends a message of more than `wire.MAX_FRAMES` frames or
-4 MiB (counter `endless`, of the whole process). Of the former it hands on what shows the sender,
-throws the rest away and cuts the connection if that has no end; for the latter it cuts the
-connection at once, and no VIOLATION says whose it was.
+Its threads are Rust and need the interpreter for nothing but a `wake` that is no `Bell`, which a
+thread of its own calls, so that forwarding goes on while the kernel's main thread is busy. Behaves
+as `reference.py` does, with one thing more: libzmq itself ends a message of more than
+`wire.MAX_FRAMES` frames or 4 MiB (counter `endless`, of the whole process). Of the former it hands
+on what shows the sender, throws the rest away and cuts the connection if that has no end; for the
+latter it cuts the connection at once, and no VIOLATION says whose it was.
 """
 
 import importlib
@@ -13,11 +13,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from .bell import Bell
 from .datapath import ALL, Flow, FlowStats, PeerStats, Upcall
 from .errors import BusError
 
 MODULE: Final = "symphony_native"
-INTERFACE: Final = 2  # of the module; to be raised whenever what is called of it changes
+INTERFACE: Final = 3  # of the module; to be raised whenever what is called of it changes
 VERDICT_S: Final = 5.0  # as `zap.VERDICT_S`, which comes with pyzmq
 
 
@@ -72,7 +73,8 @@ class NativeDatapath:
     def start(
         self, wake: Callable[[], None], *, heartbeat_ms: int, liveness: int, grace_ms: int
     ) -> None:
-        self._native.start(wake, heartbeat_ms, liveness, grace_ms, int(VERDICT_S * 1000))
+        bell = wake.fd if isinstance(wake, Bell) else -1
+        self._native.start(wake, bell, heartbeat_ms, liveness, grace_ms, int(VERDICT_S * 1000))
 
     def close(self) -> None:
         self._close()

@@ -266,7 +266,7 @@ class Switch:
             or route.caller is not peer
             or route.provider is None
             or not decided
-            or (head.again and request < route.first and not injected)
+            or (head.again and not injected)
         ):
             self._upcall(peer, head, header, body)
         elif route.limited and (refused := _over_limit(route, now)) is not None:

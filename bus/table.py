@@ -71,7 +71,6 @@ class Route:
         "calls",
         "credit",
         "errors",
-        "first",
         "generation",
         "latency",
         "limited",
@@ -101,7 +100,6 @@ class Route:
         self.credit = flow.credit
         self.rate = flow.rate
         self.burst = flow.burst
-        self.first = flow.first
         self.limited = flow.credit > 0 or flow.rate > 0
 
     def take_token(self, now: float) -> int:

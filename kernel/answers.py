@@ -31,6 +31,11 @@ class Degraded(Struct, frozen=True, kw_only=True):
 
     member: Annotated[str, Meta(description="name of the member")]
     effect: Annotated[str, Meta(description="what that means for the user")]
+    reason: Annotated[str | None, Meta(description="why it will not come by itself")] = None
+
+    def __str__(self) -> str:
+        why = f"; {self.reason}" if self.reason else ""
+        return f"degraded: no {self.member}: {self.effect}{why}"
 
 
 class RunSummary(Struct, frozen=True, kw_only=True):
@@ -67,6 +72,13 @@ class Status(Struct, frozen=True, kw_only=True):
     degraded: Annotated[list[Degraded], Meta(description="what is away")]
     datapath: Annotated[DatapathName, Meta(description="what moves the messages of the bus")]
     restarts: Annotated[int, Meta(ge=0, description="how often the bus was started anew")]
+    member_ends: Annotated[
+        dict[str, Annotated[int, Meta(ge=1)]],
+        Meta(
+            description="how often the process of each member of the Pit has ended; it is started "
+            "again until `degraded` has a reason why not"
+        ),
+    ]
     refusals: Annotated[
         int, Meta(ge=0, description="calls and connections refused so far; `bus` lists them")
     ]
@@ -126,12 +138,36 @@ class Artifact(Struct, frozen=True, kw_only=True):
     files: Annotated[int | None, Meta(description="of a folder: how many files")] = None
     created: Annotated[Time | None, Meta(description="when it was first stored")] = None
     made: Annotated[Lineage | None, Meta(description="who made it, from what")] = None
+    quality: Annotated[int | None, Meta(description="0 to 1000, where something is known")] = None
+    tags: Annotated[list[str], Meta(description="in the order of the alphabet")] = []
 
 
 class Artifacts(Struct, frozen=True, kw_only=True):
     """Answer of `artifacts list --json`, newest first."""
 
     artifacts: Annotated[list[Artifact], Meta(description="what the store holds")]
+    archived: Annotated[
+        int | None, Meta(description="contents that are only archived; null: nobody can tell")
+    ] = None
+
+
+class ArchivedArtifact(Struct, frozen=True, kw_only=True):
+    """One that is in the archive alone."""
+
+    ref: Reference
+    name: Annotated[str | None, Meta(description="its usual file name")] = None
+    bytes: Annotated[int, Meta(description="its size; of a folder, of what was archived with it")]
+    place: Annotated[str, Meta(description="the archive: a capability, or built-in")]
+    archived: Annotated[Time, Meta(description="when it was copied there")]
+    freed: Annotated[Time, Meta(description="since when it is not here")]
+    runs: Annotated[list[str], Meta(description="that made it")]
+
+
+class ArchivedArtifacts(Struct, frozen=True, kw_only=True):
+    """Answer of `artifacts list --archived --json`, newest first."""
+
+    archived: Annotated[list[ArchivedArtifact], Meta(description="what `stale restore` takes")]
+    more: Annotated[bool, Meta(description="whether --limit left something out")]
 
 
 class ProblemInfo(Struct, frozen=True, kw_only=True):

@@ -29,12 +29,17 @@ def require_showable(extension: Path, places: Places) -> None:
     _require_not_around(extension, places, "the extension's folder", remedy)
 
 
-def require_not_within(out: Path, places: Places) -> None:
-    """Raises if the results would be written among what the kernel keeps."""
+def require_not_within(
+    out: Path,
+    places: Places,
+    option: str = "--out",
+    remedy: str = "choose another folder with --out",
+) -> None:
+    """Raises if something would be written among what the kernel keeps."""
     for kept, what in _kept(places):
         if _lies_in(out, kept):
             message = f"{out} lies in {what} {kept}, which only the kernel writes"
-            raise Problems([Problem(message, "--out", "choose another folder with --out")])
+            raise Problems([Problem(message, option, remedy)])
 
 
 def _require_not_around(folder: Path, places: Places, where: str, remedy: str) -> None:

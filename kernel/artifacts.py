@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import logging
+import secrets
+import shutil
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +16,17 @@ from msgspec import UNSET
 
 from symphony.bus.errors import BusError
 
-from .errors import from_bus
+from .clock import timestamp
+from .errors import SymphonyError, from_bus
 from .intake import copy
-from .journal import timestamp
-from .members import Member
+from .members import AwayError, Member
 from .removal import Remover
+from .replies import broken, checked, reference_of
 from .values import Value, content
+
+log = logging.getLogger(__name__)
+
+OWN_FAULTS = frozenset({"io", "corrupt", "refused"})  # the last: its key is not there, or read-only
 
 Made = Mapping[str, object]
 
@@ -34,18 +43,25 @@ class Outgoing:
 class Artifacts:
     """Typed calls of `pit.artifacts/1`; every call waits while the store is away."""
 
-    def __init__(self, member: Member, remover: Remover) -> None:
+    def __init__(self, member: Member, curator: Member, remover: Remover) -> None:
         self._remover = remover
         self._member = member
+        self._curator = curator
 
-    async def _ask(self, method: str, args: Mapping[str, object]) -> Any:
+    async def _ask(
+        self, method: str, args: Mapping[str, object], again: Callable[[], None] | None = None
+    ) -> Any:
         """Raises :class:`SymphonyError` where the store itself fails: that is no player's fault."""
         try:
-            return await self._member.call(method, args)
+            reply = await self._member.call(method, args, again=again)
         except BusError as error:
-            if error.code in ("io", "corrupt"):
+            if error.code in OWN_FAULTS:
                 raise from_bus(error) from error
             raise
+        return checked(self._member.kind.capability, method, reply)
+
+    def _broken(self, method: str, why: str) -> SymphonyError:
+        return broken(self._member.kind.capability, method, why)
 
     async def put(self, values: Mapping[str, tuple[object, str]], made: Made) -> dict[str, Value]:
         """Stores inline values (name → value, file name); all in one durable write."""
@@ -57,6 +73,9 @@ class Artifacts:
             for (data, media), (_, file_name) in zip(encoded, values.values(), strict=True)
         ]
         reply = await self._ask("put_many", {"items": items, "ts": timestamp()})
+        refs = [stored["ref"] for stored in reply["items"]]
+        if refs != [reference_of(data) for data, _ in encoded]:
+            raise self._broken("put_many", "the references are not those of the contents")
         return {
             name: Value(ref=stored["ref"], value=value, name=file, media=media, bytes=len(data))
             for (name, (value, file)), stored, (data, media) in zip(
@@ -74,6 +93,8 @@ class Artifacts:
             return []
         args = {"folder": str(folder), "items": asked, "made": made, "ts": timestamp()}
         reply = await self._ask("collect", args)
+        if [taken["name"] for taken in reply["items"]] != [item["name"] for item in asked]:
+            raise self._broken("collect", "it does not tell of what it was asked for")
         return [
             Value(
                 kind=taken["kind"],
@@ -86,14 +107,46 @@ class Artifacts:
         ]
 
     async def stage(
-        self, folder: Path, items: Iterable[tuple[str, str]], *, writable: bool = False
+        self,
+        folder: Path,
+        items: Iterable[tuple[str, str]],
+        *,
+        writable: bool = False,
+        by: str = "kernel",
     ) -> None:
-        """Puts artifacts (reference, relative path) below ``folder``."""
+        """Puts artifacts (reference, relative path) below ``folder``, which is empty and ours;
+        ``by``: who reads them.
+
+        What only the archive has is brought back first.
+        """
         asked = [{"ref": ref, "path": path} for ref, path in items]
-        if asked:
-            mode = "writable" if writable else "read-only"
-            args = {"folder": str(folder), "items": asked, "mode": mode}
-            await self._ask("stage", args)
+        if not asked:
+            return
+        mode = "writable" if writable else "read-only"
+        args = {"folder": str(folder), "items": asked, "mode": mode, "by": by}
+        args["ts"] = timestamp()
+        empty = partial(_empty, folder)  # of what a store left that ended before it answered
+        try:
+            await self._ask("stage", args, empty)
+        except BusError as error:
+            if error.code != "not-found":
+                raise
+            await self._bring_back(sorted({item["ref"] for item in asked}))
+            await self._ask("stage", args, empty)
+
+    async def _bring_back(self, refs: Iterable[str]) -> None:
+        """Raises :class:`BusError` `not-found` for one that nobody has."""
+        for ref in refs:
+            args = {"ref": ref, "id": f"needed-{secrets.token_hex(8)}", "ts": timestamp()}
+            try:
+                reply = await self._curator.ask("restore", args)
+                checked(self._curator.kind.capability, "restore", reply)
+            except AwayError as error:
+                raise _lacking(ref, "and the Stale Manager, who may have it, is away") from error
+            if reply["missing"]:
+                raise _lacking(ref, "it is neither here nor in the archive")
+            if reply["restored"]:
+                log.info("restored", extra={"ref": ref})
 
     async def file_as(self, value: Value, made: Made) -> Value:
         """The value with an artifact behind it, storing a literal that has none."""
@@ -115,6 +168,20 @@ class Artifacts:
         reply = await self._ask("stat", {"refs": [ref]})
         found: dict[str, Any] = reply["artifacts"][0]
         return found
+
+
+def _lacking(ref: str, why: str) -> BusError:
+    return BusError(
+        "not-found",
+        f"there is no such artifact: {why}",
+        where=ref,
+        help=f"bring it back with `symphony-kernel stale restore {ref}`, or from a backup",
+    )
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _spool(source: Path, spool: Path, name: str) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Any, Protocol
+from pathlib import Path, PurePosixPath
+from typing import Any, Final, Protocol
 
 from msgspec import UNSET
 
@@ -27,6 +27,8 @@ from .removal import Remover
 from .space import full_disk, is_full
 from .values import Value, content
 from .valuetypes import ValueType
+
+LONGEST_BY: Final = 128  # bytes that the Artifact Store takes of who asks
 
 
 class Types(Protocol):
@@ -67,7 +69,7 @@ class CallContext:
     @property
     def folder(self) -> str:
         """This call's own folder below inbox and outbox."""
-        return f"{self.step}-{self.attempt}"
+        return f"{self.run}-{self.step}-{self.attempt}"
 
 
 class Caller:
@@ -101,6 +103,7 @@ class Caller:
             "version": instance.installed.manifest.extension.version,
             "inputs": sorted({value.ref for value in inputs.values() if value.ref}),
         }
+        outbox = instance.outbox / context.folder
         arguments = await self._stage(instance, types, inputs, context, made)
         try:
             try:
@@ -116,10 +119,11 @@ class Caller:
             except BusError as error:
                 _blame_disk(instance, error)
                 raise
-            return await self._take(instance, types, result, context, made)
+            return await self._take(instance, types, result, outbox, made)
         finally:
-            self._remover.remove(instance.inbox / context.folder)
-            self._remover.remove(instance.outbox / context.folder)
+            if inputs:
+                self._remover.remove(instance.inbox / context.folder)
+            self._remover.remove(outbox)
 
     async def _stage(
         self,
@@ -144,7 +148,8 @@ class Caller:
         if files:
             folder = instance.inbox / context.folder
             folder.mkdir(mode=0o755)
-            await self._artifacts.stage(folder, files)
+            by = f"{context.run}/{context.step}"[:LONGEST_BY]
+            await self._artifacts.stage(folder, files, by=by)
         arguments["$"] = {
             "run": context.run,
             "step": context.step,
@@ -158,7 +163,7 @@ class Caller:
         instance: Instance,
         types: Types,
         result: object,
-        context: CallContext,
+        folder: Path,
         made: Mapping[str, object],
     ) -> dict[str, Value]:
         found = name_outputs(types.outputs, result)
@@ -189,7 +194,6 @@ class Caller:
                 outgoing[name] = Outgoing(usual, path, str(media))
             else:
                 plain[name] = (value, usual)
-        folder = instance.outbox / context.folder
         try:
             taken = await self._artifacts.collect(folder, outgoing.values(), made)
         except SymphonyError as error:

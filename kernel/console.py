@@ -25,7 +25,7 @@ from symphony.sandboxes.policy import Level, SandboxRefused
 from .apart import require_outside, require_showable
 from .busreport import report
 from .calling import CallContext, Undeclared
-from .chambering import State
+from .chambering import Event, State
 from .deadletters import MOST as MOST_LETTERS
 from .errors import Problem, Problems, SymphonyError, from_refusal
 from .grants import Grant
@@ -33,15 +33,15 @@ from .instances import Instance, SpawnError
 from .kernel import Kernel
 from .keys import KeyRing
 from .kit import Installed
-from .leases import Leases
-from .members import ARTIFACT_STORE, DAG_TRACKER, PIT
+from .members import PIT, REPLACEABLE
 from .redrive import Redriver
 from .remote import METHODS as REMOTE_METHODS
 from .remote import RemoteDoor, is_remote
 from .values import inline
+from .wholefiles import replace_private
 
 CAPABILITY = "kernel.console/1"
-CALLS = frozenset({CAPABILITY, DAG_TRACKER.capability, ARTIFACT_STORE.capability})
+CALLS = frozenset({CAPABILITY, *(kind.capability for kind in PIT)})
 CALL_TIMEOUT_S = 600.0
 MOST_PLACE = 200  # characters of a path in an error
 LONGEST_CALL_S = 7 * 24 * 3600.0
@@ -66,11 +66,7 @@ class Console:
             door = RemoteDoor(kernel.hub, keys, kernel.settings.listen, calls)
             await door.open()
             kernel.remote_door = door
-        new = places.console.with_suffix(".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(ticket.to_json())
-        new.replace(places.console)
+        replace_private(places.console, ticket.to_json())
 
     async def _answer(self, request: Request) -> object:
         method = _METHODS.get(request.method)
@@ -205,7 +201,7 @@ class Console:
         """
         args = request.args
         capability = _text(args, "capability")
-        if capability in {kind.capability for kind in PIT}:
+        if capability in {kind.capability for kind in REPLACEABLE}:
             raise BusError(
                 "refused",
                 f"{capability} is called by the kernel itself",
@@ -237,22 +233,23 @@ class Console:
     async def _lent(
         self, installed: Installed, level: Level | None, out: Path | None
     ) -> AsyncIterator[Instance]:
-        leases = Leases(self._kernel.instances)
-        for attached in self._attached.values():
-            fits = attached.installed is installed and out is None
-            fits &= level in (None, attached.level)
-            if fits and attached.state is State.ACTIVATED:
-                leases.adopt(attached)
+        instances = self._kernel.instances
+        for instance in self._attached.values():
+            fits = instance.installed is installed and out is None
+            fits &= level in (None, instance.level)
+            if fits and instance.state is State.ACTIVATED:
                 break
         else:
             options = self._kernel.options_for(installed, out, level)
-            attached = await leases.take(installed, options)
+            instance = await instances.summon(installed, options)
+        instance.on(Event.LEASE)
         try:
-            yield attached
+            yield instance
         finally:
-            leases.give_back(attached)
-            if attached.name not in self._attached:
-                await leases.close()
+            if instance.state is State.IN_USE:
+                instance.on(Event.RELEASE)
+            if instance.name not in self._attached:
+                await instances.unload(instance)
 
     def _require_use(self, installed: Installed, out: Path | None) -> None:
         """Raises if a folder of the user's is needed and not given, or given and not used."""

@@ -6,14 +6,14 @@ collect many faults in one `Problems`, so that a user repairs a file in one go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Final, Literal, NamedTuple, cast
 
 from symphony.bus.errors import BusError
 from symphony.sandboxes.policy import SandboxRefused
 
-from .plaintext import encodable, one_line
+from .plaintext import encodable, one_line, short
 
 Fault = Literal["caller", "provider", "kernel", "environment"]
 
@@ -130,7 +130,7 @@ class Problem(NamedTuple):
         """`error: WHAT (WHERE)`, then `help: REMEDY` if there is one."""
         place = f" ({self.where})" if self.where else ""
         remedy = f"\nhelp: {one_line(self.help)}" if self.help else ""
-        return one_line(f"error: {self.message}{place}") + remedy
+        return one_line(f"error: {short(self.message)}{place}") + remedy
 
     def to_json(self) -> dict[str, object]:
         """`{message, where, help}`; what is not known is null."""
@@ -200,3 +200,11 @@ class Problems(SymphonyError):  # noqa: N818 - it is their plural, and how users
         if left > 0:
             lines.append(f"error: {left} more problems are not shown")
         return "\n".join(lines)
+
+
+def raise_damaged(problems: Sequence[Problem]) -> None:
+    """Raises `Problems` of the code `corrupt` (exit code 6) if there are any."""
+    if problems:
+        found = Problems(problems, code=ExitCode.IO)
+        found.name = "corrupt"
+        raise found

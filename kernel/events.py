@@ -65,6 +65,9 @@ class StepStarted(StepEvent, frozen=True, kw_only=True, tag="step.started"):
     sandbox: Annotated[
         SandboxLevel | None, Meta(description="the sandbox level really in force")
     ] = None
+    grant: Annotated[
+        str | None, Meta(description="Arbitration's grant: symphony-kernel why GRANT explains it")
+    ] = None
 
 
 class StepProgress(StepEvent, frozen=True, kw_only=True, tag="step.progress"):
@@ -131,6 +134,19 @@ class Gate(Event, frozen=True, kw_only=True, tag="gate"):
     reason: Annotated[str, Meta(description="what was seen, in one line")]
 
 
+class BudgetWarning(Event, frozen=True, kw_only=True, tag="budget.warning"):
+    """Most of a budget is spent, or all of it: told once each in a run that spends of it."""
+
+    budget: Annotated[str, Meta(description="its name in pit.toml")]
+    who: Annotated[str | None, Meta(description="the run, tenant or day that it counts for")] = None
+    resource: Annotated[str, Meta(description="what is spent")]
+    spent: Annotated[int, Meta(description="so far, in its smallest unit")]
+    limit: Annotated[int, Meta(description="from here on nothing is granted")]
+    state: Annotated[
+        Literal["warning", "spent"], Meta(description="warning: from the percent of pit.toml on")
+    ]
+
+
 class Delivered(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One result of a run."""
 
@@ -156,5 +172,6 @@ RunEvent = (
     | StepSkipped
     | Decision
     | Gate
+    | BudgetWarning
     | RunFinished
 )

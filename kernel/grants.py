@@ -14,6 +14,7 @@ from .document import load_document
 from .errors import Problem, Problems
 from .events import SandboxLevel
 from .manifest import Permissions
+from .space import naming
 from .structure import Report, decode
 from .syntax import ExtensionName
 
@@ -68,7 +69,7 @@ def save_grant(home: Path, name: str, grant: Grant | None) -> None:
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     content = msgspec.json.format(msgspec.json.encode(grants, order="sorted"), indent=2)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
+    with naming(temporary), os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

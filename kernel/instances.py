@@ -11,6 +11,7 @@ import contextlib
 import itertools
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ from .chambering import Event, State
 from .errors import from_bus
 from .kit import Installed
 from .launchplan import LaunchOptions, argv, bus_grants, sandbox_policy
+from .logs import complaint
 from .places import Places
 from .removal import Remover
 from .space import full_disk, is_full
@@ -48,6 +50,8 @@ class SpawnError(Exception):
     def __init__(self, instance: Instance, text: str) -> None:
         super().__init__(text)
         self.instance = instance.name
+        self.player = instance.installed.name
+        self.pid = instance.pid or None
         self.text = text
         self.log = instance.log
         self.rejected = instance.rejected is not None  # it would be again
@@ -71,15 +75,16 @@ class Instance:
     exit: ExitReason | None = None
     rejected: str | None = None
     starved: bool = False  # the home's disk was full when its process ended
+    users: int = 0  # calls that it was leased for
     hello: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @property
+    @cached_property
     def inbox(self) -> Path:
         """Where its inputs are staged (the instance sees it read-only)."""
         return self.folder / "inbox"
 
-    @property
+    @cached_property
     def outbox(self) -> Path:
         """Where it leaves its outputs."""
         return self.folder / "outbox"
@@ -106,6 +111,18 @@ class Instance:
     def on(self, event: Event) -> None:
         """Moves along the chambering table."""
         self.state = chambering.step(self.state, event)
+
+    def lease(self) -> None:
+        """One more call has it; the first takes it into use."""
+        if not self.users:
+            self.on(Event.LEASE)
+        self.users += 1
+
+    def free(self) -> None:
+        """One less; with the last it is free again, if it still can be used."""
+        self.users -= 1
+        if not self.users and self.state is State.IN_USE:
+            self.on(Event.RELEASE)
 
 
 EndedHook = Callable[[Instance], None]
@@ -286,7 +303,7 @@ class Instances:
         if ended in done:
             if instance.starved:
                 raise full_disk(self._places.home, f"{instance.name} ended before it registered")
-            raise SpawnError(instance, f"ended before it registered ({_how(instance)})")
+            raise SpawnError(instance, f"ended before it registered ({how_ended(instance)})")
         if not done:
             raise SpawnError(instance, f"did not register within {REGISTER_S:g} s")
 
@@ -302,11 +319,11 @@ class Instances:
         instance.ended.set()
 
 
-def _how(instance: Instance) -> str:
+def how_ended(instance: Instance) -> str:
     """How its process ended, with what it said last."""
     reason = instance.exit
     if reason is None:
         return "it could not be started"
     how = f"exit code {reason.code}" if reason.kind == "error" else reason.text or reason.kind
-    said = instance.last_lines()[-1:]
-    return ": ".join([how, *(line for line in said if line.strip() not in how)])
+    said = complaint(instance.last_lines())
+    return how if said is None or said in how else f"{how}: {said}"

@@ -8,36 +8,38 @@ journaled: it takes the numbers between two records, at the pace of pacing.py.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from symphony.bus.errors import BusError
 
+from .clock import timestamp
 from .events import RunEvent
-from .members import AWAY, Member
+from .members import AWAY, DAG_TRACKER, Member
 from .pacing import Body, Pace
+from .pit.candidates import Measured
 from .projection import STRIDE, progress_event, project
+from .replies import broken, read_as
 
 Emit = Callable[[RunEvent], None]
 Clock = Callable[[], float]
+Steps = Sequence[Mapping[str, Any]]
+Ready = list[tuple[str, float]]  # steps with their rank in milliseconds
 PAGE = 1000
+DAG: Final = DAG_TRACKER.capability
 ENDS = frozenset({"completed", "failed"})  # of an attempt
-
-
-def timestamp() -> str:
-    """Now, RFC 3339, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+BEHIND: Final = 64  # calls that the tracker may owe an answer while more steps begin
 
 
 @dataclass(frozen=True)
 class Advance:
     """What ending a step changed: steps now ready with their ranks (ms), and how many are left."""
 
-    ready: list[tuple[str, float]]
+    ready: Ready
     left: int
     skipped: list[str]
 
@@ -51,6 +53,10 @@ class RunJournal:
         self._emit = emit
         self._next = 1
         self._held: dict[int, Mapping[str, Any]] = {}
+        self._owed = 0
+        self._lost: set[int] = set()  # appends that the tracker ended before it answered
+        self._unsent = 0  # appends that wait for the tracker
+        self._steps: frozenset[str] = frozenset()  # of the plan
         self._progress = 0
         self._pace = Pace()
         self._clock = clock
@@ -60,13 +66,44 @@ class RunJournal:
         """The index of the last record whose event was emitted."""
         return self._next - 1
 
-    async def open(self, request: Mapping[str, object]) -> Advance:
-        """Opens the run; ``request`` as `pit.dag/1 open` without run and ts."""
+    @property
+    def keeps_up(self) -> bool:
+        """Whether the tracker serves, and acknowledges soon enough for more steps to begin."""
+        return self._dag.up and self._owed < BEHIND
+
+    async def open(self, request: Mapping[str, object], parts: Sequence[Steps]) -> Ready:
+        """Opens the run; ``request`` as `pit.dag/1 open` without run, steps and ts. Returns what is
+        ready once the plan is whole."""
         ts = timestamp()
-        reply = await self._dag.call("open", {"run": self._run, "ts": ts, **request})
+        args = {"run": self._run, "ts": ts, **request, "steps": parts[0]}
+        self._steps = frozenset(str(step["id"]) for part in parts for step in part)
+        reply = await self._dag.call("open", args)
         data = {key: request[key] for key in ("melody", "version", "inputs")}
         self._deliver({"index": reply["index"], "kind": "opened", "ts": ts, "data": data})
-        return _advance(reply, left=reply["steps"])
+        for number, steps in enumerate(parts[1:], 2):
+            await self._grow(f"part-{number}", steps)
+        if len(parts) > 1:  # what came later has made earlier steps more urgent
+            reply = await self._dag.call("state", {"run": self._run})
+        return self._ranked("open", reply)
+
+    async def complete_plan(self, state: dict[str, Any], parts: Sequence[Steps]) -> dict[str, Any]:
+        """The STATE of a resumed run with all of its plan: the kernel before may have ended while
+        it told it."""
+        self._steps = frozenset(str(step["id"]) for part in parts for step in part)
+        known = {step["id"] for step in state["steps"]}
+        since = state["last"]
+        for number, steps in enumerate(parts, 1):
+            if missing := [step for step in steps if step["id"] not in known]:
+                await self._grow(f"part-{number}-{since}", missing)
+        if self.last == since:
+            return state
+        return await whole_state(self._dag.call, self._run)
+
+    async def _grow(self, name: str, steps: Steps) -> None:
+        ts = timestamp()
+        args = {"run": self._run, "id": name, "steps": steps, "ts": ts}
+        reply = await self._dag.call("grow", args)
+        self._deliver({"index": reply["index"], "kind": "grown", "ts": ts})
 
     async def resume(self, seen_seq: int | None = None) -> dict[str, Any]:
         """Resumes the run; returns its STATE.
@@ -87,28 +124,48 @@ class RunJournal:
 
     async def append(self, records: Sequence[Mapping[str, object]]) -> None:
         """Records of kinds started, failed, decision, gate or noted; not waiting for the disk."""
+        if not records:
+            return
+        self._unsent += 1
+        try:
+            await self._dag.ready()  # from here until it is sent nothing else comes between
+        finally:
+            self._unsent -= 1
         ts = timestamp()
         stamped = [{**record, "ts": ts} for record in records]
         args = {"run": self._run, "records": stamped}
         first = None
-        while first is None:
-            try:
-                first = (await self._dag.call("append", args, repeat=False))["first"]
-            except BusError as error:
-                if error.code not in AWAY:
-                    raise
-                first = await self._find(stamped)
+        try:
+            while first is None:
+                try:
+                    first = (await self._write("append", args, repeat=False))["first"]
+                except BusError as error:
+                    if error.code not in AWAY:
+                        raise
+                    self._lost.add(id(stamped))
+                    first = await self._find(stamped)
+        finally:
+            self._lost.discard(id(stamped))
         for index, record in enumerate(stamped, first):
             self._deliver({"index": index, **record})
 
     async def complete(
-        self, step: str, attempt: int, outputs: Mapping[str, object], quality: float | None
+        self,
+        step: str,
+        attempt: int,
+        outputs: Mapping[str, object],
+        quality: float | None,
+        after: asyncio.Task[None],
     ) -> Advance:
-        """The step succeeded; returns once that is on disk."""
+        """The step succeeded; returns once that is on disk. `after`: the `append` of its start,
+        which the journal has before it."""
         data = {"run": self._run, "step": step, "attempt": attempt, "outputs": outputs}
         if quality is not None:
             data["quality"] = quality
-        return await self._end("complete", "completed", data)
+        try:
+            return await self._end("complete", "completed", data, after)
+        finally:
+            after.cancel()  # nothing is left of it unless this failed
 
     async def fail(self, step: str, attempt: int, error: Mapping[str, object]) -> Advance:
         """The step failed for good."""
@@ -128,6 +185,14 @@ class RunJournal:
         reply = await self._dag.call("finish", args)
         record = {"index": reply["index"], "kind": "finished", "ts": ts}
         self._deliver({**record, "data": {"outcome": outcome, "data": data}})
+
+    async def learned(self, kind: str) -> dict[str, Measured]:
+        """What was measured of each player at steps of the kind, in all runs."""
+        reply = await self._dag.call("learned", {"kind": kind, "limit": PAGE})
+        return {
+            pair["player"]: Measured(pair["succeeded"], pair["failed"], pair["mean_ms"] / 1000)
+            for pair in reply["pairs"]
+        }
 
     def progress(self, step: str, body: Body) -> None:
         """A step's progress, told at a bounded pace; the last before the attempt's end always."""
@@ -153,7 +218,9 @@ class RunJournal:
                 break
             if record["kind"] == "resumed":
                 record["data"] = _resumed(record["index"], state)
-            if (event := project(self._run, record)) is not None:
+            with read_as(DAG, "journal"):
+                event = project(self._run, record)
+            if event is not None:
                 events.append(event)
         return events
 
@@ -165,6 +232,7 @@ class RunJournal:
             last = found[-1]["index"] if found else after
             args = {"run": self._run, "after": last, "limit": PAGE}
             reply = await self._dag.call("journal", args)
+            require_order(reply, last)
             found += reply["records"]
             more = reply["more"]
         return found
@@ -177,9 +245,15 @@ class RunJournal:
                 return int(record["index"])
         return None
 
-    async def _end(self, method: str, kind: str, args: Mapping[str, object]) -> Advance:
+    async def _end(
+        self,
+        method: str,
+        kind: str,
+        args: Mapping[str, object],
+        after: asyncio.Task[None] | None = None,
+    ) -> Advance:
         ts = timestamp()
-        reply = await self._dag.call(method, {**args, "ts": ts})
+        reply = await self._follow(after, method, {**args, "ts": ts})
         self._deliver(
             {
                 "index": reply["index"],
@@ -198,7 +272,43 @@ class RunJournal:
         for entry in cascade:
             data = {"reason": entry["reason"]}
             self._deliver({**entry, "kind": "skipped", "ts": ts, "data": data})
-        return _advance(reply, skipped=(entry["step"] for entry in cascade))
+        skipped = [entry["step"] for entry in cascade]
+        self._require_known(method, skipped)
+        return Advance(self._ranked(method, reply), reply["left"], skipped)
+
+    async def _follow(
+        self, after: asyncio.Task[None] | None, method: str, args: Mapping[str, object]
+    ) -> Any:
+        """A call that comes after a record. The tracker takes both in the order in which they were
+        sent, so nothing is waited for unless one of them is lost."""
+        if after is not None and self._dag.up and not self._lost and not self._unsent:
+            try:
+                reply = await self._write(method, args, repeat=False)
+            except BusError as error:
+                if error.code not in AWAY:
+                    raise
+            else:
+                await after
+                return reply
+        if after is not None:
+            await after
+        return await self._write(method, args)
+
+    def _ranked(self, method: str, reply: Mapping[str, Any]) -> Ready:
+        ready = [(step, float(rank)) for step, rank in reply["ready"]]
+        self._require_known(method, (step for step, _ in ready))
+        return ready
+
+    def _require_known(self, method: str, steps: Iterable[str]) -> None:
+        if unknown := next((step for step in steps if step not in self._steps), None):
+            raise broken(DAG, method, f"this run has no step {unknown}")
+
+    async def _write(self, method: str, args: Mapping[str, object], *, repeat: bool = True) -> Any:
+        self._owed += 1
+        try:
+            return await self._dag.call(method, args, repeat=repeat)
+        finally:
+            self._owed -= 1
 
     def _deliver(self, record: Mapping[str, Any]) -> None:
         """Emits records in the order of their index, whatever order the replies came in."""
@@ -221,6 +331,14 @@ class RunJournal:
             self._tell(step, self._pace.begin(step, self._clock()))
 
 
+def require_order(reply: Mapping[str, Any], after: int) -> None:
+    """A page of a journal goes on behind this record. Raises `SymphonyError`."""
+    indexes = [after, *(record["index"] for record in reply["records"])]
+    rises = all(before < index for before, index in itertools.pairwise(indexes))
+    if not rises or (reply["more"] and len(indexes) == 1):
+        raise broken(DAG, "journal", "its pages do not go on")
+
+
 def _resumed(index: int, state: Mapping[str, Any]) -> dict[str, Any]:
     head = {key: state[key] for key in ("melody", "version", "inputs")}
     return {"from": index - 1, **head}
@@ -234,14 +352,11 @@ async def whole_state(
     """A run's STATE with all of its steps; ``state`` is its first page if that is known."""
     whole = state or await ask("state", {"run": run})
     page = whole
+    if lacking := {"document", "inputs", "ready"} - whole.keys():
+        raise broken(DAG, "state", f"there is no `{min(lacking)}`")
     while page.get("more"):
         page = await ask("state", {"run": run, "after": len(whole["steps"])})
+        if not page["steps"]:
+            raise broken(DAG, "state", "its pages do not go on")
         whole["steps"] += page["steps"]
     return dict(whole)
-
-
-def _advance(
-    reply: Mapping[str, Any], left: int | None = None, skipped: Iterable[str] = ()
-) -> Advance:
-    ready = [(step, float(rank)) for step, rank in reply["ready"]]
-    return Advance(ready, reply["left"] if left is None else left, list(skipped))

@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import time
-from collections.abc import Coroutine
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,26 +30,32 @@ from .apart import require_showable
 from .artifacts import Artifacts
 from .calling import Caller
 from .deadletters import DeadLetterBox
-from .errors import ExitCode, SymphonyError
-from .instances import Instance, Instances, SpawnError
+from .instances import Instance, Instances
 from .kit import Installed, load_kit
-from .launchplan import LaunchOptions, program
+from .launchplan import LaunchOptions
 from .letterwriter import LetterWriter
 from .logs import close_log, open_log
 from .members import (
+    ARBITRATION,
     ARTIFACT_STORE,
     DAG_TRACKER,
-    PIT,
-    Member,
-    MemberKind,
-    not_started,
-    unavailable,
+    POOL_MANAGER,
+    STALE_MANAGER,
 )
+from .pit.appraisal import Appraiser
+from .pit.arbiter import Arbiter
+from .pit.config import PARTS, load_pit_config, whole_amounts
+from .pit.curator import Curator
+from .pit.ended import Ended
+from .pit.fleet import Fleet, Kind
+from .pit.pending import PendingCharges
+from .pit.pool import Pool
+from .pit.spending import Spending
+from .pit.watch import Watch
 from .places import HomeLock, Places
+from .presence import Presence
 from .remote import RemoteDoor
 from .removal import Remover
-from .space import full_disk
-from .supervisor import Child, Quarantine, Start, Stop, Supervision, Supervisor
 
 log = logging.getLogger(__name__)
 
@@ -77,18 +85,22 @@ class Kernel:
         for folder in settings.extensions:
             require_showable(folder, self.places)
         self.kit = load_kit(settings.places.home, attached=settings.extensions)
+        self.config = load_pit_config(settings.places.home, self.kit)
+        self.kinds = self.config.kinds()
+        self._capacities = self.config.capacities(settings.slots)
+        self.slots = max(1, self._capacities["cpu"] // PARTS["cpu"])  # steps of a run at once
         self.stop = asyncio.Event()
         self.failure: BusBrokenError | None = None  # told when the kernel has ended for it
         self.remote_door: RemoteDoor | None = None  # once it is open
         self.datapath = settings.datapath or _best_datapath()
         self.letters = DeadLetterBox(settings.places.home)
         self.letter_writer = LetterWriter(self.letters)
-        self.playing: dict[str, RunSummary] = {}
+        self.playing: dict[str, Callable[[], RunSummary]] = {}  # as of when it is asked
         self._lock = HomeLock(settings.places.lock)
         self._started = time.monotonic()
         self._closing = False
+        self._member_ends: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._member_instances: dict[str, Instance] = {}
 
     async def start(self) -> None:
         """Locks the home and brings everything up; members register in the background."""
@@ -96,6 +108,8 @@ class Kernel:
         self.places.create()
         self._lock.acquire()
         self._log = open_log(self.places.logs / "kernel.log")
+        self.presence = Presence(self.places.home, self.kinds)
+        self.presence.began()
         self._remover = Remover(self.places.trash)
         self._clear_leftovers()
         self.hub = Hub(partial(datapaths.choose, self.datapath), listener=self)
@@ -105,15 +119,20 @@ class Kernel:
             open_files=descriptors.raise_limit(),
         )
         self.instances = Instances(self.hub, self.launcher, self.places, self._remover)
-        self.instances.on_ended.append(self._instance_ended)
-        self.members = {kind.extension: Member(kind, self.hub) for kind in PIT}
-        self.dag = self.members[DAG_TRACKER.extension]
-        self.store = self.members[ARTIFACT_STORE.extension]
-        self.artifacts = Artifacts(self.store, self._remover)
+        self.watch = Watch(
+            self.kinds, self.kit, self.hub, self.instances, self.places.home, self._spawn_task
+        )
+        self.instances.on_ended.append(self._member_ended)
+        self.members = self.watch.members
+        self.dag = self.members[DAG_TRACKER.capability]
+        self.store = self.members[ARTIFACT_STORE.capability]
+        curator = self.members[STALE_MANAGER.capability]
+        self.artifacts = Artifacts(self.store, curator, self._remover)
+        self._open_pit()
         self.caller = Caller(self.hub, self.artifacts, self._remover)
         try:
             await asyncio.gather(self.hub.start(), self.launcher.start())
-            self._start_members()
+            self.watch.start()
             self._spawn_task(trim.give_back())
             self._spawn_task(descriptors.watch(self._exposed, self._crowded))
         except BaseException:
@@ -126,10 +145,14 @@ class Kernel:
             return
         self._closing = True
         self.stop.set()
+        self.watch.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(self.arbiter.close(), self.appraiser.close(), self.curator.close())
         await self.instances.close()
+        self.presence.look()
+        await self.pool.close()
         await self.launcher.close()
         await self.hub.close()
         await asyncio.to_thread(self.letter_writer.close)
@@ -142,28 +165,38 @@ class Kernel:
 
     def status(self) -> Status:
         """The answer of ``status``."""
-        degraded = [
-            Degraded(member=kind.title, effect=kind.effect)
-            for kind in PIT
-            if not self.members[kind.extension].up
-        ]
+        degraded = self.watch.degraded()
         return Status(
             state="stopping" if self.stop.is_set() else "degraded" if degraded else "running",
             version=VERSION,
             pid=os.getpid(),
             uptime_s=round(time.monotonic() - self._started, 3),
-            runs=list(self.playing.values()),
+            runs=[summary() for summary in self.playing.values()],
             extensions=[self._info(instance) for instance in self.instances.all.values()],
             degraded=degraded,
             datapath=self.datapath,
             restarts=self.hub.counters()["restarts"],
+            member_ends=dict(self._member_ends),
             refusals=sum(self.hub.refusals().values()),
             listen=self.settings.listen,
         )
 
-    def absent(self) -> list[MemberKind]:
-        """The members of the Pit that are not installed at all."""
-        return [kind for kind in PIT if self.kit.get(kind.extension) is None]
+    def lost(self) -> list[Degraded]:
+        """The members of the Pit that are not installed, or do not start."""
+        return self.watch.lost()
+
+    async def settled(self, limit_s: float) -> None:
+        """Waits, no longer than that, until each member serves or is given up."""
+        await self.watch.settled(limit_s)
+        self.presence.look()
+
+    def needs_of(self, kind: Kind) -> Mapping[str, int]:
+        """What a call of the kind takes of the resources, in smallest units."""
+        asked = {"cpu": PARTS["cpu"], "memory": kind.memory_mib}
+        # The memory is a limit, not a use: a machine with less plays it alone.
+        asked = {name: min(amount, self._capacities[name]) for name, amount in asked.items()}
+        warmth = self.config.players.get(kind.installed.name)
+        return asked | (whole_amounts(warmth.needs) if warmth else {})
 
     def options_for(
         self, installed: Installed, out: Path | None, level: Level | None
@@ -231,67 +264,30 @@ class Kernel:
 
     # The Pit.
 
-    def _start_members(self) -> None:
-        present = [kind for kind in PIT if self.kit.get(kind.extension) is not None]
-        children = tuple(Child(kind.extension) for kind in present)
-        self._supervisor = Supervisor(Supervision(children))
-        for kind in (DAG_TRACKER, ARTIFACT_STORE):
-            if kind not in present:
-                raise _member_missing(kind, kind.extension)
-        for name in self._supervisor.start_order():
-            entry = self._required(name).manifest.extension.entry
-            if entry.program and not program(entry.program).is_file():
-                raise _member_missing(self.members[name].kind, str(program(entry.program)))
-            self._spawn_task(self._start_member(name))
+    def _open_pit(self) -> None:
+        """The ways to the members that decide; they are told of everything when they come up."""
+        epoch = secrets.token_hex(6)
+        pending = PendingCharges(self.places.home / "charges.pending")
+        settings = self.config.arbitration(self.settings.slots)
+        spending = Spending(settings["budgets"], self.places.home / "budgets.last")
+        arbitration = self.members[ARBITRATION.capability]
+        ended = Ended(self.places.home / "epochs.ended")
+        self.arbiter = Arbiter(arbitration, settings, pending, spending, ended, epoch)
+        fleet = Fleet(self.hub, self.instances, self.config)
+        fleet.serve()
+        self.pool = Pool(self.members[POOL_MANAGER.capability], fleet, self.config, epoch)
+        self.appraiser = Appraiser(self.store)
+        self.curator = Curator(
+            self.members[STALE_MANAGER.capability],
+            self.config.curator(),
+            self.places.dead,
+            self._remover,
+        )
 
-    async def _start_member(self, name: str, delay_s: float = 0.0) -> None:
-        await asyncio.sleep(delay_s)
-        member = self.members[name]
-        store = self.places.home / name.removeprefix("pit-")
-        options = LaunchOptions(level=Level.NONE, arguments=("--store", str(store)))
-        try:
-            instance = await self.instances.summon(self._required(name), options)
-        except Exception as error:  # whatever it was: others wait for this member
-            why = not_started(member.kind, error, store)
-            log.warning("member failed to start", extra={"member": name, "reason": str(why)})
-            rejected = isinstance(error, SpawnError) and error.rejected
-            if rejected or not member.was_up:  # trying again changes nothing
-                member.gave_up(why)
-            elif not self._closing:
-                self._member_ended(name, why)
-            return
-        self._member_instances[name] = instance
-        member.came()
-        log.info("member up", extra={"member": name, "pid": instance.pid})
-
-    def _instance_ended(self, instance: Instance) -> None:
-        name = instance.installed.name
-        if self._member_instances.get(name) is instance and not self._closing:
-            del self._member_instances[name]
-            text = instance.exit.text if instance.exit else ""
-            log.warning("member ended", extra={"member": name, "reason": text})
-            kind = self.members[name].kind
-            full = full_disk(self.places.home, f"the {kind.title} ended")
-            self._member_ended(name, full if instance.starved else unavailable(kind, text))
-
-    def _member_ended(self, name: str, why: Exception) -> None:
-        self.members[name].went()
-        for action in self._supervisor.exited(name, crashed=True, now=time.monotonic()):
-            match action:
-                case Start(child, delay_s):
-                    self._spawn_task(self._start_member(child, delay_s))
-                case Stop(child):
-                    if other := self._member_instances.pop(child, None):
-                        self._spawn_task(self.instances.unload(other))
-                case Quarantine(child, reason):
-                    log.error("member quarantined", extra={"member": child, "reason": reason})
-                    self.members[child].gave_up(why)
-
-    def _required(self, name: str) -> Installed:
-        installed = self.kit.get(name)
-        if installed is None:
-            raise KeyError(name)
-        return installed
+    def _member_ended(self, instance: Instance) -> None:
+        for kind in self.kinds:
+            if kind.extension == instance.installed.name and not self._closing:
+                self._member_ends[kind.title] += 1
 
     def _info(self, instance: Instance) -> InstanceInfo:
         manifest = instance.installed.manifest
@@ -307,9 +303,10 @@ class Kernel:
 
     def _clear_leftovers(self) -> None:
         """What a killed kernel left: its processes are gone, their folders and sockets are not."""
-        for folder in (self.places.instances, self.places.spool):
-            for entry in folder.iterdir():
-                self._remover.remove(entry)
+        for entry in self.places.instances.iterdir():  # names begin anew with each kernel
+            entry.rename(self.places.dead / f"{secrets.token_hex(4)}-{entry.name}")
+        for entry in self.places.spool.iterdir():
+            self._remover.remove(entry)
         self._remover.sweep()
         self.places.clear_runtime()
 
@@ -327,13 +324,3 @@ def _require_datapath(name: DatapathName) -> None:
     """Raises `BusError` if it cannot be had, before anything is locked or started."""
     if name == "native":
         native.load()
-
-
-def _member_missing(kind: MemberKind, where: str) -> SymphonyError:
-    return SymphonyError(
-        ExitCode.UNAVAILABLE,
-        f"the {kind.title} is not installed",
-        where=where,
-        help="install the wheel symphony-pit into the kernel's environment (scripts/setup does)",
-        fault="environment",
-    )

@@ -8,7 +8,6 @@ found out by nobody but the user: secrets leave only as a ticket in a 0600 file.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import secrets
 import struct
@@ -25,6 +24,7 @@ from symphony.bus.ticket import Curve, Ticket
 
 from .answers import Key, Keys
 from .errors import ExitCode, Problem, Problems, SymphonyError
+from .wholefiles import create_private
 
 FOLDER: Final = "keys"
 HUB: Final = "hub.json"
@@ -156,7 +156,7 @@ class KeyRing:
         for folder in (self._folder.parent, self._folder, self._consoles):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        write_private(new, msgspec.json.encode(pair))
+        create_private(new, msgspec.json.encode(pair))
         try:
             if replace:
                 new.replace(path)
@@ -167,15 +167,6 @@ class KeyRing:
         finally:
             new.unlink(missing_ok=True)
         return True
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Writes a new file that only this user can read; raises FileExistsError if there is one."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def require_tcp(endpoint: str, option: str) -> str:

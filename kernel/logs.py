@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +39,23 @@ class _LogFile(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         """Does nothing."""
+
+
+def complaint(lines: Sequence[str]) -> str | None:
+    """What a program complained of last in its log: a line of its own, or the text of a record (of
+    the SDK or of Rust's tracing) of an error."""
+    for line in reversed(lines):
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return line.strip()
+        if not isinstance(record, dict) or "level" not in record:
+            return line.strip()
+        if str(record["level"]).lower() in ("error", "critical"):
+            fields = record.get("fields")
+            text = fields.get("message") if isinstance(fields, dict) else record.get("event")
+            return str(text)
+    return None
 
 
 def open_log(path: Path) -> logging.Handler:

@@ -80,16 +80,22 @@ class Identity(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     sandbox: Annotated[
         SandboxLevel, Meta(description="the weakest level it accepts; strict unless granted")
     ] = "strict"
+    share: Annotated[
+        int,
+        Meta(ge=1, le=64, description="calls that one process takes at once, on one grant"),
+    ] = 1
 
 
-_Cost = Annotated[float, Meta(ge=0, description="in the currency of the budget")]
+_Cost = Annotated[float, Meta(ge=0, le=1e9, description="in the currency of the budget")]
 
 
 class Cost(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What using it costs."""
 
     per_call: _Cost = 0.0
-    per_token: _Cost = 0.0
+    per_token: Annotated[
+        float, Meta(ge=0, le=9_000, description="for each that the player reports")
+    ] = 0.0
     per_second: _Cost = 0.0
 
 
@@ -211,6 +217,12 @@ class Probe(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
 
     capability: Capability
     inputs: Annotated[dict[str, Any], Meta(description="literal arguments")] = {}
+    every_s: Annotated[
+        float, Meta(ge=0.1, le=86_400, description="how long an instance may be idle between two")
+    ] = 30.0
+    within_s: Annotated[
+        float, Meta(ge=0.001, le=600, description="a call that takes longer has failed")
+    ] = 10.0
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +43,10 @@ if TYPE_CHECKING:
 
 MAX_STEPS: Final = 20_000
 FORMAT: Final = 1
+PACKED: Final = 2  # zlib over the JSON of format 1
+PACKED_FROM: Final = 256 << 10  # bytes: a run is opened with its Melody in one call
 
+_REFERENCE: Final = re.compile(rb"blake3:[0-9a-f]{64}")
 _STAND_INS: Final = {
     "melody": {"name": "unnamed", "version": "0.0.0"},
     "melody.name": "unnamed",
@@ -116,6 +121,13 @@ class Step(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     timeout_s: Annotated[
         float, Meta(gt=0, le=604_800, description="seconds that an attempt may take")
     ] = 600.0
+    estimate_s: Annotated[
+        Annotated[float, Meta(ge=0, le=604_800)] | None,
+        Meta(
+            description="seconds that it probably takes, to begin with what the run will wait for "
+            "longest; without it by what was measured of its capability"
+        ),
+    ] = None
     after: Annotated[tuple[str, ...], Meta(description="steps that must have ended before")] = ()
     condition: Annotated[
         str | None,
@@ -141,6 +153,13 @@ class Header(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     name: Annotated[MelodyName, Meta(description=f"the Melody's name: {MELODY_NAME}")]
     version: Version
     description: Annotated[str, Meta(description="one sentence on what it does")] = ""
+    deadline_s: Annotated[
+        Annotated[float, Meta(gt=0, le=8_640_000)] | None,
+        Meta(
+            description="seconds from its opening in which a run should end: of several that wait "
+            "the most urgent goes first; a late run is not ended"
+        ),
+    ] = None
 
 
 class MelodyFile(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -215,8 +234,13 @@ class Melody:
 
     @functools.cached_property
     def document(self) -> dict[str, Any]:
-        """Plain data from which `from_document` rebuilds this Melody."""
+        """Plain data from which `from_document` rebuilds this Melody; a large one is packed."""
         stored = _Stored(FORMAT, self.file, dict(self.contracts))
+        text = msgspec.json.encode(stored)
+        if len(text) > PACKED_FROM:
+            # Whoever looks which artifacts a run refers to must not have to unpack it.
+            references = sorted({found.decode() for found in _REFERENCE.findall(text)})
+            return {"format": PACKED, "packed": zlib.compress(text), "references": references}
         data: dict[str, Any] = msgspec.to_builtins(stored)
         return data
 
@@ -293,8 +317,11 @@ def load_melody(path: Path, kit: Kit) -> Melody:
 def from_document(data: object) -> Melody:
     """The Melody whose `document` is `data`, e.g. from a journal."""
     try:
-        stored = msgspec.convert(data, _Stored)
-    except msgspec.ValidationError as error:
+        if isinstance(data, dict) and data.get("format") == PACKED:
+            stored = msgspec.json.decode(zlib.decompress(data["packed"]), type=_Stored)
+        else:
+            stored = msgspec.convert(data, _Stored)
+    except (msgspec.DecodeError, zlib.error, KeyError, TypeError) as error:
         raise SymphonyError(
             ExitCode.IO, f"the stored Melody cannot be read: {error}", name="corrupt"
         ) from error

@@ -5,11 +5,11 @@ Works on a file whose structure is right (or was made right by leaving faulty pa
 
 from __future__ import annotations
 
-import graphlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from .bindings import Binding, FromInput, FromStep, Literal, Malformed, parse_binding
+from .circles import circles
 from .document import KeyPath
 from .expressions import ExpressionError, compile_expression
 from .manifest import Provides
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .kit import Kit
 
 QUALITY = "quality"  # in expressions every step has it beside its outputs
-MAX_CYCLES = 20
 
 
 def check(file: MelodyFile, kit: Kit, report: Report) -> dict[str, Contract]:
@@ -256,20 +255,11 @@ class _Checker:
         graph: dict[str, set[str]] = {name: set() for name in self._index}
         for step in self._file.steps:
             graph[step.id] |= {on for on in self._waits_for(step) if on in self._index}
-        for _ in range(MAX_CYCLES):
-            try:
-                graphlib.TopologicalSorter(graph).prepare()
-            except graphlib.CycleError as error:
-                ring: list[str] = error.args[1][:-1][::-1]
-                start = ring.index(min(ring, key=self._index.__getitem__))
-                ring = [*ring[start:], *ring[:start]]
-                path = " → ".join([*ring, ring[0]])
-                message = f"the steps wait for each other in a circle: {path}"
-                remedy = "each waits for the next: break the circle in one place"
-                yield Finding(("steps", self._index[ring[0]], "id"), message, remedy)
-                graph[ring[0]].discard(ring[1 % len(ring)])
-            else:
-                return
+        for ring in circles(graph):
+            path = " → ".join([*ring, ring[0]])
+            message = f"the steps wait for each other in a circle: {path}"
+            remedy = "each waits for the next: break the circle in one place"
+            yield Finding(("steps", self._index[ring[0]], "id"), message, remedy)
 
     def _waits_for(self, step: Step) -> Iterator[str]:
         try:

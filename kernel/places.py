@@ -11,6 +11,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shlex
 import shutil
 import stat
 import tempfile
@@ -24,20 +25,31 @@ from .errors import ExitCode, SymphonyError
 # How long a dead kernel's guard may still hold the lock: its end takes milliseconds, that of one
 # which has to be forced two seconds more.
 HANDOVER_S = 4.0
-OWN = frozenset(  # what a home holds
-    {
-        "artifacts",
-        "dag",
+STORES = frozenset({"dag", "artifacts", "pool", "arbitration", "stale", "folder-store"})
+SETTINGS = frozenset({"pit.toml", "grants.json", "extensions", "archive-object.toml"})
+SECRETS = frozenset({"keys", "artifacts.keys", "archive-object.keys"})
+OWN = (  # what a home holds
+    STORES
+    | SETTINGS
+    | SECRETS
+    | {
+        "budgets.last",
+        "budgets.last.new",
+        "charges.pending",
+        "charges.pending.new",
+        "charges.pending.torn",
+        "dead",
         "deadletters.db",
-        "extensions",
-        "grants.json",
+        "epochs.ended",
+        "epochs.ended.new",
         "instances",
         "kernel.lock",
-        "keys",
         "logs",
         "reports",
+        "stores.seen",
+        "stores.seen.new",
     }
-    | {"spool", "trash"}
+    | {"restoring", "spool", "trash"}
 )
 LONGEST_SOCKET = 107  # bytes of a path, in sockaddr_un
 LONGEST_NAME = len("/12345678.sock")  # of a socket in the folder
@@ -108,6 +120,11 @@ class Places:
         return self.home / "instances"
 
     @property
+    def dead(self) -> Path:
+        """What a killed kernel's instances left, until the Stale Manager lets it go."""
+        return self.home / "dead"
+
+    @property
     def logs(self) -> Path:
         """One log per instance."""
         return self.home / "logs"
@@ -132,6 +149,11 @@ class Places:
         return self.home / "reports"
 
     @property
+    def restoring(self) -> Path:
+        """A backup on its way into this home; there only while, or because, it has not arrived."""
+        return self.home / "restoring"
+
+    @property
     def lock(self) -> Path:
         """The lock file; it names the kernel's pid."""
         return self.home / "kernel.lock"
@@ -146,8 +168,10 @@ class Places:
         help_ = "choose another folder with --home or SYMPHONY_HOME"
         _make(self.home, "home", help_)
         self._require_free()
+        self._require_whole()
         _require_private(self.home)
-        for folder in (self.instances, self.logs, self.spool, self.trash, self.reports):
+        own = (self.instances, self.dead, self.logs, self.spool, self.trash, self.reports)
+        for folder in own:
             _make(folder, "home", help_)
             _require_private(folder)
         for store in (self.dag, self.artifacts):  # which their members make
@@ -172,6 +196,17 @@ class Places:
                 help="remove what is there",
                 fault="environment",
             ) from error
+
+    def _require_whole(self) -> None:
+        """Refuses a home into which a backup has not come whole."""
+        if self.restoring.exists():
+            raise SymphonyError(
+                ExitCode.REFUSED,
+                "a backup is being restored into this home, or was not to the end",
+                where=str(self.restoring),
+                help="wait for it, or give the same `symphony-kernel restore` again",
+                fault="caller",
+            )
 
     def _require_free(self) -> None:
         """Refuses to take a folder in use for other things away from those who can read it now."""
@@ -237,13 +272,7 @@ class HomeLock:
                 os.close(fd)
                 raise OSError(errno.EINVAL, "it is no file")  # noqa: TRY301 - one answer for both
         except OSError as error:
-            raise SymphonyError(
-                ExitCode.IO,
-                f"the home cannot be locked: {error.strerror}",
-                where=str(self._path),
-                help="choose a writable home",
-                fault="environment",
-            ) from error
+            raise self._not_writable(error) from error
         deadline = time.monotonic() + HANDOVER_S
         while True:
             try:
@@ -256,9 +285,33 @@ class HomeLock:
                     os.close(fd)
                     raise self._refusal(holder, lives=lives) from None
                 time.sleep(0.005)  # a lock with a time limit there is not
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(fd)
+            raise self._not_writable(error) from error
         self._fd = fd
+
+    def _not_writable(self, error: OSError) -> SymphonyError:
+        home = shlex.quote(str(self._path.parent))
+        match error.errno:
+            case errno.ENOSPC | errno.EDQUOT:
+                help_ = "free space there"
+            case errno.EROFS | errno.EACCES | errno.EPERM:
+                help_ = (
+                    "whoever reads a home writes to it, too (its lock, its logs): copy it with "
+                    f"`cp -a {home} COPY` and give `--home COPY`"
+                )
+            case _:
+                help_ = "choose a writable home"
+        return SymphonyError(
+            ExitCode.IO,
+            f"the home cannot be locked: {error.strerror}",
+            where=str(self._path),
+            help=help_,
+            fault="environment",
+        )
 
     def _refusal(self, holder: str, *, lives: bool) -> SymphonyError:
         if lives:

@@ -8,16 +8,24 @@ escape, as Python writes it.
 from __future__ import annotations
 
 import re
+from typing import Final
 
 # C0, DEL and C1 controls; separators of lines and paragraphs; marks that turn the direction of
 # writing; halves of surrogate pairs (bytes of an argument that are not UTF-8).
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+LONGEST: Final = 2_000
 _LONE = re.compile("[\ud800-\udfff]")
 
 
 def one_line(text: str) -> str:
     """The text for a terminal: a single line, every character of which can be seen."""
     return _UNSEEN.sub(_escape, text)
+
+
+def short(text: str) -> str:
+    """No more of a text from outside than a person reads."""
+    left = len(text) - LONGEST
+    return text if left <= 0 else f"{text[:LONGEST]}… ({left} more characters)"
 
 
 def encodable(text: str) -> str:

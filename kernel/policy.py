@@ -115,6 +115,8 @@ class RulePolicy:
             reason = f"{failure.code}: attempt {count + 1} of {attempts} after {pause:g} s"
             return Decision("retry", situation.step, player, reason, not_before=now + pause)
         spent = f"{player} failed {count} of {attempts} attempts, the last with {failure}"
+        if failure.code in FINAL_CODES:
+            spent = f"{player} is not tried again: {failure}"
         later = situation.players[situation.players.index(player) + 1 :]
         for other in later:
             if situation.failures.get(other, 0) < attempts:

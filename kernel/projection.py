@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from .events import (
+    BudgetWarning,
     Decision,
     Delivered,
     ErrorInfo,
@@ -31,7 +32,7 @@ Record = Mapping[str, Any]
 
 
 def project(run: str, record: Record) -> RunEvent | None:
-    """The event of one record; None for records that are no event (`noted`)."""
+    """The event of one record; None for records that are no event."""
     make = _EVENTS.get(record["kind"])
     if make is None:
         return None
@@ -131,6 +132,16 @@ def _gate(common: dict[str, Any], data: Record) -> RunEvent:
     return Gate(**common, **data)
 
 
+def _noted(common: dict[str, Any], data: Record) -> RunEvent | None:
+    """What the kernel notes: a budget as `pit.arbitration/1 charge` tells it."""
+    row = data.get("budget")
+    if row is None:
+        return None
+    names = ("who", "resource", "spent", "limit", "state")
+    told = {name: row[name] for name in names if name in row}
+    return BudgetWarning(**common, budget=row["name"], **told)
+
+
 def _finished(common: dict[str, Any], data: Record) -> RunEvent:
     return RunFinished(
         **common,
@@ -140,7 +151,7 @@ def _finished(common: dict[str, Any], data: Record) -> RunEvent:
     )
 
 
-_EVENTS: dict[str, Callable[[dict[str, Any], Record], RunEvent]] = {
+_EVENTS: dict[str, Callable[[dict[str, Any], Record], RunEvent | None]] = {
     "opened": _opened,
     "resumed": _resumed,
     "started": _started,
@@ -149,5 +160,6 @@ _EVENTS: dict[str, Callable[[dict[str, Any], Record], RunEvent]] = {
     "skipped": _skipped,
     "decision": _decision,
     "gate": _gate,
+    "noted": _noted,
     "finished": _finished,
 }

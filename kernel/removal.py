@@ -20,15 +20,15 @@ class Remover:
 
     def __init__(self, trash: Path) -> None:
         self._trash = trash
+        self._targets = f"{trash}/{os.getpid()}-"
         self._numbers = itertools.count(1)
         self._sweep: asyncio.Task[None] | None = None
         self._more = False
 
     def remove(self, folder: Path) -> None:
         """The folder is gone when this returns, if it was there."""
-        target = self._trash / f"{os.getpid()}-{next(self._numbers)}"
         with contextlib.suppress(OSError):
-            folder.rename(target)
+            folder.rename(f"{self._targets}{next(self._numbers)}")
             self.sweep()
 
     def sweep(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +22,17 @@ def is_full(folder: Path) -> bool:
         return False
     few_files = found.f_files > 0 and found.f_favail < LEAST_FILES  # 0: it does not count them
     return few_files or found.f_bavail * found.f_frsize < LEAST_BYTES
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What fails meanwhile says at which file: a write to an open one does not by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def full_disk(folder: Path, what: str) -> SymphonyError:

@@ -96,16 +96,14 @@ MediaType = Annotated[
 ]
 
 _UNITS: Final = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-Size = (
-    Annotated[
-        str,
-        Meta(
-            pattern=whole("[1-9][0-9]{0,5}(?:B|KiB|MiB|GiB|TiB)"),
-            description='a size such as "256MiB" (B, KiB, MiB, GiB, TiB), or a number of bytes',
-        ),
-    ]
-    | Annotated[int, Meta(ge=1, le=1 << 60)]
-)
+WrittenSize = Annotated[
+    str,
+    Meta(
+        pattern=whole("[1-9][0-9]{0,5}(?:B|KiB|MiB|GiB|TiB)"),
+        description='a size such as "256MiB" (B, KiB, MiB, GiB, TiB), or a number of bytes',
+    ),
+]
+Size = WrittenSize | Annotated[int, Meta(ge=1, le=1 << 60)]
 
 
 def size_bytes(size: str | int) -> int:

@@ -6,6 +6,7 @@ It follows from the run's id, so that it need not be kept anywhere.
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from symphony.bus import trace
 
@@ -17,5 +18,10 @@ def trace_id(run: str) -> str:
 
 def attempt(run: str) -> str:
     """The `traceparent` of one attempt of a step: a new span of the run's trace."""
+    return trace.child(_root(run))
+
+
+@lru_cache(maxsize=64)
+def _root(run: str) -> str:
     span = hashlib.blake2b(run.encode(), digest_size=8, person=b"symphony-run").hexdigest()
-    return trace.child(f"00-{trace_id(run)}-{span}-01")
+    return f"00-{trace_id(run)}-{span}-01"

@@ -92,6 +92,12 @@ def run(command: Command, limit_s: float, environment: Mapping[str, str] | None 
         return out.decode()
 
 
+def numbers(command: Command, limit_s: float = 120.0) -> dict[str, float]:
+    """What a program tells as lines of a name and a number."""
+    lines = run(command, limit_s).splitlines()
+    return {what: float(value) for what, value in map(str.split, lines)}
+
+
 def name(process: Process) -> str:
     """The beginning of its command line."""
     arguments = process.args if isinstance(process.args, list | tuple) else [process.args]

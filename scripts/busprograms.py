@@ -65,15 +65,25 @@ def pyzmq_library() -> Path:
     return libraries[0]
 
 
-@cache
 def rust_programs() -> Path:
     """Builds `symphony-bench`, showing cargo's progress, and gives the folder of its programs."""
-    command = ["cargo", "build", "--release", "--locked", "--package", "symphony-bench"]
+    return rust_built("--package", "symphony-bench")
+
+
+def rust_example(package: str, name: str) -> Path:
+    """Builds an example of one of our crates, showing cargo's progress, and gives the program."""
+    return rust_built("--package", package, "--example", name) / "examples" / name
+
+
+@cache
+def rust_built(*what: str) -> Path:
+    """Builds it as it is released and gives the folder where cargo puts what it builds."""
+    command = ["cargo", "build", "--release", "--locked", *what]
     command += ["--manifest-path", str(CRATES / "Cargo.toml")]
     try:
         done = subprocess.run(command, stdout=sys.stderr, check=False)
     except FileNotFoundError:
         raise BenchError("cargo is not installed", "install Rust with rustup") from None
     if done.returncode != 0:
-        raise BenchError("cargo could not build symphony-bench", "its reason stands above")
+        raise BenchError(f"cargo could not build {what[1]}", "its reason stands above")
     return Path(os.environ.get("CARGO_TARGET_DIR") or CRATES / "target") / "release"

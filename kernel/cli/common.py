@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 import typer
@@ -28,8 +28,10 @@ from ..errors import ExitCode, Problem, Problems, SymphonyError, from_bus, from_
 from ..intake import require_text
 from ..places import Places
 from . import signals, streams
+from .sendable import require_sendable
 
 T = TypeVar("T")
+LONGEST: Final = 400  # characters of what is said of a bad argument
 
 
 def _named_home(given: str) -> Path:
@@ -149,7 +151,9 @@ def execute(app: typer.Typer, program: str) -> int:
 
 def _invoke(app: typer.Typer, arguments: Sequence[str], program: str) -> int:
     try:
-        return int(app(list(arguments), prog_name=program, standalone_mode=False) or ExitCode.DONE)
+        root = typer.main.get_command(app)
+        require_sendable(root)
+        return int(root(list(arguments), prog_name=program, standalone_mode=False) or ExitCode.DONE)
     except typer.Exit as done:
         return int(done.exit_code)
     except NoArgsIsHelpError as error:
@@ -158,10 +162,15 @@ def _invoke(app: typer.Typer, arguments: Sequence[str], program: str) -> int:
     except ClickException as error:
         raise SymphonyError(
             ExitCode.BAD_REQUEST,
-            error.format_message().rstrip("."),
+            _short(error.format_message().rstrip(".")),
             where="command line",
             help=f"see `{_asked(error, program)} --help`",
         ) from error
+
+
+def _short(message: str) -> str:
+    """A message without the middle of a value that goes on and on."""
+    return message if len(message) <= LONGEST else f"{message[:120]} … {message[-60:]}"
 
 
 def _asked(error: ClickException, program: str) -> str:

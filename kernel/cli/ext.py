@@ -77,6 +77,35 @@ def check(
         print(f"{manifest.name} {manifest.version} is valid; it provides {', '.join(provides)}")
 
 
+@app.command(
+    "test",
+    epilog="Example: symphony-ext test ./folder-store --contract pit.artifacts/1   "
+    "(it runs outside any sandbox, with all your rights)",
+)
+def check_contract(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="The extension's folder [default: this one].", show_default=False),
+    ] = Path(),
+    contract: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CAPABILITY",
+            help="Whose contract [default: of all that it provides].",
+            show_default=False,
+        ),
+    ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep its stores and logs, and say where.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Check that an extension does what the contract of its capability says."""
+    from .testing import check_contract as check_contract_
+
+    raise typer.Exit(check_contract_(folder.absolute(), contract, as_json, keep))
+
+
 @app.command("list", epilog="Example: symphony-ext list --json")
 def list_(
     extensions: ExtensionsOption = None, home: HomeOption = None, as_json: JsonFlag = False

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
+
+from symphony.bus.errors import BusError
 
 from .. import queries
 from ..answers import Artifact
 from ..apart import require_not_within
+from ..backup import in_thread
+from ..backupfiles import hash_file
 from ..errors import ExitCode, Problem, Problems, SymphonyError
 from ..intake import require_text
 from ..places import Places
@@ -24,7 +29,7 @@ async def fetch(
             remedy = "add --out FOLDER"
             raise Problems([Problem("a folder cannot go to standard output", reference, remedy)])
         streams.require_stdout()
-        async for piece in queries.read(ask, found.ref):
+        async for piece in queries.read(ask, found.ref, by=queries.asker()):
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         return _answer(found, "-")
@@ -35,9 +40,20 @@ async def fetch(
         "folder": str(target.parent),
         "items": [{"ref": found.ref, "path": target.name}],
         "mode": "writable",
+        "by": queries.asker(),
     }
     await ask(queries.STORE, "stage", args)
+    if found.kind == "file":
+        await in_thread(lambda stop: _require(found.ref, target, stop))
     return _answer(found, str(target))
+
+
+def _require(ref: str, target: Path, stop: threading.Event) -> None:
+    """What was written must be what was put; else it is taken away again."""
+    digest, _ = hash_file(target, stop)
+    if ref != f"blake3:{digest}":
+        target.unlink()
+        raise BusError("corrupt", "the store gave other bytes than were put", where=ref)
 
 
 def _target(out: Path, found: Artifact) -> Path:

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 from ..errors import Problem, Problems
+from . import backup as backup_commands
+from .artifacts import app as artifacts_app
 from .common import (
     DatapathOption,
     ExtensionsOption,
@@ -26,7 +28,10 @@ from .common import (
     run_async,
 )
 from .deadletter import app as deadletter_app
+from .importing import add_command as add_import
 from .keys import app as keys_app
+from .pit import add_commands
+from .stale import app as stale_app
 
 app = command(
     "Symphony Conductor: plays workflows (Melodies) of sandboxed models and tools.",
@@ -34,13 +39,14 @@ app = command(
     "--input brief=examples/spec-to-package/briefs/task-list.md --out result",
 )
 runs_app = typer.Typer(help="Runs of this home.", no_args_is_help=True, rich_markup_mode=None)
-artifacts_app = typer.Typer(
-    help="Artifacts of this home.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(runs_app, name="runs")
 app.add_typer(artifacts_app, name="artifacts")
 app.add_typer(deadletter_app, name="deadletter")
 app.add_typer(keys_app, name="keys")
+add_commands(app)
+app.add_typer(stale_app, name="stale")
+backup_commands.add_commands(app)
+add_import(app)
 
 
 @app.command(
@@ -77,6 +83,15 @@ def run(
             show_default=False,
         ),
     ] = None,
+    tenant: Annotated[
+        str | None,
+        typer.Option(
+            "--tenant",
+            metavar="NAME",
+            help="On whose part of the resources and budgets it plays (pit.toml).",
+            show_default=False,
+        ),
+    ] = None,
     junit: Annotated[
         Path | None,
         typer.Option("--junit", metavar="FILE", help="Write a JUnit report.", show_default=False),
@@ -89,7 +104,7 @@ def run(
 ) -> None:
     """Play one Melody and get its artifacts, or go on with a run that was interrupted."""
     from ..kernel import Settings
-    from ..plays import PlayOptions
+    from ..plays import DEFAULT_TENANT, PlayOptions
     from .play import RunRequest, play
 
     if (melody is None) == (resume is None):
@@ -100,7 +115,9 @@ def run(
         raise Problems([Problem("a resumed run keeps its inputs", "--input", "leave it out")])
     places, folders = find_places(home), extension_folders(extensions)
     settings = Settings(places, sandbox, folders, datapath=datapath)
-    options = PlayOptions(out_folder(out), sandbox)
+    if resume is not None and tenant is not None:
+        raise Problems([Problem("a resumed run keeps its tenant", "--tenant", "leave it out")])
+    options = PlayOptions(out_folder(out), sandbox, tenant or DEFAULT_TENANT)
     request = RunRequest(
         melody=melody,
         resume=resume,
@@ -264,70 +281,20 @@ def runs_show(
     print_json(found) if as_json else render.run(found)
 
 
-@artifacts_app.command("list", epilog="Example: symphony-kernel artifacts list --name backlog.csv")
-def artifacts_list(
-    name: Annotated[str | None, typer.Option(help="Only of this file name.")] = None,
-    run: Annotated[str | None, typer.Option(help="Only of this run.")] = None,
-    step: Annotated[str | None, typer.Option(help="Only of this step.")] = None,
-    player: Annotated[str | None, typer.Option(help="Only of this player.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
-    home: HomeOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """The newest artifacts."""
-    from .. import queries
-    from . import render
-    from .session import query
-
-    asked = {"name": name, "run": run, "step": step, "player": player}
-    filters = {key: value for key, value in asked.items() if value is not None}
-    found = query(find_places(home), lambda s: queries.artifacts(s.ask, limit, filters))
-    print_json(found) if as_json else render.artifacts(found.artifacts)
-
-
-@artifacts_app.command("show", epilog="Example: symphony-kernel artifacts show backlog.csv --json")
-def artifacts_show(
-    artifact: Annotated[str, typer.Argument(metavar="REF", help="Reference, or a file name.")],
-    home: HomeOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """One artifact: what it is, who made it, from what."""
-    from .. import queries
-    from . import render
-    from .session import query
-
-    found = query(find_places(home), lambda s: queries.resolve(s.ask, artifact))
-    print_json(found) if as_json else render.artifacts([found])
-
-
-@artifacts_app.command(
-    "get", epilog="Example: symphony-kernel artifacts get backlog.csv --out backlog.csv"
+@runs_app.command(
+    "journal",
+    epilog="Example: symphony-kernel runs journal my-20260131-1a2b3c --json > journal.jsonl",
 )
-def artifacts_get(
-    artifact: Annotated[str, typer.Argument(metavar="REF", help="Reference, or a file name.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            "-o",
-            help="Where to write it; a file goes to stdout without.",
-            show_default=False,
-        ),
-    ] = None,
+def runs_journal(
+    run: Annotated[str, typer.Argument(metavar="RUN")],
     home: HomeOption = None,
-    as_json: JsonFlag = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Answer with JSON lines.")] = False,
 ) -> None:
-    """Get an artifact: a file to stdout or --out, a folder to --out."""
-    from .fetch import fetch
+    """Everything that was written down of one run: a JSON line a record, or a table."""
+    from .journal import show
     from .session import query
 
-    if out is None and as_json:
-        help_ = "add --out PATH"
-        raise Problems([Problem("--json needs a place for the content", "--json", help_)])
-    places = find_places(home)
-    found = query(places, lambda s: fetch(s.ask, places, artifact, out))
-    if as_json:
-        print_json(found)
+    query(find_places(home), lambda s: show(s.ask, run, as_json=as_json))
 
 
 def main() -> None:

@@ -75,11 +75,12 @@ def export(
     as_json: JsonFlag = False,
 ) -> None:
     """Write a ticket, which holds the key's secret, to a file that only you can read."""
-    from ..keys import KeyRing, write_private
+    from ..keys import KeyRing
+    from ..wholefiles import create_private
 
     ticket = KeyRing(find_places(home).home).ticket(name, connect)
     try:
-        write_private(out, ticket.to_json())
+        create_private(out, ticket.to_json())
     except FileExistsError:
         remedy = "choose another name, or remove it"
         raise Problems([Problem("there is a file already", str(out), remedy)]) from None

@@ -11,21 +11,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import junit
+from ..answers import Degraded
 from ..apart import require_outside
 from ..console import Console
 from ..errors import ExitCode, Problem, SymphonyError
-from ..events import RunEvent, RunOpened, RunResumed
+from ..events import BudgetWarning, RunEvent, RunOpened, RunResumed
 from ..intake import require_plain
 from ..kernel import Kernel, Settings
 from ..melody import load_melody
-from ..members import MemberKind
 from ..places import Places
 from ..plays import (
+    SETTLE_S,
     Finished,
     Play,
     PlayOptions,
     new_run_id,
     require_out,
+    require_tenant,
     require_writable,
 )
 from ..projection import failing_instance
@@ -87,7 +89,7 @@ class Watcher:
     request: RunRequest
     sink: JsonLines | None
     progress: render.Progress
-    absent: list[MemberKind]
+    lost: list[Degraded] = field(default_factory=list)
     events: list[RunEvent] = field(default_factory=list)
 
     def __call__(self, event: RunEvent) -> None:
@@ -96,7 +98,9 @@ class Watcher:
             self.sink(event)
         if isinstance(event, RunOpened | RunResumed):
             render.tell(f"run {event.run}")
-            render.degraded(self.absent)
+            render.degraded(self.lost)
+        if isinstance(event, BudgetWarning):
+            render.warned(event)
         self.progress(event)
 
 
@@ -109,6 +113,7 @@ async def play(settings: Settings, request: RunRequest) -> int:
         inputs = parse_inputs(request.inputs, melody.inputs)
         require_plain(inputs)
         require_out(kernel, melody, request.options)
+        require_tenant(kernel, request.options.tenant)
         run = new_run_id(melody.name)
     else:
         melody, inputs, run = None, {}, str(request.resume)
@@ -117,10 +122,14 @@ async def play(settings: Settings, request: RunRequest) -> int:
         streams.require_stdout()
     if request.junit is not None:
         junit.require_writable(request.junit)
-    async with _watching(request, kernel.absent()) as watcher:
+    async with _watching(request) as watcher:
         await kernel.start()
+        kernel.curator.on_notice = watcher.progress.note
         try:
             await Console(kernel).open()
+            await kernel.settled(SETTLE_S)
+            watcher.lost = kernel.lost()
+            kernel.watch.on_notice = watcher.progress.note
             player = Play(kernel, run, watcher)
             if melody is not None:
                 work = player.open(melody, inputs, request.options)
@@ -205,10 +214,10 @@ def _resumable(error: Exception, run: str, watcher: Watcher) -> SymphonyError:
 
 
 @contextlib.asynccontextmanager
-async def _watching(request: RunRequest, absent: list[MemberKind]) -> AsyncIterator[Watcher]:
+async def _watching(request: RunRequest) -> AsyncIterator[Watcher]:
     sink = None if request.events is None else await JsonLines.open(request.events)
     live = not request.headless and request.events != STDOUT
-    watcher = Watcher(request, sink, render.Progress(live=live), absent)
+    watcher = Watcher(request, sink, render.Progress(live=live))
     try:
         yield watcher
     finally:
@@ -228,7 +237,7 @@ async def _show(
         render.finished(result, story)
     if result.reason is not None:
         remedy = f"see `{request.show(result.run)}`"
-        if (instance := failing_instance(story)) is not None:
+        if instance := failing_instance(story):  # one that was not let begin has none
             remedy += f" and the log {places.log(instance)}"
         problem = Problem(f"the run failed: {result.reason}", f"run {result.run}", remedy)
         print(problem.render(), file=sys.stderr)

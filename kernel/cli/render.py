@@ -9,8 +9,9 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ..answers import Artifact, Run, RunSummary, Status
+from ..answers import Artifact, Degraded, Run, RunSummary, Status
 from ..events import (
+    BudgetWarning,
     Decision,
     RunEvent,
     StepFailed,
@@ -19,14 +20,15 @@ from ..events import (
     StepSkipped,
     StepStarted,
 )
-from ..plaintext import one_line
+from ..pit.config import shown_amount
+from ..plaintext import one_line, short
+from ..units import size, some
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
     from rich.text import Text
 
-    from ..members import MemberKind
     from ..plays import Finished
 
 PLAIN_WIDTH = 240  # of a file or pipe, where nothing should be folded
@@ -41,7 +43,7 @@ def say(text: str) -> None:
 
 def tell(text: str) -> None:
     """One line on stderr."""
-    print(one_line(text), file=sys.stderr, flush=True)
+    print(one_line(short(text)), file=sys.stderr, flush=True)
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -52,16 +54,6 @@ def console(*, stderr: bool = False) -> Console:
     if not found.is_terminal:
         found.width = PLAIN_WIDTH
     return found
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024 or unit == "GiB":
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError(value)
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]], title: str | None = None) -> None:
@@ -80,7 +72,7 @@ def table(headings: Iterable[str], rows: Iterable[Iterable[str]], title: str | N
 def _cell(text: str, colour: str = "") -> Text:
     from rich.text import Text
 
-    return Text(one_line(text), colour or COLOURS.get(text, ""))
+    return Text(one_line(short(text)), colour or COLOURS.get(text, ""))
 
 
 class Progress:
@@ -115,6 +107,13 @@ class Progress:
                 self._show(event.step, "skipped", event.reason)
             case Decision(action="retry" | "fallback" | "skip" | "fail"):
                 self._show(event.step or "", event.action, event.reason)
+
+    def note(self, text: str) -> None:
+        """One line beside the view."""
+        if self._live is not None:
+            self._console.print(_cell(text))
+        else:
+            tell(text)
 
     def close(self) -> None:
         """Ends the live view."""
@@ -169,22 +168,34 @@ def finished(result: Finished, events: Iterable[RunEvent]) -> None:
     console().print(_cell(f"run {result.run} "), outcome, _cell(f" in {seconds:g} s"), sep="")
 
 
-def degraded(absent: Iterable[MemberKind]) -> None:
-    """Says on stderr which members of the Pit are not there at all, and what that means."""
-    if told := "; ".join(f"no {kind.title}: {kind.effect}" for kind in absent):
-        tell(f"degraded: {told}")
+def degraded(lost: Iterable[Degraded]) -> None:
+    """Says on stderr which members of the Pit will not come, what that means, and why it is so."""
+    for row in lost:
+        tell(str(row))
+
+
+def warned(event: BudgetWarning) -> None:
+    """Says on stderr that most of a budget is spent."""
+    spent, limit = (shown_amount(event.resource, n) for n in (event.spent, event.limit))
+    whose = f" of {event.who}" if event.who else ""
+    end = "; nothing more is granted" if event.state == "spent" else ""
+    what = f"{spent} of {limit} {event.resource} spent{end}"
+    tell(f"warning: the budget {event.budget}{whose}: {what}")
 
 
 def status(found: Status) -> None:
     """The answer of `status`."""
     say(f"kernel {found.version}, pid {found.pid}, {found.state}, up {found.uptime_s:.0f} s")
     told = f"bus: {found.datapath} datapath"
-    told += f", started anew {found.restarts} times" if found.restarts else ""
+    told += f", started anew {some(found.restarts, 'time')}" if found.restarts else ""
     told += f", listening at {found.listen}" if found.listen else ""
     told += f", {found.refusals} refusals (see `symphony-kernel bus`)" if found.refusals else ""
     say(told)
+    if found.member_ends:
+        ends = (f"{name} ({some(count, 'time')})" for name, count in found.member_ends.items())
+        say(f"ended and started again: {', '.join(ends)}")
     for item in found.degraded:
-        say(f"degraded: no {item.member}: {item.effect}")
+        say(str(item))
     table(
         ("instance", "extension", "state", "sandbox", "pid", "provides"),
         (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from ..busreport import Bus
-from .render import say, size, table
+from ..units import size, some
+from .render import say, table
 
 
 def show(found: Bus) -> None:
     """Everything of the answer, what is most looked for first."""
-    told = f"{found.datapath} datapath, epoch {found.epoch}, started anew {found.restarts} times"
+    told = f"{found.datapath} datapath, epoch {found.epoch}"
+    told += f", started anew {some(found.restarts, 'time')}"
     told += f", {found.letters_lost} dead letters lost" if found.letters_lost else ""
     say(told)
     headings = ("caller", "capability", "provider", "calls", "results", "errors", "shed", "open")

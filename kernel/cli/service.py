@@ -12,6 +12,8 @@ from ..kernel import Kernel, Settings
 from . import render, signals
 from .common import print_json
 
+SETTLE_S = 5.0  # for members to come up before it says that it serves; it serves meanwhile
+
 
 async def serve(settings: Settings, as_json: bool) -> int:
     """Serves; says `ready` once consoles are accepted. SIGINT and SIGTERM end it in peace."""
@@ -25,10 +27,13 @@ async def serve(settings: Settings, as_json: bool) -> int:
         loop.call_soon_threadsafe(kernel.stop.set)
 
     await kernel.start()
+    kernel.curator.on_notice = render.tell
     try:
         with signals.answered_by(stop):
             await Console(kernel).open()
-            render.degraded(kernel.absent())
+            await kernel.settled(SETTLE_S)
+            render.degraded(kernel.lost())
+            kernel.watch.on_notice = render.tell
             if as_json:
                 home, ticket = str(kernel.places.home), str(kernel.places.console)
                 print_json({"ready": True, "pid": os.getpid(), "home": home, "ticket": ticket})

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import select
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+
+import msgspec
 
 from symphony.bus.client import Client
 from symphony.bus.errors import BusError
@@ -17,14 +21,19 @@ from symphony.bus.wire import TICKET_VARIABLE
 from ..console import CAPABILITY
 from ..errors import ExitCode, Problem, Problems, SymphonyError
 from ..kernel import Kernel, Settings
+from ..members import AWAY, MOST_ENDS, REPLACEABLE, unavailable
 from ..places import Places, lock_holder
 from ..queries import Ask
-from . import signals
+from ..replies import broken, checked
+from . import render, signals
 from .common import find_places, run_async
 from .handshake import is_key_refused
 
 T = TypeVar("T")
 ANSWER_S = 30.0
+LOOK_S = 0.05  # between two looks for a member that is started again
+KINDS = {kind.capability: kind for kind in REPLACEABLE}
+SETTLE_S = 20.0  # for members to come up: those in Python take a second or two
 
 
 @dataclass(frozen=True)
@@ -144,34 +153,97 @@ def stop_kernel(places: Places) -> int:
     return asked
 
 
-def query(places: Places, question: Callable[[Session], Awaitable[T]]) -> T:
-    """Asks the running kernel's Pit, or starts the Pit for the question alone."""
+def query(
+    places: Places, question: Callable[[Session], Awaitable[T]], limit_s: float = ANSWER_S
+) -> T:
+    """Asks the running kernel's Pit, or starts the Pit for the question alone. `limit_s`: for each
+    answer."""
     if lock_holder(places) is not None:
-        return run_async(_with_console(places, question))
-    return run_async(_with_own_kernel(places, question))
+        return run_async(_with_console(places, question, limit_s))
+    return run_async(_with_own_kernel(places, question, limit_s))
 
 
-async def _with_console(places: Places, question: Callable[[Session], Awaitable[T]]) -> T:
+async def _with_console(
+    places: Places, question: Callable[[Session], Awaitable[T]], limit_s: float
+) -> T:
     with console_client(places) as client:
 
         async def ask(capability: str, method: str, args: Mapping[str, object]) -> Any:
-            return client.call(capability, method, args, ttl_ms=int(ANSWER_S * 1000))
+            """As `Member.call`: every method of the contracts is safe to repeat."""
+            for _ in range(MOST_ENDS):
+                try:
+                    return client.call(capability, method, args, ttl_ms=int(limit_s * 1000))
+                except BusError as error:
+                    if error.code not in AWAY:
+                        raise
+                    was_away = await _return_of(client, capability)
+                    if error.code == "unavailable" and not was_away:
+                        raise  # it says so itself
+            raise unavailable(KINDS[capability], f"it ended {MOST_ENDS} times over `{method}`")
 
-        status = client.call(CAPABILITY, "status", {}, ttl_ms=int(ANSWER_S * 1000))
-        playing = frozenset(run["run"] for run in status["runs"])
-        return await question(Session(ask, playing))
+        playing = frozenset(run["run"] for run in _status(client)["runs"])
+        return await _answered(question, ask, playing)
 
 
-async def _with_own_kernel(places: Places, question: Callable[[Session], Awaitable[T]]) -> T:
+def _status(client: Client) -> Any:
+    return client.call(CAPABILITY, "status", {}, ttl_ms=int(ANSWER_S * 1000))
+
+
+async def _return_of(client: Client, capability: str) -> bool:
+    """Waits for a member of the Pit that is started again; whether it was away. Raises
+    `unavailable` if it does not come."""
+    kind = KINDS[capability]
+    until = time.monotonic() + ANSWER_S
+    was_away = False
+    while away := [row for row in _status(client)["degraded"] if row["member"] == kind.title]:
+        was_away = True
+        if (why := away[0]["reason"]) is not None or time.monotonic() > until:
+            raise SymphonyError(
+                ExitCode.UNAVAILABLE,
+                why or f"{kind.named} does not come back",
+                where=None if why and why.endswith(f"({capability})") else capability,
+                help="see `symphony-kernel status`, and its log in the home's folder logs",
+            )
+        await asyncio.sleep(LOOK_S)
+    return was_away
+
+
+async def _answered(
+    question: Callable[[Session], Awaitable[T]], ask: Ask, playing: frozenset[str]
+) -> T:
+    """The answer to a question, for which only replies are read that keep to their contracts."""
+    last = "", ""
+
+    async def asked(capability: str, method: str, args: Mapping[str, object]) -> Any:
+        nonlocal last
+        last = capability, method
+        return checked(capability, method, await ask(capability, method, args))
+
+    try:
+        return await question(Session(asked, playing))
+    except msgspec.ValidationError as error:  # an answer was to be made of it
+        raise broken(*last, str(error)) from error
+
+
+async def _with_own_kernel(
+    places: Places, question: Callable[[Session], Awaitable[T]], limit_s: float
+) -> T:
     kernel = Kernel(Settings(places))
     await kernel.start()
+    kernel.curator.on_notice = render.tell
     try:
-        members = {member.kind.capability: member for member in kernel.members.values()}
+        await kernel.settled(SETTLE_S)  # members ask each other
+        kernel.watch.on_notice = render.tell
 
         async def ask(capability: str, method: str, args: Mapping[str, object]) -> Any:
-            return await members[capability].call(method, args)
+            try:
+                async with asyncio.timeout(limit_s):
+                    return await kernel.members[capability].call(method, args)
+            except TimeoutError:
+                message = f"`{method}` was not answered within {limit_s:g} s"
+                raise BusError("deadline", message, where=capability) from None
 
-        return await question(Session(ask, frozenset()))
+        return await _answered(question, ask, frozenset())
     finally:
         with signals.answered_by(signals.ignore):
             await kernel.close()

@@ -94,6 +94,11 @@ class Ends:
         self.caller.say(wire.CALL, FLOW, request, **more)
         return self.provider.expect(wire.CALL, request)[0]
 
+    def repeat(self, request: int) -> None:
+        """A call that may have been sent before, as the control plane lets it pass."""
+        header = encode_header(wire.CALL, FLOW, request, options={"again": True})
+        self.bare.datapath.inject("caller", header, b"\x80")
+
     def answer(self, request: int) -> None:
         self.provider.say(wire.RESULT, FLOW, request, body=encode("done"))
         self.caller.expect(wire.RESULT, request)

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 import zmq
 
 from symphony.bus import wire
+from symphony.bus.bell import Bell
 from symphony.bus.codec import Header, decode, decode_header, encode, encode_header
 from symphony.bus.control import Control, LocalCall
 from symphony.bus.datapath import Datapath
@@ -28,23 +29,6 @@ READ_AHEAD = 10  # messages that a peer's libzmq takes although nobody reads
 CAPABILITY = "test.echo/1"
 
 
-class Bell:
-    """An event that polls together with sockets."""
-
-    def __init__(self) -> None:
-        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-
-    def ring(self) -> None:
-        os.eventfd_write(self.fd, 1)
-
-    def hush(self) -> None:
-        with suppress(BlockingIOError):
-            os.eventfd_read(self.fd)
-
-    def close(self) -> None:
-        os.close(self.fd)
-
-
 class Clock:
     """Seconds that pass only when told to. A datapath looks at it after all that it does, so
     whoever waits for something that the datapath does not report waits for `looked`."""
@@ -54,7 +38,7 @@ class Clock:
         self.looked = Bell()
 
     def __call__(self) -> float:
-        self.looked.ring()
+        self.looked()
         return self.now
 
 
@@ -138,7 +122,7 @@ class Plane:
         self._sockets: list[zmq.Socket[bytes]] = []
         self._told = Bell()
         datapath.start(
-            self._told.ring,
+            self._told,
             heartbeat_ms=HEARTBEAT_MS,
             liveness=wire.LIVENESS,
             grace_ms=wire.GRACE_MS,

@@ -598,6 +598,23 @@ class TestStartingAnew:
         provider.say(wire.RESULT, head.target, 1, body=encode("once"))
         assert caller.expect(wire.RESULT, 1)[1] == "once"
 
+    def test_what_is_sent_again_does_not_overtake_what_was_sent(self, memory: Plane) -> None:
+        """Else its provider would take the late one for a new call."""
+        provider, caller = memory.join("provider", PROVIDES), memory.join("caller", CALLS)
+        caller.say(wire.CALL, CAPABILITY, 1)
+        number = int(provider.expect(wire.CALL, 1)[0].target)
+        self.rejoin(memory, provider, caller)
+        caller.say(wire.CALL, number, 2)  # for the old hub; the new one knows no flow
+        caller.say(wire.CALL, number, 3)
+        one, *others = memory.datapath.poll()
+        memory.control.handle(one)  # installs the flow
+        caller.say(wire.CALL, number, 3, options={"again": True})
+        for upcall in others:
+            memory.control.handle(upcall)
+        calls = [provider.expect(wire.CALL)[0] for _ in range(3)]
+        assert [call.request for call in calls] == [2, 3, 3]
+        assert "again" not in calls[1].options
+
     @pytest.mark.parametrize("safe", [False, True])
     def test_a_call_from_before_its_flow_moved_is_not_done_by_another(
         self, memory: Plane, safe: bool

@@ -22,19 +22,23 @@ from .bare import FLOW, GRACE_S, Bare, Ends, bare, ends
 __all__ = ["bare", "ends"]
 
 
-class TestTenure:
-    def test_what_was_asked_before_the_provider_began_is_an_upcall(self, bare: Bare) -> None:
-        ends = Ends(bare, first=5)
+class TestRepeated:
+    def test_what_may_have_been_sent_before_is_an_upcall(self, bare: Bare) -> None:
+        ends = Ends(bare)
         ends.caller.say(wire.CALL, FLOW, 4, options={"again": True})
         ends.settle()
         assert [upcall.event for upcall in bare.upcalls] == [MESSAGE]
-        ends.call(5, options={"again": True})
-        ends.call(3)  # not sent before, so nobody else can know it
+        ends.call(5)
+
+    def test_what_is_open_is_repeated_to_whom_it_was_sent(self, bare: Bare) -> None:
+        ends = Ends(bare)
+        ends.call(4)
+        ends.caller.say(wire.CALL, FLOW, 4, options={"again": True})
+        ends.provider.expect(wire.CALL, 4)
 
     def test_what_the_control_plane_has_decided_goes_its_way(self, bare: Bare) -> None:
-        ends = Ends(bare, first=5)
-        header = encode_header(wire.CALL, FLOW, 4, options={"again": True})
-        bare.datapath.inject("caller", header, b"\x80")
+        ends = Ends(bare)
+        ends.repeat(4)
         ends.provider.expect(wire.CALL, 4)
 
 
@@ -150,7 +154,8 @@ class TestRepeatedCalls:
         assert bare.stats()[:6] == (FLOW, 1, 1, 0, 0, 0)
 
     def test_a_new_number_said_to_be_sent_again_is_an_ordinary_call(self, ends: Ends) -> None:
-        ends.call(1, options={"again": True})
+        ends.repeat(1)
+        ends.provider.expect(wire.CALL, 1)
         ends.answer(1)
 
     @pytest.mark.parametrize("options", [{"again": False}, {"again": True, "cap": "forged/1"}])
@@ -472,7 +477,7 @@ class TestRepeatable:
         ends.call(1)
         ends.caller.say(wire.CALL, FLOW, 2)
         assert ends.error(2)["repeatable"] is True
-        ends.caller.say(wire.CALL, FLOW, 3, options={"again": True})
+        ends.repeat(3)
         error = ends.error(3)
         assert (error["code"], "repeatable" in error) == ("overloaded", False)
 
@@ -481,7 +486,7 @@ class TestRepeatable:
         sent = 0
         while not bare.peer("provider").queued:
             sent += 1
-            ends.caller.say(wire.CALL, FLOW, sent, options={"again": True})
+            ends.repeat(sent)
             ends.caller.fence()
         bare.datapath.expel("provider")
         for request in range(1, sent + 1):

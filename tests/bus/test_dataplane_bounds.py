@@ -221,7 +221,7 @@ class TestLostMessages:
         ends = Ends(bare, safe=safe)
         self.silence(bare, ends.provider)
         self.fill(bare, "provider")
-        ends.caller.say(wire.CALL, FLOW, 1, options={"again": True})
+        ends.repeat(1)
         error = ends.error(1)
         assert (error["code"], error.get("repeatable", False)) == ("overloaded", safe)
 

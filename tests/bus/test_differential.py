@@ -229,7 +229,6 @@ limits = st.fixed_dictionaries(
         "credit": st.integers(0, 2),
         "rate": st.sampled_from([0.0, 0.3, 1.0, 7.0, 1e-4, 1e-20, 1e-310]),
         "burst": st.integers(1, 3),
-        "first": st.integers(0, 3),
     },
 )
 flows = st.builds(

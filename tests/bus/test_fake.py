@@ -38,6 +38,13 @@ def ask(ctx: Context, key: str) -> list[object]:
     return [ctx.call("test.store/1", "get", key=key), ctx.run, ctx.attempt, ctx.params]
 
 
+@ext.provides("text.spend/1")
+def spend(ctx: Context, amounts: list[int]) -> None:
+    ctx.progress(1, message="asked")
+    for amount in amounts:
+        ctx.spend(tokens=amount, images=1)
+
+
 @ext.provides("text.fail/1")
 def fail(ctx: Context, how: str) -> object:
     match how:
@@ -63,6 +70,18 @@ def test_a_function_is_called_with_arguments_configuration_and_progress() -> Non
         assert bus.progress == [Progress(1, 2, "words"), Progress(2, 2)]
         assert bus.call("text.count/1", text="abc", unit="letters")["count"] == 3
         assert bus.progress[0].message == "letters"
+
+
+def test_what_a_call_spends_adds_up_beside_its_progress() -> None:
+    with FakeConductor(ext) as bus:
+        bus.call("text.spend/1", amounts=[70, 50])
+        assert bus.progress == [
+            Progress(1, message="asked"),
+            Progress(1, message="asked", spent={"tokens": 70, "images": 1}),
+            Progress(1, message="asked", spent={"tokens": 120, "images": 2}),
+        ]
+        with pytest.raises(BusError, match="a whole number from 0"):
+            bus.call("text.spend/1", amounts=[-1])
 
 
 def test_files_go_in_and_out_by_reference_in_the_folder_of_the_call() -> None:

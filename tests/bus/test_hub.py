@@ -421,6 +421,30 @@ def test_a_flood_of_one_peer_leaves_the_loop_and_the_others_their_turns(
     asyncio.run(main())
 
 
+def test_the_kernel_hears_events_of_those_who_may_publish_them() -> None:
+    async def main() -> None:
+        async with world(MemoryDatapath) as made:
+            hub, heard = made.hub, []
+            hub.hear("stock.moving", heard.append)
+            grants = {"may": Grants(publishes=frozenset({"stock.moving"})), "may-not": Grants()}
+            for name, granted in grants.items():
+                ticket = hub.add_peer(name, f"memory://{name}", granted)
+                peer = made.made[0].connect(ticket.endpoint, ticket.routing_id())
+                hello = encode({"protocol": 1, "sdk": "", "pid": 1, "provides": []})
+                peer.send(encode_header(wire.HELLO), hello)
+                await made.told("registered", name)
+                for body in (b"\xc1", encode({"from": name})):  # the first does not decode
+                    peer.send(encode_header(wire.EVENT, "stock.moving"), body)
+            hub.publish("stock.moving", {"from": "kernel"})
+            hub.publish("stock.other", {})
+            async with asyncio.timeout(LIMIT_S):
+                while len(heard) < 2 or not hub.refusals():  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+            assert sorted(row["from"] for row in heard) == ["kernel", "may"]
+
+    asyncio.run(main())
+
+
 def test_the_kernel_streams_both_ways(tmp_path: Path) -> None:
     async def main() -> None:
         async with world(MemoryDatapath) as made:

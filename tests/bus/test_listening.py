@@ -10,12 +10,13 @@ import pytest
 import zmq
 
 from symphony.bus import wire
+from symphony.bus.bell import Bell
 from symphony.bus.codec import encode, encode_header
 from symphony.bus.datapath import MESSAGE, Datapath
 from symphony.bus.errors import BusError
 from symphony.bus.listening import ListeningSocket
 
-from .conftest import HEARTBEAT_MS, KINDS, LIMIT_S, NEEDS_NATIVE, Bell
+from .conftest import HEARTBEAT_MS, KINDS, LIMIT_S, NEEDS_NATIVE
 
 IDENTITY = bytes(range(16))
 
@@ -78,7 +79,7 @@ class Served:
     def start(self) -> Datapath:
         self.datapath = self._make()
         self.datapath.start(
-            self._told.ring,
+            self._told,
             heartbeat_ms=HEARTBEAT_MS,
             liveness=wire.LIVENESS,
             grace_ms=wire.GRACE_MS,

@@ -1,6 +1,7 @@
 """What the native datapath promises beyond the conformance suite."""
 
 import gc
+import select
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from symphony.bus import datapaths, native, wire
+from symphony.bus.bell import Bell
 from symphony.bus.codec import encode
 from symphony.bus.datapath import FAILED, KERNEL
 from symphony.bus.errors import BusError
@@ -116,6 +118,20 @@ class TestFailure:
         assert datapath.poll() == []
         with pytest.raises(BusError, match="the bus has ended"):
             datapath.bind("inproc://any")
+
+    def test_a_bell_is_rung_without_the_interpreter(self) -> None:
+        bell, datapath, tasks = Bell(), NativeDatapath(), Path("/proc/self/task")
+        before = set(tasks.iterdir())
+        begin(datapath, bell)
+        datapath.bind("inproc://any")  # answered by a thread that has its name by then
+        names = {(task / "comm").read_text().strip() for task in set(tasks.iterdir()) - before}
+        assert "symphony-bus" in names
+        assert "symphony-wake" not in names
+        datapath._crash()
+        assert select.select([bell.fd], [], [], LIMIT_S)[0]
+        assert [upcall.event for upcall in datapath.poll()] == [FAILED]
+        datapath.close()
+        bell.close()
 
     def test_one_that_is_forgotten_ends_its_threads(self) -> None:
         before = psutil.Process().num_threads()

@@ -173,7 +173,7 @@ def test_an_extension_answers_with_progress_files_and_typed_errors(tmp_path: Pat
         answer = await call(ECHO, None, args, on_progress=progress.append)
         assert answer == {"file": {"$file": "out.txt"}, "text": "é", "who": "me"}
         assert (tmp_path / "out" / "f" / "out.txt").read_text() == "éé"
-        assert progress == [{"done": 1, "total": 2, "message": "half"}]
+        assert progress == [{"done": 1, "total": 2, "message": "half", "spent": {}}]
         wrong: list[tuple[dict[str, object], str]] = [
             ({"text": 1}, "text"),
             ({}, "text"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,11 @@ QUICK = {
     "bus": ["--quick", "--datapath", "reference", "--no-peers"],
     "start": ["--rounds", "1"],
     "steps": ["--rounds", "1"],
+    "dag": ["--quick"],
+    "arbitration": ["--quick"],
+    "pool": ["--quick"],
+    "schedule": [],
+    "artifacts": ["--quick"],
 }
 KEYS = ["bench", "case", "unit", "value", "against", "ratio"]
 
@@ -48,6 +54,8 @@ SLOW = [pytest.mark.slow, pytest.mark.timeout(900)]  # the Rust programs may hav
         pytest.param("bus", "scale/100/1", "µs", "no-peers", marks=SLOW),
         ("start", "resume", "ms", "python"),
         ("steps", "chain/200", "steps/s", "fsync-loop"),
+        pytest.param("dag", "durable", "steps/s", "fsync-loop", marks=SLOW),
+        pytest.param("pool", "cold-starts", "cold starts", "no-prediction", marks=SLOW),
     ],
 )
 def test_a_case_is_measured_and_told(name: str, case: str, unit: str, against: str) -> None:
@@ -72,11 +80,58 @@ def test_a_hub_is_measured_whole_and_beside_one_as_busy() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "cases"), [("bus", 126), ("start", 3), ("steps", 2)])
+@pytest.mark.parametrize(
+    ("name", "cases"),
+    [
+        ("bus", 126),
+        ("start", 3),
+        ("steps", 2),
+        ("dag", 5),
+        ("schedule", 12),
+        ("arbitration", 1),
+        ("pool", 2),
+        ("artifacts", 4),
+    ],
+)
 def test_cases_are_listed_and_chosen(name: str, cases: int) -> None:
     names = bench(name, "--list").stdout.splitlines()
     assert len(names) == len(set(names)) == cases
     assert bench(name, "--list", "--only", names[0]).stdout.splitlines() == [names[0]]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_artifact_store_is_measured_beside_whoever_is_installed() -> None:
+    done = bench("artifacts", "--json")
+    told = {(line["case"], line.get("against")): line["value"] for line in lines(done)}
+    installed = [name for name in ("git", "restic", "borg") if shutil.which(name)]
+    for peer in ("blake3-write", "cp", *installed):
+        for case in ("put/1GiB", "put/1GiB/stored", "get/1GiB", "put/text", "put/1KiB"):
+            assert float(str(told[case, peer])) > 0
+    for peer in {"git", "restic", "borg"} - set(installed):
+        assert f"{peer} is not installed and left out" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_bars_of_the_dag_tracker_hold_on_a_busy_machine_too() -> None:
+    told = {str(line["case"]): float(str(line["value"])) for line in lines(bench("dag", "--json"))}
+    assert told["open/20000"] <= 1
+    assert told["complete/20000"] <= 50
+    assert told["recover/20000"] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_bars_of_arbitration_and_the_pool_hold_on_a_busy_machine_too() -> None:
+    done = lines(bench("arbitration", "--json")) + lines(bench("pool", "--json"))
+    told = {f"{line['bench']}/{line['case']}": float(str(line["value"])) for line in done}
+    assert told["arbitration/decide/line/cpu"] >= 50_000
+    assert told["pool/acquire-warm"] <= 100
+    ratios = {line["case"]: float(str(line["ratio"])) for line in done if "ratio" in line}
+    assert ratios == {case: pytest.approx(0.25, abs=0.25) for case in ratios}
+    assert len(ratios) == 2
+    assert {line["against"] for line in done if "ratio" in line} == {"no-prediction"}
 
 
 def test_a_choice_without_a_case_names_the_cases() -> None:

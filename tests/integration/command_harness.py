@@ -58,7 +58,11 @@ class Symphony:
         )
 
     def start(
-        self, *arguments: str | Path, program: str = "kernel", **options: Any
+        self,
+        *arguments: str | Path,
+        program: str = "kernel",
+        stderr_to: int = subprocess.PIPE,
+        **options: Any,
     ) -> subprocess.Popen[str]:
         """`symphony-kernel ARGUMENTS` (or `ext` for `symphony-ext`) in the background."""
         command = [sys.executable, "-m", f"symphony.kernel.cli.{program}", *map(str, arguments)]
@@ -67,7 +71,7 @@ class Symphony:
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr_to,
             text=True,
             **options,
         )

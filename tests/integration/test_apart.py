@@ -156,7 +156,7 @@ def test_paths_that_are_no_text_are_named(symphony: Symphony) -> None:
     melody = symphony.melody(step, inputs={"text": {"type": "file"}})
     other = ("--home", symphony.folder / "other", *GIVEN)
     done = symphony.kernel("run", melody, "--input", f"text={odd}", *other)
-    check_errors(done, 2, "--input text", "UTF-8")
+    check_errors(done, 2, "--input", "UTF-8")
     plain = symphony.melody({"id": "a", "inputs": {"plan": ["ok"]}})
     folder = os.fsdecode(b"o\xff")
     check_errors(symphony.kernel("run", plain, "--out", folder, *other), 2, "--out", "UTF-8")

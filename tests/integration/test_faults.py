@@ -123,7 +123,7 @@ def test_failures_of_one_step_leave_the_others_alone(symphony: Symphony) -> None
     assert {e["step"] for e in of(events, "step.failed")} == {"bad"}
 
 
-@pytest.mark.parametrize("member", ["dag", "artifacts"])
+@pytest.mark.parametrize("member", ["dag", "artifacts", "pool", "arbitration", "stale"])
 def test_a_pit_member_killed_mid_run_comes_back_and_nothing_is_lost(
     symphony: Symphony, member: str
 ) -> None:

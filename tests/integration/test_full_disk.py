@@ -1,9 +1,9 @@
-"""A store on a disk that becomes full in the middle of a run: the run stays, and goes on later."""
+"""A disk that becomes full in the middle of a run, which stays and goes on later; a home that is
+full or read-only: what to do is said, and where."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from command_harness import PLAYERS, Symphony
 from interface_checks import check_errors
+from smalldisk import fill, mounted
 
 SIZE = "8m"
 
@@ -20,26 +21,8 @@ def small(request: pytest.FixtureRequest, symphony: Symphony) -> Iterator[Path]:
     """The store of one Pit member, on a small file system of its own."""
     store = symphony.home / str(request.param)
     store.mkdir(mode=0o700)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "symphony-test", str(store)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a file system needs root's right to")
-    try:
+    with mounted(store, SIZE):
         yield store
-    finally:
-        subprocess.run(["umount", "--lazy", str(store)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """A file that takes all the space there is."""
-    ballast = folder / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        for size in (65536, 4096, 1):
-            try:
-                while file.write(b"x" * size):
-                    pass
-            except OSError:
-                continue
-    return ballast
 
 
 def test_a_run_on_a_full_disk_stays_open_and_goes_on_with_space(
@@ -80,3 +63,30 @@ def test_a_run_on_a_full_disk_stays_open_and_goes_on_with_space(
     assert sorted(finished) == ["a", "b", "c"]
     numbers = [event["seq"] for event in told]
     assert numbers == sorted(set(numbers))
+
+
+@pytest.fixture
+def disk(symphony: Symphony) -> Iterator[Path]:
+    """The home, on a file system of its own, in which a kernel has worked."""
+    with mounted(symphony.home, SIZE):
+        assert symphony.kernel("runs", "list").returncode == 0
+        yield symphony.home
+
+
+def test_a_full_home_is_named_with_the_file_that_cannot_be_written(
+    symphony: Symphony, disk: Path
+) -> None:
+    fill(disk)
+    for command in (("runs", "list"), ("verify",)):
+        said = check_errors(symphony.kernel(*command), 6, "No space left", "free space")
+        assert f"({disk / 'kernel.lock'})" in said
+
+
+def test_a_home_that_is_mounted_read_only_is_to_be_copied(symphony: Symphony, disk: Path) -> None:
+    remount = ["mount", "-o", "remount,ro", str(disk)]
+    subprocess.run(remount, check=True)
+    for command in (("artifacts", "list"), ("verify",)):
+        check_errors(symphony.kernel(*command), 6, "Read-only", f"cp -a {disk} COPY", "--home COPY")
+    copy = symphony.folder / "copy"
+    subprocess.run(["cp", "-a", str(disk), str(copy)], check=True)
+    assert symphony.kernel("verify", "--home", copy).returncode == 0

@@ -10,11 +10,16 @@ from command_harness import Symphony
 
 KERNEL = (
     *("", "run", "serve", "status", "stop", "schema", "runs list", "runs show"),
-    *("artifacts list", "artifacts show", "artifacts get", "bus"),
+    *("artifacts list", "artifacts show", "artifacts get", "bus", "runs journal"),
+    *("artifacts diff", "artifacts lineage", "artifacts search", "artifacts verify"),
+    *("artifacts audit", "pool", "pool drain", "budget", "why", "stale plan", "stale run"),
+    *("stale restore", "stale pin", "stale hold", "stale release", "stale report"),
+    *("backup", "restore", "verify"),
     *("deadletter list", "deadletter show", "deadletter redrive", "deadletter drop"),
     *("keys list", "keys new", "keys export", "keys revoke", "keys rotate"),
+    "import",
 )
-EXT = ("", "create", "check", "attach", "list", "call")
+EXT = ("", "create", "check", "test", "attach", "list", "call")
 
 
 @pytest.mark.parametrize("command", KERNEL)

@@ -48,7 +48,7 @@ kernel()
 SIGNALS = [(signal.SIGINT, 130, "interrupted: "), (signal.SIGTERM, 143, "terminated: ")]
 STAGES = (
     "symphony.kernel.places:Places:create",
-    "symphony.kernel.kernel:Kernel:_start_members",
+    "symphony.kernel.pit.watch:Watch:start",
     "symphony.kernel.console:Console:open",
 )
 RUN = ("run", "test.melody.json", "--extensions", PLAYERS)

@@ -178,6 +178,12 @@ def test_a_pipe_in_place_of_the_lock(symphony: Symphony) -> None:
     (symphony.home / "kernel.lock").unlink()
 
 
+def test_a_pipe_in_place_of_the_last_figures_of_budgets(symphony: Symphony) -> None:
+    symphony.home.chmod(0o700)
+    os.mkfifo(symphony.home / "budgets.last")
+    assert symphony.kernel("runs", "list", timeout=30).returncode == 0
+
+
 def test_what_would_be_lost_on_a_closed_stream_is_an_error(symphony: Symphony) -> None:
     odd(symphony, "fine")
     run = "symphony-kernel run test.melody.json --extensions odd"

@@ -94,3 +94,22 @@ def test_attempts_are_bounded(attempts: int, players: int, optional: bool) -> No
         now += 10
     assert played == attempts * players
     assert last.action == ("skip" if optional else "fail")
+
+
+def test_who_was_chosen_is_tried_again_and_then_the_fallbacks() -> None:
+    subject = conductor(("p", "q"), attempts=2)
+    assert subject.fresh("a")
+    subject.cast("a", "x")
+    assert subject.attempt_failed("a", "x", FAILED, 0).player == "x"
+    assert not subject.fresh("a")
+    assert subject.attempt_failed("a", "x", FAILED, 0).player == "q"
+
+
+def test_one_that_failed_under_an_earlier_kernel_is_the_one_that_was_chosen() -> None:
+    subject = conductor(("p", "q"), attempts=1)
+    subject.restore([("a", "x")])
+    subject.add_ready([("a", 5)])
+    assert subject.rank("a") == 5
+    decision = subject.next(0)
+    assert decision is not None
+    assert decision.player == "q", "x has no attempt left"

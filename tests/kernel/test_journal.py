@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from symphony.bus.errors import BusError
 from symphony.kernel.events import RunEvent
-from symphony.kernel.journal import RunJournal
+from symphony.kernel.journal import BEHIND, RunJournal
 from symphony.kernel.members import Member
 from symphony.kernel.projection import STRIDE
 
@@ -21,9 +21,13 @@ class Tracker:
     """Numbers records in the order of the calls and lets the test decide when each is answered."""
 
     def __init__(self) -> None:
+        self.up = True
         self.records: list[dict[str, Any]] = []
         self.waiting: list[asyncio.Future[None]] = []
         self.lose_next_reply = False
+
+    async def ready(self) -> None:
+        """It serves."""
 
     async def call(self, method: str, args: Mapping[str, Any], *, repeat: bool = True) -> Any:
         del repeat
@@ -62,6 +66,27 @@ def test_events_follow_the_index(order: list[int]) -> None:
         return [event.seq for event in told]
 
     assert asyncio.run(scenario()) == [n * STRIDE for n in range(1, 7)]
+
+
+def test_more_may_begin_while_the_tracker_keeps_up() -> None:
+    async def scenario() -> list[bool]:
+        tracker = Tracker()
+        journal = RunJournal(cast(Member, tracker), "r", lambda _: None)
+        seen = [journal.keeps_up]
+        appends = [asyncio.create_task(journal.append([started(n)])) for n in range(BEHIND)]
+        await asyncio.sleep(0)
+        seen.append(journal.keeps_up)
+        tracker.waiting[0].set_result(None)
+        await appends[0]
+        seen.append(journal.keeps_up)
+        tracker.up = False
+        seen.append(journal.keeps_up)
+        for answer in tracker.waiting[1:]:
+            answer.set_result(None)
+        await asyncio.gather(*appends)
+        return seen
+
+    assert asyncio.run(scenario()) == [True, False, True, False]
 
 
 class Clock:
@@ -149,3 +174,98 @@ def test_records_whose_acknowledgement_was_lost_are_not_written_twice() -> None:
         return len(tracker.records), [event.seq for event in told]
 
     assert asyncio.run(scenario()) == (1, [STRIDE])
+
+
+class Ending(Tracker):
+    """Ends with the first calls unread, `seen` of them taken; the next one answers at once. Whoever
+    sent the later call hears of it first."""
+
+    def __init__(self, seen: int) -> None:
+        super().__init__()
+        self.seen = seen
+        self.lost: list[asyncio.Future[None]] = []
+
+    async def call(self, method: str, args: Mapping[str, Any], *, repeat: bool = True) -> Any:
+        if method == "journal":
+            return await super().call(method, args)
+        kinds = [record["kind"] for record in args.get("records", [])] or [method]
+        if len(self.lost) < 2:
+            taken, future = self.seen > len(self.lost), asyncio.get_running_loop().create_future()
+            self.lost.append(future)
+            if taken:
+                self._take(kinds, args)
+            if len(self.lost) == 2:
+                for one in reversed(self.lost):
+                    one.set_result(None)
+            await future
+            if not repeat:
+                raise BusError("crashed", "the tracker ended before it answered")
+        first = self._take(kinds, args)
+        return {"first": first, "index": first, "ready": [], "left": 0}
+
+    def _take(self, kinds: list[str], args: Mapping[str, Any]) -> int:
+        known = [record["index"] for record in self.records if record["kind"] == kinds[0]]
+        if known and kinds == ["complete"]:
+            return int(known[0])  # a repeated call
+        rows = args.get("records", [{"kind": "complete"}])
+        first = len(self.records) + 1
+        self.records += [{"index": first + at, **row} for at, row in enumerate(rows)]
+        return first
+
+
+@pytest.mark.parametrize("seen", [0, 1, 2])
+def test_a_completion_that_did_not_wait_for_its_start_comes_after_it(seen: int) -> None:
+    async def scenario() -> tuple[list[str], list[str]]:
+        told: list[RunEvent] = []
+        tracker = Ending(seen)
+        journal = RunJournal(cast(Member, tracker), "r", told.append)
+        start = asyncio.create_task(journal.append([started(1)]))
+        await asyncio.sleep(0)
+        await journal.complete("s1", 1, {}, None, after=start)
+        assert len(tracker.lost) == 2  # it was sent although the start was not acknowledged
+        return [record["kind"] for record in tracker.records], [type(e).__name__ for e in told]
+
+    async def bounded() -> tuple[list[str], list[str]]:
+        return await asyncio.wait_for(scenario(), 10)
+
+    assert asyncio.run(bounded()) == (["started", "complete"], ["StepStarted", "StepFinished"])
+
+
+class Coming(Tracker):
+    """Away at first; whoever waits for it is woken a turn of the loop after it is back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up = False
+        self.came = asyncio.Event()
+
+    def come(self) -> None:
+        self.up = True
+        self.came.set()
+
+    async def ready(self) -> None:
+        await self.came.wait()
+
+    async def call(self, method: str, args: Mapping[str, Any], *, repeat: bool = True) -> Any:
+        await self.ready()
+        self.records += args.get("records", [{"kind": method}])
+        return {"first": len(self.records), "index": len(self.records), "ready": [], "left": 0}
+
+
+def test_a_completion_never_overtakes_a_start_that_waits_for_the_tracker() -> None:
+    async def scenario() -> list[str]:
+        tracker = Coming()
+        journal = RunJournal(cast(Member, tracker), "r", lambda _: None)
+        start = asyncio.create_task(journal.append([started(1)]))
+        await asyncio.sleep(0)
+        tracker.come()
+        await journal.complete("s1", 1, {}, None, after=start)
+        return [record["kind"] for record in tracker.records]
+
+    assert asyncio.run(scenario()) == ["started", "complete"]
+
+
+def test_nothing_to_write_is_not_sent() -> None:
+    tracker = Coming()
+    asyncio.run(RunJournal(cast(Member, tracker), "r", lambda _: None).append([]))
+    assert not tracker.records

@@ -39,3 +39,11 @@ def test_an_error_as_json_can_be_encoded_and_keeps_the_text() -> None:
     body = msgspec.json.decode(msgspec.json.encode(error.to_json()))["error"]
     assert body["message"] == "a\x1bb"
     assert body["where"] == "\\udcff"
+
+
+def test_nobody_reads_a_hundred_thousand_characters() -> None:
+    error = SymphonyError(ExitCode.FAILED, "x" * 100_000, where="here", help="look")
+    said = error.render()
+    assert said.endswith("x… (98000 more characters) (here)\nhelp: look")
+    assert len(said) < 2_100
+    assert error.body()["message"] == "x" * 100_000, "a program may want all of it"

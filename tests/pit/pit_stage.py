@@ -70,8 +70,9 @@ class Stage:
         self.hub = Hub(ReferenceDatapath, heartbeat_ms=heartbeat_ms, listener=self.seen)
         self._processes: list[subprocess.Popen[bytes]] = []
 
-    def ticket(self, instance: str, capability: str) -> Ticket:
-        grants = Grants(provides=frozenset({capability}))
+    def ticket(self, instance: str, capability: str, calls: str | None = None) -> Ticket:
+        provides, asks = frozenset({capability}), frozenset({calls} if calls else ())
+        grants = Grants(provides=provides, calls=asks)
         return self.hub.add_peer(instance, f"ipc://{self.folder}/{instance}.sock", grants)
 
     def start(self, name: str, ticket: Ticket, store: Path) -> subprocess.Popen[bytes]:
@@ -80,9 +81,11 @@ class Stage:
         self._processes.append(process)
         return process
 
-    async def member(self, name: str, capability: str, store: Path) -> subprocess.Popen[bytes]:
+    async def member(
+        self, name: str, capability: str, store: Path, *, calls: str | None = None
+    ) -> subprocess.Popen[bytes]:
         """Starts a binary as the instance of the same name and waits until it is registered."""
-        process = self.start(name, self.ticket(name, capability), store)
+        process = self.start(name, self.ticket(name, capability, calls), store)
         hello = await self.seen.expect("registered", name)
         assert isinstance(hello, Hello)
         assert hello.pid == process.pid

@@ -19,7 +19,9 @@ from symphony.kernel import VERSION
 
 DAG = ("symphony-dag-tracker", "pit.dag/1")
 ARTIFACTS = ("symphony-artifact-store", "pit.artifacts/1")
-MEMBERS = pytest.mark.parametrize(("name", "capability"), [DAG, ARTIFACTS])
+POOL = ("symphony-pool-manager", "pit.pool/1")
+ARBITRATION = ("symphony-arbitration", "pit.arbitration/1")
+MEMBERS = pytest.mark.parametrize(("name", "capability"), [DAG, ARTIFACTS, POOL, ARBITRATION])
 TS = "2026-01-01T00:00:00.000Z"
 
 

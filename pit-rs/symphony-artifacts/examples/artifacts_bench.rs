@@ -1,12 +1,19 @@
-//! How fast the store is beside the least that any durable store does, in one run, alternating.
+//! One measurement of `scripts/bench artifacts`; prints how many seconds it took.
 //!
-//! `artifacts_bench [FOLDER] [MIB]`: works below FOLDER (default: the temporary folder) with contents of MIB MiB
-//! (default 256). `floor` is a loop that reads, hashes with BLAKE3, writes and syncs (put) or reads, hashes and
-//! writes (get). Medians of five. Then the time a start takes after a clean end and after kill -9.
+//! | arguments | measured |
+//! |---|---|
+//! | `make KIND MIB SEED FILE` | nothing: writes `noise` or `text` |
+//! | `scatter COUNT SEED FOLDER` | nothing: writes files of 1 KiB |
+//! | `put STORE FILE` | a file collected, durable |
+//! | `get STORE FILE TARGET` | the same content staged as TARGET, checked, not synced |
+//! | `put-many STORE FOLDER` | each file of the folder put, 100 to a flush, durable |
+//! | `write FILE TARGET` | the floor: read, hashed, written and synced |
+//! | `read FILE TARGET` | the floor: read, hashed, written |
+//! | `write-many FOLDER TARGET` | the floor: each file hashed, written and synced |
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,153 +26,96 @@ use symphony_artifacts::{Reference, Store};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-const ROUNDS: u64 = 5;
-const MIB: u64 = 1024 * 1024;
+const MIB: usize = 1024 * 1024;
+const IN_FLIGHT: usize = 100;
 
 fn main() -> Outcome<()> {
-    let mut arguments = std::env::args().skip(1);
-    let parent = arguments.next().map_or_else(std::env::temp_dir, Into::into);
-    let mib: u64 = arguments.next().map_or(Ok(256), |mib| mib.parse())?;
-    let folder = parent.join(format!("artifacts-bench-{}", std::process::id()));
-    fs::create_dir(&folder)?;
-    let outcome = large(&folder, "noise", mib, noise)
-        .and_then(|()| large(&folder, "text", mib, prose))
-        .and_then(|()| small(&folder))
-        .and_then(|()| start(&folder));
-    fs::remove_dir_all(&folder)?;
-    outcome
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let took = match arguments[..] {
+        ["make", kind, mib, seed, file] => return make(kind, mib.parse()?, seed.parse()?, file),
+        ["scatter", count, seed, folder] => return scatter(count.parse()?, seed.parse()?, folder),
+        ["put", store, file] => put(store, Path::new(file))?,
+        ["get", store, file, target] => get(store, file, Path::new(target))?,
+        ["put-many", store, folder] => put_many(store, folder)?,
+        ["write", file, target] => hash_and_write(file, target, true)?,
+        ["read", file, target] => hash_and_write(file, target, false)?,
+        ["write-many", folder, target] => write_many(folder, Path::new(target))?,
+        _ => return Err("usage: see the program's first lines".into()),
+    };
+    println!("{}", took.as_secs_f64());
+    Ok(())
 }
 
-fn large(folder: &Path, name: &str, mib: u64, make: fn(u64, &mut [u8])) -> Outcome<()> {
-    let mut store = Store::open(&folder.join(name), Faults::default())?;
-    let (mut puts, mut gets, mut put_floors, mut get_floors) = (vec![], vec![], vec![], vec![]);
-    for round in 0..ROUNDS {
-        let outbox = folder.join(format!("outbox-{name}-{round}"));
-        fs::create_dir(&outbox)?;
-        let mut file = File::create(outbox.join("file"))?;
-        let mut chunk = vec![0; MIB as usize];
-        for number in 0..mib {
-            make(round * mib + number, &mut chunk);
-            file.write_all(&chunk)?;
+fn about(name: Option<String>) -> About {
+    About { name, ts: "2026-01-01T00:00:00.000Z".to_owned(), ..About::default() }
+}
+
+fn part(path: &Path) -> Outcome<(&Path, RelativePath)> {
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or("a path without a name")?;
+    Ok((path.parent().ok_or("a path without a folder")?, RelativePath::parse(name, "path")?))
+}
+
+fn put(store: &str, file: &Path) -> Outcome<Duration> {
+    let mut store = Store::open(Path::new(store), Faults::default())?;
+    let (folder, path) = part(file)?;
+    let wanted = [Wanted { path, about: about(None) }];
+    let begin = Instant::now();
+    store.collect(folder, &wanted, Limits { bytes: u64::MAX, files: 1 })?;
+    store.flush()?;
+    Ok(begin.elapsed())
+}
+
+fn get(store: &str, file: &str, target: &Path) -> Outcome<Duration> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(File::open(file)?)?;
+    let reference = Reference::from(*hasher.finalize().as_bytes());
+    let mut store = Store::open(Path::new(store), Faults::default())?;
+    let (folder, path) = part(target)?;
+    let begin = Instant::now();
+    store.stage(folder, &[(reference, path)], false)?;
+    Ok(begin.elapsed())
+}
+
+fn contents(folder: &str) -> Outcome<Vec<(String, Vec<u8>)>> {
+    let mut contents = Vec::new();
+    for item in fs::read_dir(folder)? {
+        let path = item?.path();
+        contents.push((path.display().to_string(), fs::read(path)?));
+    }
+    Ok(contents)
+}
+
+fn put_many(store: &str, folder: &str) -> Outcome<Duration> {
+    let contents = contents(folder)?;
+    let mut store = Store::open(Path::new(store), Faults::default())?;
+    let begin = Instant::now();
+    // As they come from callers: one put each, one flush for those that arrive together.
+    for batch in contents.chunks(IN_FLIGHT) {
+        for (name, content) in batch {
+            store.put(&[(content, about(Some(name.clone())))])?;
         }
-        file.sync_all()?;
-
-        let (source, target) = (outbox.join("file"), outbox.join("floor"));
-        let about = About { ts: "1".to_owned(), ..About::default() };
-        let wanted = [Wanted { path: RelativePath::parse("file", "path")?, about }];
-        let limits = Limits { bytes: u64::MAX, files: 1 };
-        let mut reference = Reference::of(b"");
-        let (put, floor) = alternating(
-            round,
-            || {
-                reference = store.collect(&outbox, &wanted, limits)?[0].put.reference;
-                Ok(store.flush()?)
-            },
-            || hash_and_write(&source, &target, true),
-        )?;
-        puts.push(put);
-        put_floors.push(floor);
-        let staged = [(reference, RelativePath::parse("staged", "path")?)];
-        let (get, floor) = alternating(
-            round,
-            || {
-                store.stage(&outbox, &staged, false)?;
-                Ok(())
-            },
-            || hash_and_write(&source, &outbox.join("floor-2"), false),
-        )?;
-        gets.push(get);
-        get_floors.push(floor);
-        fs::remove_dir_all(&outbox)?;
-    }
-    report(&format!("put {mib} MiB of {name}"), "MiB/s", mib, puts, put_floors);
-    report(&format!("get {mib} MiB of {name}"), "MiB/s", mib, gets, get_floors);
-    Ok(())
-}
-
-fn small(folder: &Path) -> Outcome<()> {
-    const BATCH: u64 = 1000;
-    let mut store = Store::open(&folder.join("small"), Faults::default())?;
-    let floor = folder.join("floor");
-    fs::create_dir(&floor)?;
-    let (mut ours, mut floors) = (vec![], vec![]);
-    for round in 0..ROUNDS {
-        let contents: Vec<_> = (0..BATCH).map(|number| kibibyte(round * BATCH + number)).collect();
-        floors.push(timed(|| {
-            for (number, content) in contents.iter().enumerate() {
-                let mut file = File::create(floor.join(format!("{round}-{number}")))?;
-                std::hint::black_box(blake3::hash(content));
-                file.write_all(content)?;
-                file.sync_all()?;
-            }
-            Ok(())
-        })?);
-        let named = |number| About {
-            name: Some(format!("{round}/{number}")),
-            ts: "1".to_owned(),
-            ..About::default()
-        };
-        let items: Vec<_> =
-            contents.iter().enumerate().map(|(n, data)| (data.as_slice(), named(n))).collect();
-        ours.push(timed(|| {
-            // As they come from callers: one put each, one flush for those that arrive together.
-            for batch in items.chunks(100) {
-                for item in batch {
-                    store.put(std::slice::from_ref(item))?;
-                }
-                store.flush()?;
-            }
-            Ok(())
-        })?);
-    }
-    report("put 1 KiB, 100 in flight", "objects/s", BATCH, ours, floors);
-    Ok(())
-}
-
-fn start(folder: &Path) -> Outcome<()> {
-    let path = folder.join("large");
-    let mut store = Store::open(&path, Faults::default())?;
-    for batch in 0..20 {
-        let contents: Vec<_> =
-            (0..1000).map(|number| kibibyte(1 << 40 | batch << 20 | number)).collect();
-        let about = |number| About {
-            name: Some(format!("{batch}/{number}")),
-            ts: "1".to_owned(),
-            ..About::default()
-        };
-        let items: Vec<_> =
-            contents.iter().enumerate().map(|(n, data)| (data.as_slice(), about(n))).collect();
-        store.put(&items)?;
         store.flush()?;
     }
-    // What a killed process leaves: its files as they are, the index without its clean end.
-    let crashed = folder.join("crashed");
-    fs::create_dir_all(crashed.join("blobs"))?;
-    fs::copy(path.join("format"), crashed.join("format"))?;
-    fs::copy(path.join("index.redb"), crashed.join("index.redb"))?;
-    drop(store);
-    for (case, path) in [
-        ("after a clean end", &path),
-        ("after a kill", &crashed),
-        ("of a new store", &folder.join("new")),
-    ] {
-        let took = timed(|| {
-            drop(Store::open(path, Faults::default())?);
-            Ok(())
-        })?;
-        println!(
-            "{:<34}{:>10.1} ms",
-            format!("start {case}, 20,000 blobs"),
-            took.as_secs_f64() * 1e3
-        );
-    }
-    Ok(())
+    Ok(begin.elapsed())
 }
 
-fn hash_and_write(source: &Path, target: &Path, sync: bool) -> Outcome<()> {
+fn write_many(folder: &str, target: &Path) -> Outcome<Duration> {
+    let contents = contents(folder)?;
+    let begin = Instant::now();
+    for (_, content) in &contents {
+        let mut file = File::create(target.join(blake3::hash(content).to_hex().as_str()))?;
+        file.write_all(content)?;
+        file.sync_all()?;
+    }
+    Ok(begin.elapsed())
+}
+
+fn hash_and_write(source: &str, target: &str, sync: bool) -> Outcome<Duration> {
+    let begin = Instant::now();
     let (mut source, mut target) = (File::open(source)?, File::create(target)?);
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 256 * 1024];
+    let mut buffer = vec![0; MIB / 4];
     loop {
         let length = source.read(&mut buffer)?;
         if length == 0 {
@@ -178,36 +128,31 @@ fn hash_and_write(source: &Path, target: &Path, sync: bool) -> Outcome<()> {
     if sync {
         target.sync_all()?;
     }
-    Ok(())
-}
-
-/// Times both, the second one first in every other round: the disk is slower while it still writes back.
-fn alternating(
-    round: u64,
-    ours: impl FnOnce() -> Outcome<()>,
-    floor: impl FnOnce() -> Outcome<()>,
-) -> Outcome<(Duration, Duration)> {
-    if round.is_multiple_of(2) {
-        let ours = timed(ours)?;
-        Ok((ours, timed(floor)?))
-    } else {
-        let floor = timed(floor)?;
-        Ok((timed(ours)?, floor))
-    }
-}
-
-fn timed(work: impl FnOnce() -> Outcome<()>) -> Outcome<Duration> {
-    let begin = Instant::now();
-    work()?;
     Ok(begin.elapsed())
 }
 
-fn report(case: &str, unit: &str, amount: u64, mut ours: Vec<Duration>, mut floors: Vec<Duration>) {
-    ours.sort();
-    floors.sort();
-    let [ours, floor] =
-        [ours, floors].map(|times| amount as f64 / times[times.len() / 2].as_secs_f64());
-    println!("{case:<34}{ours:>10.0} {unit:<10} floor {floor:>8.0}, ratio {:.2}", ours / floor);
+fn make(kind: &str, mib: usize, seed: u64, file: &str) -> Outcome<()> {
+    let mut file = BufWriter::new(File::create(file)?);
+    let mut piece = vec![0; MIB];
+    for number in 0..mib as u64 {
+        match kind {
+            "noise" => noise(seed << 32 | number, &mut piece),
+            _ => text(seed << 32 | number, &mut piece),
+        }
+        file.write_all(&piece)?;
+    }
+    file.into_inner()?.sync_all()?;
+    Ok(())
+}
+
+fn scatter(count: u64, seed: u64, folder: &str) -> Outcome<()> {
+    let mut content = [0; 1024];
+    for number in 0..count {
+        noise(seed << 32 | number, &mut content);
+        fs::write(Path::new(folder).join(number.to_string()), content)?;
+    }
+    rustix::fs::syncfs(File::open(folder)?)?;
+    Ok(())
 }
 
 fn noise(seed: u64, bytes: &mut [u8]) {
@@ -215,7 +160,7 @@ fn noise(seed: u64, bytes: &mut [u8]) {
 }
 
 /// Lines such as a log or a table has.
-fn prose(seed: u64, bytes: &mut [u8]) {
+fn text(seed: u64, bytes: &mut [u8]) {
     let mut text = Vec::with_capacity(bytes.len() + 100);
     let mut number = seed << 20;
     while text.len() < bytes.len() {
@@ -232,10 +177,4 @@ fn prose(seed: u64, bytes: &mut [u8]) {
         );
     }
     bytes.copy_from_slice(&text[..bytes.len()]);
-}
-
-fn kibibyte(seed: u64) -> Vec<u8> {
-    let mut bytes = vec![0; 1024];
-    noise(seed, &mut bytes);
-    bytes
 }

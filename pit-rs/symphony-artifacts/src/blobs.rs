@@ -1,4 +1,4 @@
-//! The bytes of all artifacts: one immutable file a content, `blobs/AB/CDEF…` by its hash.
+//! The bytes of all artifacts: one immutable file a content or, of large ones, one a chunk.
 //!
 //! A new blob is written under `tmp`; [`Blobs::place`] syncs a whole batch, renames it into place and syncs
 //! the folders. The index decides what exists: a file in place that it does not know is left over from
@@ -7,66 +7,90 @@
 //! the index records that number in the same commit. Whatever adds or removes a file breaks the seal, and
 //! only folders with a broken one are read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufWriter, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{futimens, syncfs, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{fadvise, syncfs, Advice};
 
 use crate::ahead;
+use crate::chunking::{Chunk, Recipe};
+use crate::direct::Aligned;
 use crate::encoding::{self, Decoder, Encoder, Encoding};
 use crate::error::{Result, StoreError};
 use crate::faults::{Faults, Step};
+use crate::keys::{KeyId, Keys};
+use crate::layout::{set_seal, time_of, Area, Layout, Place, Seal, Shard, HELD};
+use crate::sealing::KeyMissing;
 use crate::Reference;
-
-/// First byte of the hash: the folder that holds a blob.
-pub type Shard = u8;
-/// Number of the commit that last placed a blob in a folder.
-pub type Seal = u64;
 
 /// How much is read, hashed and written at a time, bytes.
 pub const CHUNK: usize = 256 * 1024;
 /// From this many bytes on a second thread is worth its start.
 const LARGE: u64 = 4 * 1024 * 1024;
+/// Chunks that the disk is asked for before they are read.
+const AHEAD: usize = 4;
+/// What a file of a chunk may have beside it: its heads, what is sealed, what does not compress.
+const ROOM: usize = 64 * 1024;
 /// From this many files on, syncing the whole file system is cheaper than syncing each of them.
 const MANY: usize = 16;
 
 pub struct Blobs {
-    placed: PathBuf,
-    tmp: PathBuf,
+    layout: Layout,
     /// The store's folder, held open for `syncfs`.
     store: File,
     next: u64,
+    /// Whether what goes or is replaced is held: somebody copies the store.
+    holds: bool,
+    pen: Pen,
+}
+
+/// What it takes to write a file; other threads may have one, too.
+#[derive(Clone)]
+pub struct Pen {
+    keys: Keys,
     faults: Faults,
 }
 
-/// A content that is to be written.
-pub struct Content<'c, R> {
-    pub source: R,
-    /// How long it will probably be, bytes.
-    pub expected: u64,
-    pub media: Option<&'c str>,
-    /// More bytes than this are refused.
-    pub limit: u64,
-    /// What to call it in an error.
-    pub place: &'c str,
-}
-
-/// A blob under `tmp`, removed again unless it is placed.
-#[derive(Debug)]
-pub struct NewBlob {
+/// A content as it is kept: in a file of its own, or in chunks.
+#[derive(Clone, Debug)]
+pub struct Kept {
     pub reference: Reference,
     pub bytes: u64,
+    pub recipe: Option<Recipe>,
+}
+
+/// A file under `tmp`, removed again unless it is placed.
+#[derive(Debug)]
+pub struct NewBlob {
+    pub place: Place,
+    pub bytes: u64,
     pub stored: u64,
-    tmp: PathBuf,
+    pub tmp: PathBuf,
 }
 
 impl Drop for NewBlob {
     fn drop(&mut self) {
         // After placing there is nothing here; what cannot be removed now is removed at the next start.
         let _ = fs::remove_file(&self.tmp);
+    }
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner<'m> {
+    pub media: Option<&'m str>,
+    /// zstd's, where compressing pays.
+    pub level: i32,
+    /// Whether it goes past the page cache.
+    pub direct: bool,
+}
+
+impl<'m> Manner<'m> {
+    pub fn fast(media: Option<&'m str>) -> Self {
+        Self { media, level: encoding::FAST, direct: false }
     }
 }
 
@@ -79,61 +103,96 @@ pub struct Stamp {
     changed: (i64, i64),
 }
 
+impl Pen {
+    /// Writes a content into a new file, not yet synced; how long that is. `aligned` is used where it goes past the
+    /// page cache.
+    pub fn write(
+        &self,
+        path: &Path,
+        content: &[u8],
+        manner: Manner<'_>,
+        aligned: &mut Aligned,
+    ) -> io::Result<u64> {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let (mut file, encoding) = (file?, Encoding::choose(content, manner.media));
+        if manner.direct {
+            aligned.begin(content.len() + ROOM);
+            self.encode(&mut *aligned, content, encoding, manner.level)?;
+            aligned.write_to(&mut file)?;
+        } else {
+            let buffered =
+                self.encode(encoding::buffered(file), content, encoding, manner.level)?;
+            file = buffered.into_inner().map_err(io::IntoInnerError::into_error)?;
+        }
+        Ok(file.metadata()?.len())
+    }
+
+    fn encode<W: Write>(
+        &self,
+        sink: W,
+        content: &[u8],
+        encoding: Encoding,
+        level: i32,
+    ) -> io::Result<W> {
+        let mut encoder = Encoder::new(sink, encoding, level, &self.keys)?;
+        for piece in content.chunks(CHUNK) {
+            self.faults.before(Step::WriteBlob(piece.len()))?;
+            encoder.write(piece)?;
+        }
+        encoder.finish()
+    }
+}
+
 impl Blobs {
-    /// Opens the two folders below `store`, making them if need be.
-    pub fn open(store: &Path, faults: Faults) -> Result<Self> {
-        let (placed, tmp) = (store.join("blobs"), store.join("tmp"));
-        for folder in [&placed, &tmp] {
+    /// Opens the folders below `store`, making them if need be. `read_only`: they stay as they are.
+    pub fn open(store: &Path, keys: Keys, read_only: bool, faults: Faults) -> Result<Self> {
+        let layout = Layout(store.to_owned());
+        let made = [layout.area(Area::Blobs), layout.area(Area::Chunks), layout.tmp()];
+        for folder in made.iter().filter(|_| !read_only) {
             fs::create_dir_all(folder).map_err(StoreError::io("make the store's folders"))?;
         }
         let store = File::open(store).map_err(StoreError::io("open the store"))?;
-        store.sync_all().map_err(StoreError::io("sync the store's folder"))?;
-        Ok(Self { placed, tmp, store, next: 1, faults })
+        if !read_only {
+            store.sync_all().map_err(StoreError::io("sync the store's folder"))?;
+        }
+        Ok(Self { layout, store, next: 1, holds: false, pen: Pen { keys, faults } })
     }
 
     /// Whether no blob was ever placed here.
     pub fn is_empty(&self) -> bool {
-        fs::read_dir(&self.placed).is_ok_and(|mut shards| shards.next().is_none())
+        [Area::Blobs, Area::Chunks].into_iter().all(|area| {
+            fs::read_dir(self.layout.area(area)).map_or(true, |mut shards| shards.next().is_none())
+        })
     }
 
-    /// Writes a content under `tmp`.
-    pub fn write(&mut self, content: Content<'_, impl BufRead>) -> Result<NewBlob> {
-        let Content { mut source, expected, media, limit, place } = content;
-        let tmp = self.tmp.join(self.next.to_string());
+    pub fn keys(&self) -> &Keys {
+        &self.pen.keys
+    }
+
+    pub fn set_keys(&mut self, keys: Keys) {
+        self.pen.keys = keys;
+    }
+
+    /// A file that is to be written under `tmp`; `place` has the hash of its content.
+    pub fn draft(&mut self, place: Place, bytes: u64) -> NewBlob {
+        let tmp = self.layout.tmp().join(self.next.to_string());
         self.next += 1;
-        let failed = || StoreError::io("write a blob");
-        let unreadable = || StoreError::io(format!("read {place}"));
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp);
-        let file = file.map_err(failed())?;
-        let mut blob = NewBlob { reference: Reference::of(b""), bytes: 0, stored: 0, tmp };
-        let encoding = Encoding::choose(source.fill_buf().map_err(unreadable())?, media);
-        let mut encoder =
-            Encoder::new(BufWriter::new(file), encoding, expected >= LARGE).map_err(failed())?;
-        let mut hasher = blake3::Hasher::new();
-        loop {
-            let chunk = source.fill_buf().map_err(unreadable())?;
-            if chunk.is_empty() {
-                break;
-            }
-            let chunk = &chunk[..chunk.len().min(CHUNK)];
-            blob.bytes += chunk.len() as u64;
-            if blob.bytes > limit {
-                return Err(StoreError::limit(place, "there are more bytes than the limit allows"));
-            }
-            self.faults.before(Step::WriteBlob(chunk.len())).map_err(failed())?;
-            hasher.update(chunk);
-            encoder.write(chunk).map_err(failed())?;
-            let taken = chunk.len();
-            source.consume(taken);
-        }
-        let mut file = encoder.finish().map_err(failed())?;
-        file.flush().map_err(failed())?;
-        blob.stored = file.get_ref().metadata().map_err(failed())?.len();
-        blob.reference = Reference::from(*hasher.finalize().as_bytes());
+        NewBlob { place, bytes, stored: 0, tmp }
+    }
+
+    /// Writes a content that is in memory under `tmp`.
+    pub fn write(&mut self, place: Place, content: &[u8], manner: Manner<'_>) -> Result<NewBlob> {
+        let mut blob = self.draft(place, content.len() as u64);
+        let stored = self.pen.write(&blob.tmp, content, manner, &mut Aligned::default());
+        blob.stored = stored.map_err(StoreError::io("write a blob"))?;
         Ok(blob)
     }
 
-    /// Makes these blobs durable in their places and seals the folders they went to. After an error
+    pub fn pen(&self) -> Pen {
+        self.pen.clone()
+    }
+
+    /// Makes these files durable in their places and seals the folders they went to. After an error
     /// some may be in place: [`Blobs::sweep`] drops them.
     pub fn place<'b>(
         &self,
@@ -142,51 +201,74 @@ impl Blobs {
     ) -> Result<BTreeMap<Shard, Seal>> {
         self.sync(Step::SyncBlobs, blobs.clone().map(|blob| blob.tmp.clone()).collect())?;
         let mut shards = BTreeSet::new();
-        let mut made_shard = false;
+        let mut made = BTreeSet::new();
         for blob in blobs {
-            let shard = blob.reference.as_bytes()[0];
-            if shards.insert(shard) {
-                made_shard |= self.make_shard(shard)?;
+            let shard = blob.place.shard();
+            if shards.insert(shard) && self.make_shard(shard)? {
+                made.insert(shard.area());
             }
-            let placed = self.faults.before(Step::PlaceBlob);
+            let placed = self.pen.faults.before(Step::PlaceBlob);
             placed
-                .and_then(|()| fs::rename(&blob.tmp, self.file_of(&blob.reference)))
+                .and_then(|()| self.hold(&blob.place))
+                .and_then(|()| fs::rename(&blob.tmp, self.layout.file(&blob.place)))
                 .map_err(StoreError::io("place a blob"))?;
         }
         for &shard in &shards {
-            set_seal(&self.shard_of(shard), seal)?;
+            set_seal(&self.layout.shard(shard), seal)?;
         }
-        let mut folders: Vec<_> = shards.iter().map(|&shard| self.shard_of(shard)).collect();
-        if made_shard {
-            folders.push(self.placed.clone());
-        }
-        self.sync(Step::SyncFolders, folders)?;
+        let folders = shards.iter().map(|&shard| self.layout.shard(shard));
+        let folders = folders.chain(made.into_iter().map(|area| self.layout.area(area)));
+        self.sync(Step::SyncFolders, folders.collect())?;
         Ok(shards.into_iter().map(|shard| (shard, seal)).collect())
+    }
+
+    /// Removes files that the index does not know any more, and seals their folders. What cannot be removed now
+    /// is dropped at the next start: its folder's seal stays broken.
+    pub fn drop_files(&self, places: &[Place], seal: Seal) -> Result<()> {
+        let mut shards = BTreeMap::new();
+        let mut failed = None;
+        for place in places {
+            let removed = self.pen.faults.before(Step::DropBlob);
+            let removed = removed.and_then(|()| self.hold(place));
+            let removed = removed.and_then(|()| match fs::remove_file(self.layout.file(place)) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                other => other,
+            });
+            let whole = shards.entry(place.shard()).or_insert(true);
+            if let Err(error) = removed {
+                *whole = false;
+                failed = Some(error);
+            }
+        }
+        for (shard, _) in shards.iter().filter(|(_, whole)| **whole) {
+            // A folder that was never made has nothing to seal.
+            match set_seal(&self.layout.shard(*shard), seal) {
+                Err(StoreError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {}
+                other => other?,
+            }
+        }
+        failed.map_or(Ok(()), |error| Err(StoreError::io("remove a blob")(error)))
     }
 
     /// Reads a content whole, piece by piece, and ends with an error if it was not the right one:
     /// the caller must not trust a piece before that.
-    pub fn read(
-        &self,
-        reference: &Reference,
-        bytes: u64,
-        mut each: impl FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let mut decoder = self.decoder(reference)?;
+    pub fn read(&self, kept: &Kept, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let Kept { reference, bytes, .. } = kept;
+        let mut decoder = self.decoder(kept)?;
         let mut hasher = blake3::Hasher::new();
         let mut seen = 0;
         let mut pass = |piece: &[u8]| {
             seen += piece.len() as u64;
-            if seen > bytes {
+            if seen > *bytes {
                 return Err(StoreError::corrupt(*reference, "there are too many of them"));
             }
             hasher.update(piece);
             each(piece)
         };
-        if bytes >= LARGE {
+        if *bytes >= LARGE {
             ahead::read(decoder, |error| unread(reference, error), pass)?;
         } else {
-            let mut buffer = vec![0; (bytes as usize).clamp(1, CHUNK)];
+            let mut buffer = vec![0; (*bytes as usize).clamp(1, CHUNK)];
             loop {
                 let length = decoder.read(&mut buffer).map_err(|error| unread(reference, error))?;
                 if length == 0 {
@@ -202,19 +284,48 @@ impl Blobs {
     }
 
     /// The content from its beginning, unchecked.
-    pub fn decoder(&self, reference: &Reference) -> Result<Decoder> {
-        let file = match File::open(self.file_of(reference)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+    fn decoder<'b>(&'b self, kept: &'b Kept) -> Result<Box<dyn Read + Send + 'b>> {
+        Ok(match &kept.recipe {
+            None => Box::new(self.file(&kept.reference)?),
+            Some(recipe) => Box::new(Chunks::new(self, recipe)),
+        })
+    }
+
+    /// A content that has a file of its own, from its beginning, unchecked.
+    pub fn file(&self, reference: &Reference) -> Result<Decoder> {
+        let file = match File::open(self.layout.file(&Place::blob(*reference))) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(StoreError::corrupt(*reference, "the file is missing"));
             }
             other => other.map_err(StoreError::io("open a blob"))?,
         };
-        Decoder::new(file).map_err(|error| unread(reference, error))
+        Decoder::new(file, &self.pen.keys).map_err(|error| unread(reference, error))
     }
 
-    /// What the blob's file is now; `None` if there is none.
-    pub fn stamp(&self, reference: &Reference) -> Option<Stamp> {
-        let metadata = fs::symlink_metadata(self.file_of(reference)).ok()?;
+    /// What a file holds, in memory, checked; errors as of a decoder.
+    pub fn content(&self, place: &Place, bytes: u64) -> io::Result<Vec<u8>> {
+        let damaged = |reason: &str| io::Error::new(ErrorKind::InvalidData, reason);
+        let file = File::open(self.layout.file(place)).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => damaged("a file is missing"),
+            _ => error,
+        })?;
+        let decoder = Decoder::new(file, &self.pen.keys)?;
+        let mut content = Vec::with_capacity(usize::try_from(bytes).unwrap_or(0).min(1 << 26));
+        decoder.take(bytes.saturating_add(1)).read_to_end(&mut content)?;
+        if content.len() as u64 != bytes || Reference::of(&content) != place.hash {
+            return Err(damaged("the bytes of a file have another hash"));
+        }
+        Ok(content)
+    }
+
+    /// Which key a file was sealed with.
+    pub fn key_of(&self, place: &Place) -> io::Result<Option<KeyId>> {
+        encoding::head(&mut File::open(self.layout.file(place))?).map(|(_, key)| key)
+    }
+
+    /// What the file is now; `None` if there is none.
+    pub fn stamp(&self, place: &Place) -> Option<Stamp> {
+        let metadata = fs::symlink_metadata(self.layout.file(place)).ok()?;
         Some(Stamp {
             inode: metadata.ino(),
             length: metadata.len(),
@@ -223,24 +334,24 @@ impl Blobs {
         })
     }
 
-    /// Whether the blob's file is there with this length: what putting the same content again relies on.
-    pub fn holds(&self, reference: &Reference, stored: u64) -> bool {
-        self.stamp(reference).is_some_and(|stamp| stamp.length == stored)
+    /// Whether the file is there with this length: what putting the same content again relies on.
+    pub fn holds(&self, place: &Place, stored: u64) -> bool {
+        self.stamp(place).is_some_and(|stamp| stamp.length == stored)
     }
 
     /// Empties `tmp` and drops every blob that the index does not know; gives the number of blobs dropped.
     pub fn sweep(
         &self,
         sealed: impl Fn(Shard) -> Result<Option<Seal>>,
-        known: impl Fn(&[u8; 32]) -> Result<bool>,
+        known: impl Fn(&Place) -> Result<bool>,
     ) -> Result<u64> {
         let failed = || StoreError::io("drop what a crash left over");
-        for leftover in fs::read_dir(&self.tmp).map_err(failed())? {
+        for leftover in fs::read_dir(self.layout.tmp()).map_err(failed())? {
             fs::remove_file(leftover.map_err(failed())?.path()).map_err(failed())?;
         }
         let mut dropped = 0;
-        for shard in 0..=Shard::MAX {
-            let folder = self.shard_of(shard);
+        for shard in Shard::all() {
+            let folder = self.layout.shard(shard);
             let Ok(metadata) = fs::symlink_metadata(&folder) else { continue };
             let seal = sealed(shard)?;
             if seal.is_some_and(|seal| (metadata.mtime(), metadata.mtime_nsec()) == time_of(seal)) {
@@ -249,9 +360,11 @@ impl Blobs {
             for item in fs::read_dir(&folder).map_err(failed())? {
                 let item = item.map_err(failed())?;
                 // Only what has a blob's name is ours to drop.
-                let name = format!("{shard:02x}{}", item.file_name().to_string_lossy());
+                let name = item.file_name();
+                let name = format!("{:02x}{}", shard.byte(), name.to_string_lossy());
                 let Ok(hash) = blake3::Hash::from_hex(&name) else { continue };
-                if !known(hash.as_bytes())? {
+                let hash = Reference::from(*hash.as_bytes());
+                if !known(&Place { area: shard.area(), hash })? {
                     fs::remove_file(item.path()).map_err(failed())?;
                     dropped += 1;
                 }
@@ -263,8 +376,41 @@ impl Blobs {
         Ok(dropped)
     }
 
+    /// From now on every file that goes or is replaced is held as it was: who copies the store finds it.
+    pub fn begin_holding(&mut self) {
+        self.holds = true;
+    }
+
+    /// Lets go what was held.
+    pub fn end_holding(&mut self) -> Result<()> {
+        self.holds = false;
+        let failed = || StoreError::io("drop what was held for a copy");
+        for file in fs::read_dir(self.layout.tmp()).map_err(failed())? {
+            let file = file.map_err(failed())?;
+            if file.file_name().as_encoded_bytes().starts_with(HELD.as_bytes()) {
+                fs::remove_file(file.path()).map_err(failed())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps a file that is about to go or to be replaced. What is held already is what it was at first.
+    fn hold(&self, place: &Place) -> io::Result<()> {
+        if !self.holds {
+            return Ok(());
+        }
+        match fs::hard_link(self.layout.file(place), self.layout.held(place)) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
     fn sync(&self, step: Step, paths: Vec<PathBuf>) -> Result<()> {
-        let synced = self.faults.before(step).and_then(|()| {
+        let synced = self.pen.faults.before(step).and_then(|()| {
             if paths.len() >= MANY {
                 syncfs(&self.store).map_err(io::Error::from)
             } else {
@@ -276,44 +422,70 @@ impl Blobs {
 
     /// Makes a blob folder unless it is there; tells whether it made it.
     fn make_shard(&self, shard: Shard) -> Result<bool> {
-        match fs::create_dir(self.shard_of(shard)) {
+        match fs::create_dir(self.layout.shard(shard)) {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(StoreError::io("make a blob folder")(error)),
         }
     }
+}
 
-    fn shard_of(&self, shard: Shard) -> PathBuf {
-        self.placed.join(format!("{shard:02x}"))
+/// The chunks of a content one after another, unchecked: whoever reads all of it hashes all of it.
+struct Chunks<'b> {
+    blobs: &'b Blobs,
+    chunks: std::slice::Iter<'b, Chunk>,
+    /// The next ones, which the disk is asked for already.
+    opened: VecDeque<io::Result<File>>,
+    current: Option<Decoder>,
+}
+
+impl<'b> Chunks<'b> {
+    fn new(blobs: &'b Blobs, recipe: &'b Recipe) -> Self {
+        Self { blobs, chunks: recipe.0.iter(), opened: VecDeque::new(), current: None }
     }
 
-    fn file_of(&self, reference: &Reference) -> PathBuf {
-        let hex = reference.hex();
-        let (shard, rest) = hex.split_at(2);
-        self.placed.join(shard).join(rest)
+    fn next(&mut self) -> Option<io::Result<File>> {
+        while self.opened.len() < AHEAD {
+            let Some(chunk) = self.chunks.next() else { break };
+            let file = File::open(self.blobs.layout.file(&Place::chunk(chunk.hash)));
+            if let Ok(file) = &file {
+                // Without it the reading is only slower.
+                let _ = fadvise(file, 0, None, Advice::WillNeed);
+            }
+            self.opened.push_back(file);
+        }
+        self.opened.pop_front()
     }
 }
 
-/// An error while decoding: damage, or a disk that cannot be read.
+impl Read for Chunks<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(decoder) = &mut self.current {
+                let length = decoder.read(buffer)?;
+                if length > 0 || buffer.is_empty() {
+                    return Ok(length);
+                }
+                self.current = None;
+            }
+            let Some(file) = self.next() else { return Ok(0) };
+            let file = file.map_err(|error| match error.kind() {
+                ErrorKind::NotFound => io::Error::new(ErrorKind::InvalidData, "a chunk is missing"),
+                _ => error,
+            })?;
+            self.current = Some(Decoder::new(file, &self.blobs.pen.keys)?);
+        }
+    }
+}
+
+/// An error while decoding: damage, a key that is not there, or a disk that cannot be read.
 pub fn unread(reference: &Reference, error: io::Error) -> StoreError {
+    if let Some(KeyMissing(key)) = error.get_ref().and_then(|inner| inner.downcast_ref()) {
+        return StoreError::Locked { key: key.to_string() };
+    }
     if encoding::is_damage(&error) {
         StoreError::corrupt(*reference, error.to_string())
     } else {
         StoreError::io(format!("read {reference}"))(error)
     }
-}
-
-/// A modification time no clock gives: the commit's number in nanoseconds after 1970 began.
-fn time_of(seal: Seal) -> (i64, i64) {
-    const SECOND: Seal = 1_000_000_000;
-    ((seal / SECOND) as i64, (seal % SECOND) as i64)
-}
-
-fn set_seal(folder: &Path, seal: Seal) -> Result<()> {
-    let (tv_sec, tv_nsec) = time_of(seal);
-    let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    let last_modification = Timespec { tv_sec, tv_nsec };
-    let times = Timestamps { last_access: keep, last_modification };
-    let folder = File::open(folder).map_err(StoreError::io("seal a blob folder"))?;
-    futimens(&folder, &times).map_err(StoreError::io("seal a blob folder"))
 }

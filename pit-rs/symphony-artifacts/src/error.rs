@@ -20,6 +20,9 @@ pub enum StoreError {
     Missing { place: String },
     #[error("something stands at {place} already")]
     Exists { place: String },
+    /// What is asked does not fit what was done before.
+    #[error("{message}")]
+    Conflict { message: String, place: String },
     #[error("{message}")]
     Limit { message: String, place: String },
     #[error("failed to {doing}: {source}")]
@@ -30,6 +33,14 @@ pub enum StoreError {
     Damaged { path: PathBuf, reason: String },
     #[error("the store at {} has format {found}, this program reads up to {known}", path.display())]
     Newer { path: PathBuf, found: u64, known: u64 },
+    #[error("the store at {} was written by another build of this program: {reason}", path.display())]
+    Foreign { path: PathBuf, reason: String },
+    #[error("failed to read the keys in {place}: {reason}")]
+    Key { place: String, reason: String },
+    #[error("this is sealed with the key {key}, which is not among those given")]
+    Locked { key: String },
+    #[error("the store is open for reading only")]
+    ReadOnly,
     #[error("the store at {} is in use by another process", path.display())]
     InUse { path: PathBuf },
     #[error("{0}")]
@@ -62,9 +73,14 @@ impl StoreError {
         match self {
             Self::Bad { .. } => Code::BadRequest,
             Self::NotFound { .. } | Self::Missing { .. } => Code::NotFound,
-            Self::Exists { .. } => Code::Conflict,
+            Self::Exists { .. } | Self::Conflict { .. } => Code::Conflict,
             Self::Limit { .. } => Code::Overloaded,
-            Self::Io { .. } | Self::Newer { .. } | Self::InUse { .. } => Code::Io,
+            Self::Locked { .. } | Self::ReadOnly => Code::Refused,
+            Self::Io { .. }
+            | Self::Newer { .. }
+            | Self::Foreign { .. }
+            | Self::InUse { .. }
+            | Self::Key { .. } => Code::Io,
             Self::Corrupt { .. } | Self::Damaged { .. } => Code::Corrupt,
             Self::Bug(_) => Code::Internal,
         }
@@ -75,14 +91,18 @@ impl StoreError {
             Self::Bad { place, .. }
             | Self::Missing { place }
             | Self::Exists { place }
+            | Self::Conflict { place, .. }
+            | Self::Key { place, .. }
             | Self::Limit { place, .. } => Some(place.clone()),
             Self::NotFound { reference } | Self::Corrupt { reference, .. } => {
                 Some(reference.to_string())
             }
-            Self::Damaged { path, .. } | Self::Newer { path, .. } | Self::InUse { path } => {
-                Some(path.display().to_string())
-            }
-            Self::Io { .. } | Self::Bug(_) => None,
+            Self::Damaged { path, .. }
+            | Self::Newer { path, .. }
+            | Self::Foreign { path, .. }
+            | Self::InUse { path } => Some(path.display().to_string()),
+            Self::Locked { key } => Some(key.clone()),
+            Self::Io { .. } | Self::ReadOnly | Self::Bug(_) => None,
         }
     }
 
@@ -95,6 +115,10 @@ impl StoreError {
             Self::Corrupt { .. } => "put the same bytes again, or restore the blob from a copy",
             Self::Damaged { .. } => "restore the store from a copy",
             Self::Newer { .. } => "use a newer version of the program",
+            Self::Foreign { .. } => "use the build that wrote it, or another home",
+            Self::Key { .. } => "give keys of 64 hex digits, in a file of mode 0600",
+            Self::Locked { .. } => "start the store with that key as well",
+            Self::ReadOnly => "open it for writing",
             Self::InUse { .. } => "stop the other process, or use another home",
             _ => return None,
         })

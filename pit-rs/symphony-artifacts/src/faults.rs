@@ -13,12 +13,18 @@ pub enum Step {
     SyncBlobs,
     /// One file from `tmp` to its place.
     PlaceBlob,
+    /// Removing a file that the index does not know any more.
+    DropBlob,
     /// Making the folders of the placed files durable.
     SyncFolders,
     /// Up to this many bytes into the index.
     WriteIndex(usize),
     /// Making the index durable.
     SyncIndex,
+    /// One file into a copy of the store.
+    CopyFile,
+    /// Making a copy of the store durable.
+    SyncCopy,
     /// Bytes into a staged file.
     WriteStaged(usize),
 }
@@ -34,7 +40,8 @@ impl Faults {
         Self(Some(Arc::new(hook)))
     }
 
-    pub(crate) fn before(&self, step: Step) -> io::Result<()> {
+    /// Asks whether a step may be taken.
+    pub fn before(&self, step: Step) -> io::Result<()> {
         self.0.as_ref().map_or(Ok(()), |hook| hook(step))
     }
 }

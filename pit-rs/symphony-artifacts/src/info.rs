@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Result, StoreError};
+use crate::instant;
 use crate::Reference;
 
 /// Longest name, timestamp or other short text, bytes.
@@ -45,6 +46,11 @@ pub struct About {
 }
 
 impl About {
+    /// When, in milliseconds since 1970.
+    pub fn put(&self) -> i64 {
+        instant::read(&self.ts).unwrap_or(i64::MAX)
+    }
+
     /// Refuses texts that are too long to be indexed.
     pub fn check(&self) -> Result<()> {
         let made = self.made.as_ref();
@@ -91,6 +97,13 @@ pub struct Blob {
     pub folder: Option<FolderSize>,
     pub media: Option<String>,
     pub created: String,
+    /// Kept in chunks: `stored` is then what they take together, as far as they were new.
+    #[serde(default)]
+    pub chunked: bool,
+    /// When it was last put, milliseconds since 1970; unknown of what format 1 put, and the end of all time where
+    /// the caller's `ts` is no time: such a content is never marked.
+    #[serde(default)]
+    pub put: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,16 +155,28 @@ pub struct Info {
     pub created: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub made: Option<Made>,
+    /// 0 to 1000, where anything is known of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 impl Info {
-    pub fn new(reference: Reference, blob: Blob, entry: Option<Entry>) -> Self {
+    pub fn new(
+        reference: Reference,
+        blob: Blob,
+        entry: Option<Entry>,
+        quality: Option<u64>,
+        tags: Vec<String>,
+    ) -> Self {
         let (kind, bytes) = (blob.kind(), blob.user_bytes());
         let files = blob.folder.map(|folder| folder.files);
         let (name, media, made, created) = match entry {
             Some(entry) => (entry.name, entry.media, entry.made, entry.created),
             None => (None, None, None, blob.created),
         };
-        Self { reference, kind, bytes, media: media.or(blob.media), name, files, created, made }
+        let media = media.or(blob.media);
+        Self { reference, kind, bytes, media, name, files, created, made, quality, tags }
     }
 }

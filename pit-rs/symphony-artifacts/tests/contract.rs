@@ -5,8 +5,10 @@ mod common;
 
 use std::fs;
 
+use symphony_artifacts::store::Options;
 use symphony_artifacts::{ArtifactService, Reference};
-use symphony_wire::service::{Answer, Call, Service};
+use symphony_wire::reactor::{Now, Reactor};
+use symphony_wire::service::{Answer, Call};
 use symphony_wire::{BusError, Code, Value};
 use tempfile::TempDir;
 
@@ -41,14 +43,15 @@ fn at<'v>(value: &'v Value, path: &str) -> &'v Value {
 impl Caller {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let service = ArtifactService::open(&folder.path().join("store")).unwrap();
+        let store = folder.path().join("store");
+        let service = ArtifactService::with(&store, Options::default()).unwrap();
         Self { folder, service }
     }
 
     fn call(&mut self, method: &str, arguments: &[(&str, Value)]) -> Result<Value, BusError> {
         let body = rmp_serde::to_vec_named(&map(arguments)).unwrap();
         let call = Call { capability: "pit.artifacts/1", method, body: &body };
-        let outcome = match self.service.call(call) {
+        let outcome = match self.service.handle(call, Now::default()) {
             Answer::Now(outcome) => {
                 let changes = ["put", "put_many", "collect"].contains(&method);
                 assert!(!changes || outcome.is_err(), "{method} was answered before the flush");
@@ -128,7 +131,7 @@ fn nothing_is_visible_before_the_flush() {
     let mut caller = Caller::new();
     let body = rmp_serde::to_vec_named(&map(&[("data", bin(b"x")), ("ts", "1".into())])).unwrap();
     let call = Call { capability: "pit.artifacts/1", method: "put", body: &body };
-    assert!(matches!(caller.service.call(call), Answer::AfterFlush(Ok(_))));
+    assert!(matches!(caller.service.handle(call, Now::default()), Answer::AfterFlush(Ok(_))));
     let reference = [("ref", text(&Reference::of(b"x")))];
     assert_eq!(caller.refused("get", &reference).0, Code::NotFound);
     caller.service.flush().unwrap();

@@ -45,7 +45,7 @@ fn run(store: &Path, seed: u64, step: Option<u64>, lines: usize) -> (Vec<Referen
 
 fn check(path: &Path, acknowledged: &[Reference]) {
     let mut store = Store::open(path, Faults::default()).unwrap();
-    let report = store.verify().unwrap();
+    let report = store.verify(None, u64::MAX).unwrap();
     assert!(report.bad.is_empty(), "{:?}", report.bad);
     for reference in acknowledged {
         store.stat(reference).unwrap();

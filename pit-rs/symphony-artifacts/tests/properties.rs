@@ -135,7 +135,7 @@ proptest! {
             Ok(true)
         }).unwrap();
         prop_assert_eq!(listed, entries);
-        let report = bench.store.verify().unwrap();
+        let report = bench.store.verify(None, u64::MAX).unwrap();
         prop_assert_eq!((report.blobs, report.bad.len()), (contents.len() as u64, 0));
     }
 

@@ -1,8 +1,10 @@
-//! Measures the bars of the DAG Tracker: `cargo run --release --example dag_bench [FOLDER]`.
+//! Measures one bar of the DAG Tracker: `cargo run --release --example dag_bench CASE [FOLDER]`.
 //!
-//! One run of 20,000 steps, 100 wide, each step waiting for two of the rank before it: open, completion (a
-//! started and a completed record; without and with a group commit), recovery, cold start. Beside it an
-//! fsync loop over the same bytes.
+//! One run of 20,000 steps, 100 wide, each waiting for two of the row before. `open`: until it is durable, s. `complete`:
+//! a completion, µs (`complete/started`: the record before it). `recover`: store, replay and resume of the finished run,
+//! s. `durable`: completions a second on the disk of FOLDER with 16 to a flush (`durable/N`: N), and `fsync-loop`: records
+//! as large, one fsync each. `changes`: growth, plan and rollback. Each line: name (behind `:`
+//! the unit, where it has one of its own) and value.
 
 use std::error::Error;
 use std::fs::File;
@@ -38,7 +40,7 @@ fn opening(run: &str, steps: usize) -> Result<Vec<u8>> {
             .into_iter()
             .flatten()
             .collect();
-        json!({"id": id(n), "after": after})
+        json!({"id": id(n), "kind": format!("kind-{}", n % 10), "after": after})
     };
     let steps: Vec<Value> = (0..steps).map(step).collect();
     Ok(rmp_serde::to_vec_named(&json!({"run": run, "melody": "bench", "version": "1.0.0",
@@ -46,7 +48,8 @@ fn opening(run: &str, steps: usize) -> Result<Vec<u8>> {
 }
 
 fn started(run: &str, step: usize) -> Result<Vec<u8>> {
-    let records = json!([{"kind": "started", "step": id(step), "attempt": 1, "ts": TS}]);
+    let records = json!([{"kind": "started", "step": id(step), "attempt": 1, "ts": TS,
+        "data": {"player": "bench"}}]);
     Ok(rmp_serde::to_vec_named(&json!({"run": run, "records": records}))?)
 }
 
@@ -90,64 +93,111 @@ fn open(store: &Path) -> Result<DagService> {
     Ok(DagService::open(store)?)
 }
 
-fn main() -> Result<()> {
-    let parent = std::env::args().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
-    let folder = tempfile::tempdir_in(parent)?;
-    let store = folder.path().join("dag");
+fn seconds(begin: Instant) -> f64 {
+    begin.elapsed().as_secs_f64()
+}
 
-    let begin = Instant::now();
-    let mut dag = open(&store)?;
-    println!("store, new:              {:9.2} ms", begin.elapsed().as_secs_f64() * 1e3);
+fn tell(name: &str, value: f64) {
+    println!("{name} {value}");
+}
 
+/// A store with the large run open.
+fn opened(store: &Path) -> Result<DagService> {
+    let mut dag = open(store)?;
+    call(&mut dag, "open", &opening("large", STEPS)?)?;
+    dag.flush()?;
+    Ok(dag)
+}
+
+fn measure_open(store: &Path) -> Result<()> {
+    let mut dag = open(store)?;
     let body = opening("large", STEPS)?;
     let begin = Instant::now();
     call(&mut dag, "open", &body)?;
     dag.flush()?;
-    println!(
-        "open/20000:              {:9.3} s   ({} bytes)",
-        begin.elapsed().as_secs_f64(),
-        body.len()
-    );
+    tell("open", seconds(begin));
+    Ok(())
+}
 
+fn measure_complete(store: &Path) -> Result<()> {
+    let mut dag = opened(store)?;
     let (starting, completing) = play(&mut dag, "large", STEPS, STEPS)?;
-    println!("append started/20000:    {:9.2} µs each", per(starting, STEPS));
-    println!("complete/20000:          {:9.2} µs each", per(completing, STEPS));
-    drop(dag);
+    tell("complete", per(completing, STEPS));
+    tell("complete/started", per(starting, STEPS));
+    Ok(())
+}
 
+fn measure_recover(store: &Path) -> Result<()> {
+    let mut dag = opened(store)?;
+    play(&mut dag, "large", STEPS, STEPS)?;
+    drop(dag);
     let begin = Instant::now();
-    let mut dag = open(&store)?;
-    println!("store, again:            {:9.2} ms", begin.elapsed().as_secs_f64() * 1e3);
+    let mut dag = open(store)?;
     let resume = rmp_serde::to_vec_named(&json!({"run": "large", "ts": TS}))?;
     call(&mut dag, "resume", &resume)?;
     dag.flush()?;
-    println!(
-        "recover/20000:           {:9.3} s   (store, replay, resume)",
-        begin.elapsed().as_secs_f64()
-    );
-    drop(dag);
+    tell("recover", seconds(begin));
+    Ok(())
+}
 
-    let mut dag = open(&store)?;
-    let begin = Instant::now();
-    call(&mut dag, "runs", &[0x80])?;
-    println!("runs, one pass:          {:9.2} ms", begin.elapsed().as_secs_f64() * 1e3);
-
+fn measure_durable(store: &Path) -> Result<()> {
     const DURABLE: usize = 2_000;
-    for group in [1, 4, 16, 100] {
+    let mut dag = open(store)?;
+    for (group, name) in [(16, "durable"), (1, "durable/1"), (4, "durable/4"), (100, "durable/100")]
+    {
         let run = format!("group-{group}");
         call(&mut dag, "open", &opening(&run, DURABLE)?)?;
         dag.flush()?;
         let begin = Instant::now();
         play(&mut dag, &run, DURABLE, group)?;
-        let rate = DURABLE as f64 / begin.elapsed().as_secs_f64();
-        println!("durable, {group:3} a flush:     {rate:9.0} steps/s");
+        tell(name, DURABLE as f64 / seconds(begin));
     }
-    let file = File::create(folder.path().join("floor"))?;
+    let file = File::create(store.join("floor"))?;
     let begin = Instant::now();
     for n in 0..DURABLE as u64 {
         file.write_all_at(&[1; 300], n * 300)?;
         file.sync_data()?;
     }
-    let rate = DURABLE as f64 / begin.elapsed().as_secs_f64();
-    println!("fsync loop:              {rate:9.0} appends/s");
+    tell("fsync-loop", DURABLE as f64 / seconds(begin));
     Ok(())
+}
+
+fn measure_changes(store: &Path) -> Result<()> {
+    const GROWN: usize = 1_000;
+    let mut dag = opened(store)?;
+    let begin = Instant::now();
+    for n in 0..GROWN {
+        let before = if n == 0 { id(STEPS - 1) } else { format!("grown-{}", n - 1) };
+        let grow = json!({"run": "large", "id": format!("g{n}"), "ts": TS,
+            "steps": [{"id": format!("grown-{n}"), "after": [[before, "hard"]]}]});
+        call(&mut dag, "grow", &rmp_serde::to_vec_named(&grow)?)?;
+    }
+    tell("changes/grow:µs", per(begin.elapsed(), GROWN));
+    play(&mut dag, "large", STEPS, STEPS)?;
+    let plan = json!({"run": "large", "broken": [id(0)]});
+    let begin = Instant::now();
+    call(&mut dag, "plan", &rmp_serde::to_vec_named(&plan)?)?;
+    tell("changes/plan:ms", seconds(begin) * 1e3);
+    let back = json!({"run": "large", "to": STEPS, "id": "back", "ts": TS});
+    let begin = Instant::now();
+    call(&mut dag, "rollback", &rmp_serde::to_vec_named(&back)?)?;
+    dag.flush()?;
+    tell("changes/rollback", seconds(begin));
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let case = arguments.next().ok_or("name a case")?;
+    let parent = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
+    let folder = tempfile::tempdir_in(parent)?;
+    let store = folder.path().join("dag");
+    match case.as_str() {
+        "open" => measure_open(&store),
+        "complete" => measure_complete(&store),
+        "recover" => measure_recover(&store),
+        "durable" => measure_durable(&store),
+        "changes" => measure_changes(&store),
+        other => Err(format!("there is no case {other}").into()),
+    }
 }

@@ -1,7 +1,8 @@
 //! The list of all runs, newest first, made when it is first asked for.
 //!
 //! The order takes the first record of each journal; a page takes one pass over the journals of its runs
-//! that are not in memory, without rebuilding their state. Both are remembered, a few hundred bytes a run.
+//! that are not in memory, without rebuilding their state unless the run changed. Both are remembered: the order with
+//! about a hundred bytes a run.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -17,6 +18,9 @@ use crate::replies::{state_name, Summary};
 use crate::shelf::{io_error, Shelf};
 use crate::state::Run;
 
+/// Summaries that are remembered, a few MiB: beyond that they are made anew when they are asked for.
+const MAX_KNOWN: usize = 10_000;
+
 #[derive(Default)]
 pub struct Catalogue {
     /// When each run was opened, and its name.
@@ -28,6 +32,7 @@ pub struct Catalogue {
 /// As much of a record as every kind has.
 #[derive(Deserialize)]
 struct Brief {
+    index: u64,
     kind: Kind,
     ts: String,
     #[serde(default, rename = "final")]
@@ -97,6 +102,9 @@ impl Catalogue {
                 older.take(limit).collect()
             }
         };
+        if self.known.len() > MAX_KNOWN {
+            self.known.clear();
+        }
         for (opened, run) in &page {
             if let Some(state) = shelf.peek(run) {
                 self.known.insert(run.clone(), summary_of(run, state));
@@ -153,14 +161,16 @@ fn summary<S: Storage>(shelf: &mut Shelf<S>, run: &str, opened: &str) -> Result<
         ended: 0,
     };
     let mut readable = true;
+    let mut index = 0;
     let whole = pass(shelf, run, |payload| {
-        readable = tally(&mut summary, payload).is_ok();
+        index += 1;
+        readable = tally(&mut summary, index, payload).unwrap_or(false);
         readable
     })?;
     if readable && whole {
         return Ok(summary);
     }
-    // A torn last record or damage: opening the journal tells them apart.
+    // A run that changed, a torn tail, a doubled one or damage: opening the journal tells them apart.
     match shelf.find(run) {
         Ok(Some(slot)) => Ok(summary_of(run, &slot.run)),
         Ok(None) => Ok(summary),
@@ -169,8 +179,16 @@ fn summary<S: Storage>(shelf: &mut Shelf<S>, run: &str, opened: &str) -> Result<
     }
 }
 
-fn tally(summary: &mut Summary, payload: &[u8]) -> Result<(), rmp_serde::decode::Error> {
+/// Counts a record. Returns false where counting does not do, for the run changed or the record is out of place.
+fn tally(
+    summary: &mut Summary,
+    index: u64,
+    payload: &[u8],
+) -> Result<bool, rmp_serde::decode::Error> {
     let brief: Brief = rmp_serde::from_slice(payload)?;
+    if brief.index != index {
+        return Ok(false);
+    }
     match brief.kind {
         Kind::Opened => {
             let Head { data } = rmp_serde::from_slice(payload)?;
@@ -182,11 +200,12 @@ fn tally(summary: &mut Summary, payload: &[u8]) -> Result<(), rmp_serde::decode:
             summary.state = state_name(Some(data.outcome));
             summary.finished = Some(brief.ts);
         }
+        Kind::Grown | Kind::Rerouted | Kind::Redone | Kind::RolledBack => return Ok(false),
         Kind::Completed | Kind::Skipped => summary.ended += 1,
         Kind::Failed if brief.for_good => summary.ended += 1,
         _ => {}
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Passes every payload of the run's journal to `visit` until it returns false. Returns false on damage.

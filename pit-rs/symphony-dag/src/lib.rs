@@ -7,16 +7,30 @@
 //! [`table`] holds the life of a step, [`plan`] the graph and its ranks, [`shelf`] the journals that are in
 //! memory, [`catalogue`] the list of all runs, [`tracker`] the methods.
 
+mod cascade;
 mod catalogue;
+mod change;
+mod changes;
+mod cycles;
+mod growth;
+mod history;
+mod inverse;
+mod learned;
+mod melody;
+mod memory;
 mod names;
 pub mod plan;
+mod rank;
 pub mod record;
+mod recovery;
 mod replies;
 mod requests;
 mod service;
 mod shelf;
+pub mod spec;
 pub mod state;
 pub mod table;
+mod tally;
 mod tracker;
 
 pub use service::DagService;

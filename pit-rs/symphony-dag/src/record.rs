@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use symphony_wire::{BusError, Code, Value};
 
-use crate::plan::StepSpec;
+use crate::spec::{After, Learned, StepSpec};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -17,6 +17,14 @@ pub enum Kind {
     Failed,
     Skipped,
     Noted,
+    /// Steps, or dependencies, were added.
+    Grown,
+    /// Steps that had not started were replaced.
+    Rerouted,
+    /// Steps that had ended are to run again, with what was made from them.
+    Redone,
+    /// The run is as it was after an earlier record; what lies between is an abandoned branch.
+    RolledBack,
     Finished,
 }
 
@@ -46,6 +54,8 @@ pub struct Opened {
     pub document: Value,
     pub inputs: Value,
     pub steps: Vec<StepSpec>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learned: Learned,
 }
 
 /// How a run ended.
@@ -85,6 +95,45 @@ pub struct Failure {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Skipped {
     pub reason: String,
+}
+
+/// The `data` of `grown` and `rerouted`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Growth {
+    pub id: String,
+    pub steps: Vec<StepSpec>,
+    #[serde(default, skip_serializing_if = "After::is_empty")]
+    pub after: After,
+    /// Of `rerouted`: the steps that are replaced; nothing: all that have not started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop: Option<Vec<String>>,
+    #[serde(default, rename = "loop", skip_serializing_if = "Option::is_none")]
+    pub round: Option<Loop>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub learned: Learned,
+}
+
+/// One round of a bounded loop.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loop {
+    pub name: String,
+    /// So many rounds at most, the same in every round.
+    pub most: u32,
+}
+
+/// The `data` of `redone`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Redone {
+    pub id: String,
+    pub steps: Vec<String>,
+}
+
+/// The `data` of `rolledback`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolledBack {
+    pub id: String,
+    /// The record after which the run was as it is again.
+    pub to: u64,
 }
 
 impl Record {

@@ -5,8 +5,10 @@ use serde::Serialize;
 use symphony_wire::constants::MAX_BODY;
 use symphony_wire::{BusError, Code, Value};
 
+use crate::cascade::Effect;
+use crate::learned::Line;
 use crate::record::{Outcome, Record};
-use crate::state::{Cell, Effect, Run};
+use crate::state::{Cell, Run};
 use crate::table::StepState;
 
 /// Room for everything in a reply that is of fixed size.
@@ -61,6 +63,54 @@ pub struct Skipped<'a> {
 #[derive(Serialize)]
 pub struct Finished {
     pub index: u64,
+}
+
+#[derive(Serialize)]
+pub struct Changed<'a> {
+    pub index: u64,
+    pub ready: Ranked<'a>,
+    pub left: u32,
+    /// Which round of its loop this is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round: Option<u32>,
+}
+
+#[derive(Serialize)]
+pub struct RolledBack<'a> {
+    pub index: u64,
+    pub to: u64,
+    pub run: State<'a>,
+}
+
+#[derive(Serialize)]
+pub struct Learned<'a> {
+    pub pairs: Vec<Pair<'a>>,
+    pub more: bool,
+}
+
+#[derive(Serialize)]
+pub struct Pair<'a> {
+    player: &'a str,
+    kind: &'a str,
+    succeeded: u64,
+    failed: u64,
+    mean_ms: f64,
+    spread_ms: f64,
+    failure_ppm: u32,
+}
+
+impl<'a> From<&'a Line> for Pair<'a> {
+    fn from(Line { player, kind, pair }: &'a Line) -> Self {
+        Self {
+            player,
+            kind,
+            succeeded: pair.succeeded,
+            failed: pair.failed,
+            mean_ms: pair.mean_us as f64 / 1e3,
+            spread_ms: pair.spread_us as f64 / 1e3,
+            failure_ppm: pair.failure_ppm,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -182,14 +232,15 @@ pub fn state<'a>(
 
 fn step(run: &Run, number: usize) -> Step<'_> {
     let cell: &Cell = &run.cells[number];
+    let node = &run.plan.nodes[number];
     let succeeded = cell.state == StepState::Succeeded;
     Step {
-        id: &run.plan.ids[number],
+        id: &node.id,
         state: cell.state,
         attempt: cell.attempt,
         outputs: cell.verdict.as_ref().filter(|_| succeeded),
         quality: cell.quality,
-        rank: run.plan.ranks[number],
+        rank: node.rank,
     }
 }
 
@@ -200,7 +251,7 @@ pub fn ended<'a>(run: &'a Run, effect: &Effect) -> Ended<'a> {
     let mut cascade = Vec::new();
     for (index, number) in (effect.index + 1..).zip(&effect.cascade) {
         let reason = run.cell(*number).verdict.as_ref().and_then(Value::as_str).unwrap_or_default();
-        let step = run.plan.ids[*number as usize].as_str();
+        let step = run.plan.id(*number);
         let size = ITEM + step.len() + reason.len();
         if size > room {
             break;

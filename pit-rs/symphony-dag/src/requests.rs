@@ -1,12 +1,15 @@
 //! The arguments of the methods, as they arrive. Unknown keys are ignored.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 use serde::Deserialize;
 use symphony_wire::{BusError, Code, Value};
 
 use crate::names::check_ts;
-use crate::plan::StepSpec;
-use crate::record::{Kind, Outcome, Record};
+use crate::record::{Growth, Kind, Loop, Outcome, Record};
+use crate::recovery::Inverse;
+use crate::spec::{After, StepSpec};
 
 /// A request about one run.
 pub trait Request: DeserializeOwned {
@@ -89,6 +92,71 @@ pub struct Resume {
 }
 
 #[derive(Deserialize)]
+pub struct Grow {
+    pub run: String,
+    #[serde(default)]
+    steps: Vec<StepSpec>,
+    #[serde(default)]
+    after: After,
+    #[serde(rename = "loop")]
+    round: Option<Loop>,
+    id: String,
+    pub ts: String,
+}
+
+#[derive(Deserialize)]
+pub struct Reroute {
+    pub run: String,
+    drop: Option<Vec<String>>,
+    #[serde(default)]
+    steps: Vec<StepSpec>,
+    #[serde(default)]
+    after: After,
+    id: String,
+    pub ts: String,
+}
+
+#[derive(Deserialize)]
+pub struct Redo {
+    pub run: String,
+    pub steps: Vec<String>,
+    pub id: String,
+    pub ts: String,
+}
+
+#[derive(Deserialize)]
+pub struct Rollback {
+    pub run: String,
+    pub to: u64,
+    pub id: String,
+    pub ts: String,
+}
+
+#[derive(Deserialize)]
+pub struct Plan {
+    pub run: String,
+    pub broken: Vec<String>,
+    /// Other players, by step, instead of the Melody's.
+    #[serde(default)]
+    pub players: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    pub inverses: Vec<Inverse>,
+    /// Where inputs come from, beside what the Melody says: step, input, from step, output.
+    #[serde(default)]
+    pub lineage: Vec<(String, String, String, String)>,
+}
+
+#[derive(Deserialize)]
+pub struct Learned {
+    pub player: Option<String>,
+    pub kind: Option<String>,
+    #[serde(default = "default_runs")]
+    pub limit: usize,
+    /// A continuation: kind and player of the last pair had.
+    pub after: Option<(String, String)>,
+}
+
+#[derive(Deserialize)]
 pub struct State {
     pub run: String,
     /// A continuation: what follows the first so many steps.
@@ -117,6 +185,20 @@ fn default_records() -> usize {
 
 fn default_runs() -> usize {
     100
+}
+
+impl Grow {
+    pub fn into_growth(self) -> Growth {
+        let Self { id, steps, after, round, .. } = self;
+        Growth { id, steps, after, drop: None, round, learned: Vec::new() }
+    }
+}
+
+impl Reroute {
+    pub fn into_growth(self) -> Growth {
+        let Self { id, steps, after, drop, .. } = self;
+        Growth { id, steps, after, drop, round: None, learned: Vec::new() }
+    }
 }
 
 impl Append {
@@ -149,6 +231,13 @@ fn check_map(value: &Value, place: &str) -> Result<(), BusError> {
         return Ok(());
     }
     Err(BusError::new(Code::BadRequest, format!("{place} is not a map")).at(place))
+}
+
+fn check_some(holds: bool, place: &str, what: &str) -> Result<(), BusError> {
+    if holds {
+        return Ok(());
+    }
+    Err(BusError::new(Code::BadRequest, what).at(place))
 }
 
 macro_rules! requests {
@@ -185,6 +274,26 @@ requests! {
     Skip |it| check_ts(&it.ts, "ts");
     Finish |it| check_ts(&it.ts, "ts");
     Resume |it| check_ts(&it.ts, "ts");
+    Grow |it| {
+        check_ts(&it.ts, "ts")?;
+        check_some(!it.steps.is_empty() || !it.after.is_empty(), "steps", "nothing to add")
+    };
+    Reroute |it| check_ts(&it.ts, "ts");
+    Redo |it| check_ts(&it.ts, "ts");
+    Rollback |it| {
+        check_ts(&it.ts, "ts")?;
+        check_some(it.to >= 1, "to", "records are numbered from 1")
+    };
+    Plan |it| {
+        const MOST: usize = 10_000;
+        check_some(!it.broken.is_empty(), "broken", "nothing is broken")?;
+        for (count, place) in [(it.broken.len(), "broken"), (it.inverses.len(), "inverses"),
+            (it.lineage.len(), "lineage"), (it.players.len(), "players")]
+        {
+            check_some(count <= MOST, place, "more than 10,000 entries")?;
+        }
+        Ok(())
+    };
     State |_| Ok(());
     Journal |_| Ok(());
 }

@@ -1,17 +1,32 @@
 //! The tracker over a folder of the file system: what the extension's main runs.
 
+use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 
-use symphony_journal::{mark, Folder, FormatError, Storage};
+use symphony_journal::{synced_of, Folder, Id, Storage, Synced};
+use symphony_member::open_folder;
 use symphony_wire::service::{Answer, Call, Service};
 use symphony_wire::{BusError, Code};
+use tracing::{info, warn};
 
+use crate::names::run_of;
 use crate::tracker::Tracker;
 
 const FORMAT: &str = "symphony-dag";
-const NEWEST: u32 = 1;
+/// 2 knows more kinds of records than 1 (`grown`, `rerouted`, `redone`, `rolledback`) and has the file `learned`.
+const NEWEST: u32 = 2;
 
-pub struct DagService(Tracker<Folder>);
+const RUNS: &str = "runs";
+/// Under which the folder's companion counts journals.
+const COUNT: Id = *b"journals";
+
+pub struct DagService {
+    tracker: Tracker<Folder>,
+    /// How many runs were acknowledged: nothing in their folder tells of it when that is gone.
+    count: u64,
+    companion: Synced<fs::File>,
+}
 
 impl DagService {
     /// Opens the store in this folder, made if absent; the caller sees that no other process has it open.
@@ -19,37 +34,97 @@ impl DagService {
     ///
     /// Errors: `io` (unreadable, unwritable, of a newer format), `corrupt` (the folder holds something else).
     pub fn open(store: &Path) -> Result<Self, BusError> {
-        let runs = mark(store, FORMAT, NEWEST).and_then(|()| {
-            let runs = Folder::open(&store.join("runs"))?;
+        let folder = open_folder(store, FORMAT, NEWEST, "a store of runs")?;
+        let failed = |error: io::Error| {
+            BusError::new(Code::Io, format!("failed to open a store of runs: {error}"))
+                .at(store.display().to_string())
+                .help("make the folder readable and writable")
+        };
+        upgrade(store).map_err(failed)?;
+        let name = synced_of(RUNS);
+        let companion = folder.open(&name).map_err(failed)?;
+        let said = companion.map(|it| Synced::new(it).read(Some(COUNT))).transpose();
+        let said = said.map_err(failed)?.flatten().unwrap_or(0);
+        let place = store.join(RUNS);
+        let found = journals(&place).map_err(failed)?;
+        if found == 0 && said > 0 {
+            return Err(BusError::new(Code::Corrupt, format!("the journals of {said} runs are gone"))
+                .at(place.display().to_string())
+                .help(format!(
+                    "restore this folder from a backup; to begin anew without these runs, remove {name} beside it"
+                )));
+        }
+        if found < said {
+            warn!(acknowledged = said, found, "journals of runs are gone");
+        }
+        let make = || {
+            let runs = Folder::open(&place)?;
+            let mut companion = Synced::new(folder.create(&name)?);
+            companion.read(Some(COUNT))?;
             // Files that a killed predecessor made are listed durably from here on, and the folder itself.
             runs.sync()?;
-            Folder::open(store)?.sync()?;
-            Ok(runs)
-        });
-        let place = || store.display().to_string();
-        runs.map(|runs| Self(Tracker::new(runs))).map_err(|error| refusal(&error).at(place()))
+            folder.sync()?;
+            Ok((runs, companion))
+        };
+        let (runs, companion) = make().map_err(failed)?;
+        let count = found.max(said);
+        let mut service = Self { tracker: Tracker::new(runs), count, companion };
+        service.say();
+        Ok(service)
     }
+
+    /// Tells the folder's companion how many runs are acknowledged. It says less where this fails.
+    fn say(&mut self) {
+        if let Err(error) = self.companion.write(COUNT, self.count) {
+            warn!(%error, "failed to write how many runs are acknowledged");
+        }
+    }
+}
+
+/// How many journals there are.
+fn journals(runs: &Path) -> io::Result<u64> {
+    match fs::read_dir(runs) {
+        Ok(entries) => entries
+            .map(|entry| Ok(is_journal(&entry?)))
+            .try_fold(0, |count, is: io::Result<bool>| Ok(count + u64::from(is?))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_journal(entry: &fs::DirEntry) -> bool {
+    entry.file_name().to_str().is_some_and(|name| run_of(name).is_some())
 }
 
 impl Service for DagService {
     fn call(&mut self, call: Call<'_>) -> Answer {
-        self.0.call(call)
+        self.tracker.call(call)
     }
 
     fn flush(&mut self) -> Result<(), BusError> {
-        self.0.flush()
+        self.tracker.flush()?;
+        let made = self.tracker.shelf.take_named();
+        if made > 0 {
+            self.count += made;
+            self.say();
+        }
+        Ok(())
     }
 }
 
-fn refusal(error: &FormatError) -> BusError {
-    let (code, help) = match error {
-        FormatError::Io(_) => (Code::Io, "make the folder readable and writable"),
-        FormatError::Newer(_) => {
-            (Code::Io, "use the version of Symphony that wrote it, or a later one")
-        }
-        FormatError::Foreign(_) => {
-            (Code::Corrupt, "name a folder that holds a store of runs, or an empty one")
-        }
-    };
-    BusError::new(code, format!("failed to open the store of runs: {error}")).help(help)
+/// Marks a store of format 1 as one of format 2. Its journals are valid as they are; it is only that whoever reads format
+/// 1 must not open what is written from here on.
+fn upgrade(store: &Path) -> io::Result<()> {
+    let (format, draft) = (store.join("format"), store.join("format.new"));
+    let newest = format!("{FORMAT} {NEWEST}\n");
+    if fs::read_to_string(&format)? == newest {
+        return Ok(());
+    }
+    let mut file = fs::File::create(&draft)?;
+    file.write_all(newest.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, &format)?;
+    fs::File::open(store)?.sync_all()?;
+    info!(store = %store.display(), "upgraded the store of runs to format {NEWEST}");
+    Ok(())
 }

@@ -6,16 +6,17 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io;
 
-use symphony_journal::{Log, LogError, Medium, Storage};
+use symphony_journal::{frame, require_none, synced_of, Log, LogError, Medium, Storage};
 use symphony_wire::{BusError, Code};
 use tracing::warn;
 
+use crate::history;
 use crate::names::{draft_of, file_of, torn_of};
 use crate::record::Record;
 use crate::replies::MAX_RECORD;
-use crate::state::Run;
+use crate::state::{Run, Sample};
 
-/// Runs in memory at most; each holds a file open.
+/// Runs in memory at most; each holds its journal open, and the companion.
 const MAX_RUNS: usize = 96;
 /// Bytes of journal behind the runs in memory at most, unless one alone has more.
 const MAX_BYTES: u64 = 64 << 20;
@@ -40,9 +41,14 @@ pub struct Shelf<S: Storage> {
     touched: BTreeSet<String>,
     /// Runs whose journal does not have its name yet.
     drafts: BTreeSet<String>,
+    /// How many runs got their journal's name since this was last asked.
+    named: u64,
     /// A file got its name since the folder was last synced.
     unlisted: bool,
     uses: u64,
+    /// How attempts went whose records wait for a flush, and of which they do not.
+    waiting: Vec<Sample>,
+    settled: Vec<Sample>,
 }
 
 impl<S: Storage> Shelf<S> {
@@ -53,9 +59,22 @@ impl<S: Storage> Shelf<S> {
             unsound: HashMap::new(),
             touched: BTreeSet::new(),
             drafts: BTreeSet::new(),
+            named: 0,
             unlisted: false,
             uses: 0,
+            waiting: Vec::new(),
+            settled: Vec::new(),
         }
+    }
+
+    /// How attempts went since the last time, as far as their records stay.
+    pub fn take_samples(&mut self) -> Vec<Sample> {
+        std::mem::take(&mut self.settled)
+    }
+
+    /// How many runs were made since the last time.
+    pub fn take_named(&mut self) -> u64 {
+        std::mem::take(&mut self.named)
     }
 
     /// Whether something was said about the run, or about any, that the next flush may take back.
@@ -77,12 +96,16 @@ impl<S: Storage> Shelf<S> {
     pub fn find(&mut self, run: &str) -> Result<Option<&mut Slot<S::File>>, BusError> {
         self.uses += 1;
         if !self.slots.contains_key(run) {
-            let Some((log, cut)) = self.log(run, false)? else { return Ok(None) };
+            let Some((mut log, mut cut)) = self.log(run, false)? else { return Ok(None) };
             if log.count() == 0 {
                 self.set_aside(run, log);
                 return Ok(None);
             }
-            match replay(run, &log) {
+            let state = match history::replay(&log) {
+                Ok(state) => Ok(state),
+                Err(error) => self.without_double(run, &mut log, &mut cut, error),
+            };
+            match state {
                 Ok(state) => self.place(run, Slot { log, run: state, cut, used: 0 }),
                 Err(error) => {
                     self.set_aside(run, log);
@@ -96,6 +119,30 @@ impl<S: Storage> Shelf<S> {
             slot.used = uses;
         }
         Ok(slot)
+    }
+
+    /// The state once more, without a last write that stands there twice. That goes where torn tails go.
+    fn without_double(
+        &self,
+        run: &str,
+        log: &mut Log<S::File>,
+        cut: &mut u64,
+        error: history::Unreadable,
+    ) -> Result<Run, BusError> {
+        let Some(first) = history::doubled(log).map_err(|error| log_error(run, &error))? else {
+            return Err(error.named(run));
+        };
+        let mut bytes = Vec::new();
+        log.read(first..log.count(), |payload| {
+            frame::encode(payload, &mut bytes);
+            true
+        })
+        .map_err(|error| log_error(run, &error))?;
+        self.keep_torn(run, &bytes).map_err(|error| io_error(run, &error))?;
+        warn!(run, bytes = bytes.len(), "set a last write aside that stood there twice");
+        log.cut(first).map_err(|error| io_error(run, &error))?;
+        *cut += bytes.len() as u64;
+        history::replay(log).map_err(|error| error.named(run))
     }
 
     /// Journals a new run under a name that [`find`](Self::find) found free.
@@ -121,14 +168,44 @@ impl<S: Storage> Shelf<S> {
         mut records: Vec<Record>,
         durable: bool,
     ) -> Result<(), BusError> {
-        let slot = self
-            .slots
-            .get_mut(run)
-            .ok_or_else(|| BusError::new(Code::Internal, "the run is not in memory"))?;
+        let slot = self.in_memory(run)?;
         for (record, index) in records.iter_mut().zip(slot.run.last + 1..) {
             record.index = index;
         }
+        self.write(run, &records, durable)?;
+        self.apply(run, &records, durable)
+    }
+
+    /// As [`commit`](Self::commit), durably, of records that apply to an earlier state of the run.
+    pub fn turn_back(
+        &mut self,
+        run: &str,
+        earlier: Run,
+        mut records: Vec<Record>,
+    ) -> Result<(), BusError> {
+        let last = self.in_memory(run)?.run.last;
+        for (record, index) in records.iter_mut().zip(last + 1..) {
+            record.index = index;
+        }
+        self.write(run, &records, true)?;
+        self.in_memory(run)?.run = earlier;
+        self.apply(run, &records, true)
+    }
+
+    fn in_memory(&mut self, run: &str) -> Result<&mut Slot<S::File>, BusError> {
+        let slot = self.slots.get_mut(run);
+        slot.ok_or_else(|| BusError::new(Code::Internal, "the run is not in memory"))
+    }
+
+    fn write(&mut self, run: &str, records: &[Record], durable: bool) -> Result<(), BusError> {
         let payloads = records.iter().map(encode).collect::<Result<Vec<_>, _>>()?;
+        if !self.in_memory(run)?.log.is_guarded() {
+            if let Ok(companion) = self.storage.create(&synced_of(&file_of(run))) {
+                self.in_memory(run)?.log.guard(companion);
+                self.unlisted = true;
+            }
+        }
+        let slot = self.in_memory(run)?;
         let at_once = !durable && slot.log.is_kept();
         slot.log.append(&payloads).map_err(|error| io_error(run, &error))?;
         if at_once {
@@ -136,16 +213,29 @@ impl<S: Storage> Shelf<S> {
         } else {
             self.touched.insert(run.to_owned());
         }
-        for record in &records {
+        Ok(())
+    }
+
+    fn apply(&mut self, run: &str, records: &[Record], durable: bool) -> Result<(), BusError> {
+        let waits = durable || self.touched.contains(run);
+        let slot = self.in_memory(run)?;
+        let mut samples = Vec::new();
+        for record in records {
             // The state has reviewed them: a refusal here is a bug, and the run is then refused as a whole.
-            slot.run.apply(record).map_err(|error| error_of_ours(run, &error))?;
+            samples.extend(slot.run.apply(record).map_err(|error| error_of_ours(run, &error))?);
         }
+        let known = if waits { &mut self.waiting } else { &mut self.settled };
+        known.append(&mut samples);
         Ok(())
     }
 
     /// Makes every waiting record durable or, if that fails for any run, takes all of them back.
     pub fn flush(&mut self) -> Result<(), BusError> {
         let result = self.sync();
+        let mut samples = std::mem::take(&mut self.waiting);
+        if result.is_ok() {
+            self.settled.append(&mut samples);
+        }
         for run in std::mem::take(&mut self.touched) {
             if result.is_ok() {
                 if let Some(slot) = self.slots.get_mut(&run) {
@@ -168,9 +258,13 @@ impl<S: Storage> Shelf<S> {
                 slot.log.sync().map_err(|error| io_error(run, &error))?;
             }
             if self.drafts.contains(run) {
+                // What was taken back of a flush that failed may have left an empty file.
+                let former =
+                    self.storage.open(&file_of(run)).map_err(|error| io_error(run, &error))?;
                 let named = self.storage.rename(&draft_of(run), &file_of(run));
                 named.map_err(|error| io_error(run, &error))?;
                 self.drafts.remove(run);
+                self.named += u64::from(former.is_none());
                 self.unlisted = true;
             }
         }
@@ -188,14 +282,28 @@ impl<S: Storage> Shelf<S> {
                 let file =
                     if make { self.draft(run).map(Some) } else { self.storage.open(&file_of(run)) };
                 let Some(file) = file.map_err(|error| io_error(run, &error))? else {
-                    return Ok(None);
+                    let companion = self.storage.open(&synced_of(&file_of(run))).ok().flatten();
+                    return match require_none(companion) {
+                        Ok(()) => Ok(None),
+                        Err(error) => Err(log_error(run, &error)),
+                    };
                 };
-                Log::open(file).map_err(|error| log_error(run, &error))?
+                if make {
+                    let (mut log, torn) =
+                        Log::open(file).map_err(|error| log_error(run, &error))?;
+                    if let Ok(companion) = self.storage.create(&synced_of(&file_of(run))) {
+                        log.guard(companion);
+                    }
+                    (log, torn)
+                } else {
+                    let companion = self.storage.open(&synced_of(&file_of(run))).ok().flatten();
+                    Log::open_guarded(file, companion).map_err(|error| log_error(run, &error))?
+                }
             }
         };
         if !torn.is_empty() {
             self.keep_torn(run, &torn).map_err(|error| io_error(run, &error))?;
-            warn!(run, bytes = torn.len(), "set a torn last record aside");
+            warn!(run, bytes = torn.len(), "set a torn tail aside");
         }
         if let Err(error) = log.secure() {
             self.set_aside(run, log);
@@ -247,32 +355,6 @@ impl<S: Storage> Shelf<S> {
     }
 }
 
-fn replay<M: symphony_journal::Medium>(name: &str, log: &Log<M>) -> Result<Run, BusError> {
-    let mut run: Option<Run> = None;
-    let mut fault = None;
-    let mut index = 0;
-    log.read(0..log.count(), |payload| {
-        index += 1;
-        let step = Record::decode(index, payload).and_then(|record| match &mut run {
-            None => Run::open(&record).map(|opened| run = Some(opened)),
-            Some(run) => run.apply(&record),
-        });
-        fault = step.err();
-        fault.is_none()
-    })
-    .map_err(|error| log_error(name, &error))?;
-    match (run, fault) {
-        (Some(run), None) => Ok(run),
-        (_, fault) => Err(corrupt(
-            name,
-            &format!(
-                "record {index}: {}",
-                fault.map_or_else(|| "missing".to_owned(), |fault| fault.to_string())
-            ),
-        )),
-    }
-}
-
 fn encode(record: &Record) -> Result<Vec<u8>, BusError> {
     let payload = record.encode()?;
     if payload.len() <= MAX_RECORD {
@@ -288,17 +370,29 @@ fn error_of_ours(run: &str, error: &BusError) -> BusError {
     BusError::new(Code::Internal, format!("a journaled record was refused: {error}")).at(run)
 }
 
+impl history::Unreadable {
+    pub fn named(&self, run: &str) -> BusError {
+        match self {
+            Self::Log(error) => log_error(run, error),
+            Self::Record(what) => corrupt(run, what),
+        }
+    }
+}
+
 pub fn log_error(run: &str, error: &LogError) -> BusError {
     match error {
         LogError::Io(error) => io_error(run, error),
-        LogError::Corrupt { .. } => corrupt(run, &error.to_string()),
+        LogError::Corrupt { .. } | LogError::Lost { .. } => corrupt(run, &error.to_string()),
     }
 }
 
 fn corrupt(run: &str, what: &str) -> BusError {
     BusError::new(Code::Corrupt, format!("the journal of run {run} is damaged: {what}"))
         .at(file_of(run))
-        .help("restore this file from a backup; other runs are not affected")
+        .help(format!(
+            "restore this file from a backup and remove {} beside it; other runs are not affected",
+            synced_of(&file_of(run))
+        ))
 }
 
 pub fn io_error(run: &str, error: &io::Error) -> BusError {

@@ -1,36 +1,86 @@
 //! The state of one run: a pure function of its journal.
 //!
-//! A step counts down the steps it waits for; nothing is ever searched. When a step ends without success,
-//! whatever needs it is *doomed*: the next records must skip the doomed in order, each of which may doom
-//! more. A journal cut off in between is a valid state; the tracker writes the missing records before any
-//! other. That keeps every cascade in one piece right behind its cause.
+//! A step counts down the steps it waits for ([`crate::tally`]); nothing is ever searched. When a step ends without
+//! success, whatever can then never run is *doomed*: the next records must skip the doomed in order, each of which
+//! may doom more ([`crate::cascade`]). A journal cut off in between is a valid state; the tracker writes the missing
+//! records before any other. That keeps every cascade in one piece right behind its cause.
+//!
+//! The plan may grow, be rerouted, and steps may be put back ([`crate::change`]). What a rollback leaves behind is
+//! no part of the state, but for what must never be used again: attempts and the ids of changes.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 
 use symphony_wire::{BusError, Code, Value};
 
-use crate::plan::Plan;
+use crate::change::Change;
+use crate::growth::{self, Wish};
+use crate::melody::{self, Note};
+use crate::names::millis;
+use crate::plan::{About, Plan};
 use crate::record::{Completed, Failure, Finished, Kind, Opened, Outcome, Record, Skipped};
+use crate::spec::{After, Learned, StepSpec};
 use crate::table::{Event, StepState};
+use crate::tally::{Tally, Turn};
+
+/// Room that a step takes in a reply, its id apart.
+const STEP_ROOM: usize = 12;
+
+/// Names of players that are shared among steps.
+const MAX_PLAYERS: usize = 1_024;
 
 /// One step of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
     pub state: StepState,
-    /// The last one started; 0 before the first.
+    /// The last one started; 0 before the first. After a rollback the highest that was ever started.
     pub attempt: u32,
+    /// The highest ever started, on abandoned branches too.
+    pub(crate) highest: u32,
     /// Why it ended: outputs, error or reason.
     pub verdict: Option<Value>,
     pub quality: Option<f64>,
+    /// Who ran the last attempt, if the record of its start says so.
+    pub player: Option<Arc<str>>,
+    /// Index of the record that started it first; 0 before.
+    pub begun: u64,
+    /// When the last attempt began, milliseconds since 1970.
+    pub(crate) since_ms: u64,
     /// Index of the record that ended it.
     pub ended: u64,
     /// Steps not ended right after it ended.
-    left: u32,
-    /// Steps that it still waits for.
-    waits: u32,
+    pub(crate) left: u32,
+    pub(crate) tally: Tally,
     /// The step whose end made this one ready or doomed.
-    cause: Option<u32>,
-    doomed: bool,
+    pub(crate) cause: Option<u32>,
+    pub(crate) doomed: bool,
+    /// Replaced by a reroute.
+    pub dropped: bool,
+    /// Ready from the beginning of the run.
+    pub first: bool,
+}
+
+impl Cell {
+    pub(crate) fn new(tally: Tally, turn: Turn) -> Self {
+        let state = if turn == Turn::Free { StepState::Ready } else { StepState::Pending };
+        Self {
+            state,
+            attempt: 0,
+            highest: 0,
+            verdict: None,
+            quality: None,
+            player: None,
+            begun: 0,
+            since_ms: 0,
+            ended: 0,
+            left: 0,
+            tally,
+            cause: None,
+            doomed: false,
+            dropped: false,
+            first: false,
+        }
+    }
 }
 
 /// How a run ended, and in which record.
@@ -41,6 +91,15 @@ pub struct End {
     pub index: u64,
 }
 
+/// How an attempt went: what is learned from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub player: Arc<str>,
+    pub kind: String,
+    pub ms: u64,
+    pub succeeded: bool,
+}
+
 #[derive(Clone, Debug)]
 pub struct Run {
     pub head: Opened,
@@ -49,22 +108,21 @@ pub struct Run {
     /// Index of the last record.
     pub last: u64,
     pub opened: String,
+    /// How many steps it was opened with.
+    pub opened_with: usize,
     pub end: Option<End>,
     /// Steps not ended.
     pub left: u32,
-    doomed: VecDeque<u32>,
-}
-
-/// What the end of a step brought about.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Effect {
-    pub index: u64,
-    /// Steps that became ready by it.
-    pub ready: Vec<u32>,
-    /// Steps that were skipped because of it, in the order of their records.
-    pub cascade: Vec<u32>,
-    /// Steps not ended after all of that.
-    pub left: u32,
+    pub(crate) doomed: VecDeque<u32>,
+    /// By the ids that their callers gave them.
+    pub(crate) changes: HashMap<String, Change>,
+    /// Of each loop: how many rounds it may have, and had.
+    pub(crate) rounds: HashMap<String, (u32, u32)>,
+    /// The highest attempts of steps that only an abandoned branch has.
+    pub(crate) forgotten: HashMap<String, u32>,
+    players: HashSet<Arc<str>>,
+    /// Bytes that document, inputs and steps take in a reply.
+    pub(crate) weight: usize,
 }
 
 /// An end that is asked for: is it news?
@@ -75,6 +133,26 @@ pub enum News {
     Repeated,
 }
 
+pub(crate) fn weight_of<'a>(ids: impl Iterator<Item = &'a str>) -> usize {
+    ids.map(|id| id.len() + STEP_ROOM).sum()
+}
+
+/// What is known of a step that the document describes so.
+pub(crate) fn about<'a>(
+    spec: &'a StepSpec,
+    kind: Option<&'a str>,
+    player: Option<&str>,
+    learned: &HashMap<(Option<&str>, &str), u64>,
+) -> About<'a> {
+    let kind = spec.kind.as_deref().or(kind);
+    About { kind, prior: kind.and_then(|kind| learned.get(&(player, kind)).copied()) }
+}
+
+/// By player and kind.
+pub(crate) fn by_kind(learned: &Learned) -> HashMap<(Option<&str>, &str), u64> {
+    learned.iter().map(|(player, kind, ms)| ((player.as_deref(), kind.as_str()), *ms)).collect()
+}
+
 impl Run {
     /// The state after the first record.
     pub fn open(record: &Record) -> Result<Self, BusError> {
@@ -82,28 +160,42 @@ impl Run {
             return Err(BusError::new(Code::Corrupt, "the first record is not \"opened\""));
         }
         let mut head: Opened = record.read()?;
-        let plan = Plan::new(&head.steps).map_err(|faults| faulty(&faults))?;
-        head.steps = Vec::new();
-        let cell = |waits: &u32| Cell {
-            state: if *waits == 0 { StepState::Ready } else { StepState::Pending },
-            attempt: 0,
-            verdict: None,
-            quality: None,
-            ended: 0,
-            left: 0,
-            waits: *waits,
-            cause: None,
-            doomed: false,
-        };
+        let specs = std::mem::take(&mut head.steps);
+        let mut plan = Plan::default();
+        let wish = Wish { steps: &specs, after: &After::new(), drop: &HashSet::new() };
+        let addition = growth::check(&plan, &wish, &|_| StepState::Pending)?;
+        let notes = melody::notes(&head.document);
+        let learned = by_kind(&head.learned);
+        plan.extend(&specs, addition, |spec| {
+            let note = notes.get(spec.id.as_str());
+            let player = note.and_then(|note| note.player);
+            about(spec, note.and_then(Note::kind), player, &learned)
+        });
+        let all: Vec<u32> = (0..plan.len() as u32).collect();
+        plan.rerank(&all, |_| true);
+        let cells = plan.nodes.iter().map(|node| {
+            let (tally, turn) = Tally::new(node.join, &node.before, |_| StepState::Pending);
+            Cell { first: turn == Turn::Free, ..Cell::new(tally, turn) }
+        });
+        let cells = cells.collect();
+        let size = |value: &Value| rmp_serde::to_vec(value).map_or(0, |bytes| bytes.len());
+        let values = size(&head.document) + size(&head.inputs);
+        let weight = values + weight_of(specs.iter().map(|spec| spec.id.as_str()));
         Ok(Self {
-            cells: plan.waits.iter().map(cell).collect(),
-            left: plan.ids.len() as u32,
+            left: plan.len() as u32,
+            opened_with: plan.len(),
             head,
             plan,
+            cells,
             last: record.index,
             opened: record.ts.clone(),
             end: None,
             doomed: VecDeque::new(),
+            changes: HashMap::new(),
+            rounds: HashMap::new(),
+            forgotten: HashMap::new(),
+            players: HashSet::new(),
+            weight,
         })
     }
 
@@ -131,47 +223,6 @@ impl Run {
             Some(end) => Err(BusError::new(Code::Conflict, "the run is finished")
                 .at(format!("record {}", end.index))),
         }
-    }
-
-    /// The `skipped` records that must follow: those still owed for steps that ended before and, if `ending` is
-    /// about to end without success, those for whatever needs it.
-    pub fn cascade(
-        &self,
-        ending: Option<(u32, StepState)>,
-        ts: &str,
-    ) -> Result<Vec<Record>, BusError> {
-        let owed = self.doomed.iter().filter_map(|step| {
-            let cause = self.cell(*step).cause?;
-            Some((*step, cause, self.cell(cause).state))
-        });
-        let mut queue: VecDeque<(u32, u32, StepState)> = owed.collect();
-        let mut seen = HashSet::new();
-        let mut spread = |queue: &mut VecDeque<_>, step: u32, state: StepState| {
-            for next in &self.plan.dependents[step as usize] {
-                let cell = self.cell(next.step);
-                let stands = cell.state == StepState::Pending && !cell.doomed;
-                if next.hard && stands && seen.insert(next.step) {
-                    queue.push_back((next.step, step, state));
-                }
-            }
-        };
-        if let Some((step, state)) = ending {
-            spread(&mut queue, step, state);
-        }
-        let mut records = Vec::new();
-        while let Some((step, cause, state)) = queue.pop_front() {
-            let reason = Skipped { reason: self.doom(cause, state) };
-            let id = &self.plan.ids[step as usize];
-            records.push(Record::new(Kind::Skipped, ts).step(id).data(reason)?);
-            spread(&mut queue, step, StepState::Skipped);
-        }
-        Ok(records)
-    }
-
-    /// Why a step is skipped that needs this one, which ended so.
-    fn doom(&self, cause: u32, state: StepState) -> String {
-        let verb = if state == StepState::Failed { "failed" } else { "was skipped" };
-        format!("it needs {}, which {verb}", self.plan.ids[cause as usize])
     }
 
     /// Whether these records may follow, which end no step: `started`, `failed` (one attempt) and remarks.
@@ -207,7 +258,7 @@ impl Run {
         attempt: Option<u32>,
         verdict: &Value,
     ) -> Result<News, BusError> {
-        let (id, cell) = (&self.plan.ids[step as usize], self.cell(step));
+        let (id, cell) = (self.plan.id(step), self.cell(step));
         let alike = cell.verdict.as_ref().is_some_and(|known| crate::record::same(known, verdict));
         let outcome = [StepState::Ready, StepState::Running].iter().find_map(|s| s.after(event));
         if alike && outcome == Some(cell.state) && !cell.doomed {
@@ -218,15 +269,18 @@ impl Run {
     }
 
     /// Applies the next record of the journal, or says why it cannot be the next; then nothing has changed.
-    pub fn apply(&mut self, record: &Record) -> Result<(), BusError> {
+    /// Returns how an attempt went that ended by it.
+    pub fn apply(&mut self, record: &Record) -> Result<Option<Sample>, BusError> {
         self.check_open()?;
         let step = record.step.as_deref().map(|id| self.number(id)).transpose()?;
         if let Some(doomed) = self.doomed.front() {
-            if record.kind != Kind::Skipped || step != Some(*doomed) {
+            let skips = record.kind == Kind::Skipped && step == Some(*doomed);
+            if !skips && record.kind != Kind::RolledBack {
                 return Err(BusError::new(Code::Conflict, "a step that cannot run is not skipped")
-                    .at(self.plan.ids[*doomed as usize].clone()));
+                    .at(self.plan.id(*doomed).to_owned()));
             }
         }
+        let mut sample = None;
         match record.kind {
             Kind::Opened => return Err(BusError::new(Code::Conflict, "the run is open already")),
             Kind::Resumed => self.interrupt(),
@@ -235,16 +289,20 @@ impl Run {
                 self.end = Some(End { outcome, ts: record.ts.clone(), index: record.index });
             }
             Kind::Decision | Kind::Gate | Kind::Noted => {}
+            Kind::Grown | Kind::Rerouted => self.grow(record)?,
+            Kind::Redone => self.redo(record)?,
+            Kind::RolledBack => self.turn_back(record)?,
             Kind::Started | Kind::Completed | Kind::Failed | Kind::Skipped => {
                 let step = step.ok_or_else(|| nameless(record.kind))?;
-                self.apply_to(step, record)?;
+                sample = self.apply_to(step, record)?;
             }
         }
         self.last = record.index;
-        Ok(())
+        Ok(sample)
     }
 
-    fn interrupt(&mut self) {
+    /// Whoever ran steps is gone.
+    pub(crate) fn interrupt(&mut self) {
         for cell in &mut self.cells {
             if let Some(next) = cell.state.after(Event::Interrupted) {
                 cell.state = next;
@@ -252,11 +310,12 @@ impl Run {
         }
     }
 
-    fn apply_to(&mut self, step: u32, record: &Record) -> Result<(), BusError> {
-        let Some(event) = event_of(record) else { return Ok(()) };
+    fn apply_to(&mut self, step: u32, record: &Record) -> Result<Option<Sample>, BusError> {
+        let Some(event) = event_of(record) else { return Ok(None) };
         let cell = self.cell(step);
-        let id = &self.plan.ids[step as usize];
-        let (state, attempt) = advance(id, (cell.state, cell.attempt), event, record.attempt)?;
+        let former = cell.state;
+        let id = self.plan.id(step);
+        let (state, attempt) = advance(id, (former, cell.attempt), event, record.attempt)?;
         let (verdict, quality) = match event {
             Event::Completed => {
                 let Completed { outputs, quality, .. } = record.read()?;
@@ -266,8 +325,20 @@ impl Run {
             Event::Skipped => (Some(record.read::<Skipped>()?.reason.into()), None),
             _ => (None, None),
         };
+        let player = self.player_of(record, event);
         let cell = &mut self.cells[step as usize];
         (cell.state, cell.attempt) = (state, attempt);
+        if event == Event::Started {
+            cell.highest = cell.highest.max(attempt);
+            cell.since_ms = millis(&record.ts);
+            cell.player = player;
+            if cell.begun == 0 {
+                cell.begun = record.index;
+            }
+            return Ok(None);
+        }
+        let ran = former == StepState::Running;
+        let ms = millis(&record.ts).saturating_sub(cell.since_ms);
         if state.is_ended() {
             (cell.verdict, cell.quality, cell.ended) = (verdict, quality, record.index);
             self.left -= 1;
@@ -276,59 +347,48 @@ impl Run {
                 self.doomed.pop_front();
             }
             self.release(step, state);
+            self.rerank_after(step, (ran && state == StepState::Succeeded).then_some(ms));
         }
-        Ok(())
+        let judged = ran && event != Event::Skipped;
+        Ok(judged.then(|| self.sample(step, ms, state == StepState::Succeeded)).flatten())
     }
 
-    /// Counts an ended step down in whatever waits for it.
-    fn release(&mut self, step: u32, state: StepState) {
-        for dependent in &self.plan.dependents[step as usize] {
-            let cell = &mut self.cells[dependent.step as usize];
-            cell.waits -= 1;
-            if cell.state != StepState::Pending || cell.doomed {
-                continue;
-            }
-            if dependent.hard && state != StepState::Succeeded {
-                cell.doomed = true;
-                cell.cause = Some(step);
-                self.doomed.push_back(dependent.step);
-            } else if cell.waits == 0 {
-                if let Some(next) = cell.state.after(Event::Unblocked) {
-                    cell.state = next;
-                    cell.cause = Some(step);
-                }
-            }
+    /// Who runs the attempt that starts, as its record tells.
+    fn player_of(&mut self, record: &Record, event: Event) -> Option<Arc<str>> {
+        if event != Event::Started {
+            return None;
         }
+        let pairs = record.data.as_ref()?.as_map()?;
+        let found = pairs.iter().find(|(key, _)| key.as_str() == Some("player"));
+        let name = found?.1.as_str()?;
+        if let Some(known) = self.players.get(name) {
+            return Some(known.clone());
+        }
+        if self.players.len() >= MAX_PLAYERS {
+            // They are here to be shared, no more.
+            self.players.clear();
+        }
+        let name: Arc<str> = name.into();
+        self.players.insert(name.clone());
+        Some(name)
     }
 
-    /// What the end of `step` brought about, the same whenever it is asked.
-    pub fn effect(&self, step: u32) -> Effect {
-        let mut ready = Vec::new();
-        let mut cascade = Vec::new();
-        let mut ends = VecDeque::from([step]);
-        while let Some(end) = ends.pop_front() {
-            for dependent in &self.plan.dependents[end as usize] {
-                let cell = self.cell(dependent.step);
-                if cell.cause != Some(end) {
-                    continue;
-                }
-                if cell.doomed {
-                    cascade.push(dependent.step);
-                    ends.push_back(dependent.step);
-                } else {
-                    ready.push(dependent.step);
-                }
-            }
-        }
-        let cell = self.cell(step);
-        Effect { index: cell.ended, ready, left: cell.left - cascade.len() as u32, cascade }
+    fn sample(&self, step: u32, ms: u64, succeeded: bool) -> Option<Sample> {
+        let player = self.cell(step).player.clone()?;
+        let kind = self.plan.kind(step)?.to_owned();
+        Some(Sample { player, kind, ms, succeeded })
     }
-}
 
-fn faulty(faults: &[String]) -> BusError {
-    const SHOWN: usize = 1_000;
-    let shown = faults[..faults.len().min(SHOWN)].join("; ");
-    BusError::new(Code::BadRequest, format!("the plan has {} faults", faults.len())).at(shown)
+    /// A step has ended, and took so long if it succeeded.
+    fn rerank_after(&mut self, step: u32, took_ms: Option<u64>) {
+        let Self { plan, cells, .. } = self;
+        let alive = |step: u32| !cells[step as usize].state.is_ended();
+        let mut stale = took_ms.map_or_else(Vec::new, |ms| plan.measure(step, ms, alive));
+        stale.extend(plan.node(step).before.iter().map(|edge| edge.step).filter(|s| alive(*s)));
+        if !stale.is_empty() {
+            plan.rerank(&stale, alive);
+        }
+    }
 }
 
 /// What a record means to its step; nothing, for a remark.

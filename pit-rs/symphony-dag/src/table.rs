@@ -27,6 +27,8 @@ pub enum Event {
     /// Failed for good.
     Failed,
     Skipped,
+    /// It is to run again, or it waits for something that does.
+    Redone,
 }
 
 const TABLE: &[(StepState, Event, StepState)] = &[
@@ -40,6 +42,11 @@ const TABLE: &[(StepState, Event, StepState)] = &[
     (StepState::Running, Event::Completed, StepState::Succeeded),
     (StepState::Running, Event::Failed, StepState::Failed),
     (StepState::Running, Event::Skipped, StepState::Skipped),
+    (StepState::Ready, Event::Redone, StepState::Pending),
+    (StepState::Running, Event::Redone, StepState::Pending),
+    (StepState::Succeeded, Event::Redone, StepState::Pending),
+    (StepState::Failed, Event::Redone, StepState::Pending),
+    (StepState::Skipped, Event::Redone, StepState::Pending),
 ];
 
 impl StepState {

@@ -1,15 +1,22 @@
 //! The methods of `pit.dag/1`.
 
+use std::collections::HashSet;
+
 use symphony_journal::Storage;
+use symphony_member::no_method;
 use symphony_wire::service::{parse, reply, Answer, Call, Outcome, Service};
 use symphony_wire::{BusError, Code, Value};
 
 use crate::catalogue::Catalogue;
+use crate::learned::Table;
+use crate::melody::{self, Note};
+use crate::memory::Memory;
 use crate::names::check_run;
 use crate::record::{self, Kind, Record};
 use crate::replies::{self, MAX_RECORD, ROOM};
 use crate::requests::{self, Request};
 use crate::shelf::{log_error, Shelf, Slot};
+use crate::spec::{Learned, StepSpec};
 use crate::state::{News, Run};
 use crate::table::{Event, StepState};
 
@@ -18,8 +25,9 @@ const RANK_ROOM: usize = 8;
 
 /// All runs of one store.
 pub struct Tracker<S: Storage> {
-    shelf: Shelf<S>,
-    catalogue: Catalogue,
+    pub(crate) shelf: Shelf<S>,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) memory: Memory<S::File>,
 }
 
 /// How a step is to end.
@@ -35,7 +43,7 @@ struct Ending<'a> {
 
 impl<S: Storage> Tracker<S> {
     pub fn new(storage: S) -> Self {
-        Self { shelf: Shelf::new(storage), catalogue: Catalogue::default() }
+        Self { shelf: Shelf::new(storage), catalogue: Catalogue::default(), memory: Memory::new() }
     }
 
     fn answer<R: Request>(&mut self, body: &[u8], act: fn(&mut Self, R) -> Outcome) -> Answer {
@@ -60,7 +68,7 @@ impl<S: Storage> Tracker<S> {
         }
     }
 
-    fn slot(&mut self, run: &str) -> Result<&mut Slot<S::File>, BusError> {
+    pub(crate) fn slot(&mut self, run: &str) -> Result<&mut Slot<S::File>, BusError> {
         let found = self.shelf.find(run)?;
         found.ok_or_else(|| {
             BusError::new(Code::NotFound, format!("there is no run {run}")).at("run")
@@ -68,7 +76,7 @@ impl<S: Storage> Tracker<S> {
     }
 
     /// The run, after the records that a crash kept from following its last one.
-    fn settled(&mut self, run: &str, ts: &str) -> Result<&mut Slot<S::File>, BusError> {
+    pub(crate) fn settled(&mut self, run: &str, ts: &str) -> Result<&mut Slot<S::File>, BusError> {
         self.catalogue.changing(run);
         let owed = self.slot(run)?.run.cascade(None, ts)?;
         if !owed.is_empty() {
@@ -89,11 +97,18 @@ impl<S: Storage> Tracker<S> {
             return opened(&slot.run);
         }
         let count = steps.len();
-        let data = record::Opened { melody, version, digest, document, inputs, steps };
-        let mut record = Record::new(Kind::Opened, &ts).data(data)?;
-        record.index = 1;
+        let learned = self.estimates(&document, &steps);
+        let data = record::Opened { melody, version, digest, document, inputs, steps, learned };
+        let mut record = Record { index: 1, ..Record::new(Kind::Opened, &ts).data(&data)? };
+        let room =
+            |record: &Record| Ok::<usize, BusError>(record.encode()?.len() + count * RANK_ROOM);
+        let mut size = room(&record)?;
+        if size > MAX_RECORD && !data.learned.is_empty() {
+            // Estimates are dispensable.
+            record = record.data(record::Opened { learned: Vec::new(), ..data })?;
+            size = room(&record)?;
+        }
         let state = Run::open(&record)?;
-        let size = record.encode()?.len() + count * RANK_ROOM;
         if size > MAX_RECORD {
             // The state with its document and its ready steps must fit in one reply.
             return Err(BusError::new(Code::BadRequest, format!("the run takes {size} bytes"))
@@ -109,6 +124,35 @@ impl<S: Storage> Tracker<S> {
                 Err(error)
             }
         }
+    }
+
+    /// What is known of the steps whose estimate nobody told, from earlier attempts.
+    pub(crate) fn estimates(&mut self, document: &Value, steps: &[StepSpec]) -> Learned {
+        let notes = melody::notes(document);
+        let mut known: HashSet<(Option<&str>, &str)> = HashSet::new();
+        let mut learned = Vec::new();
+        for spec in steps.iter().filter(|spec| spec.estimate_ms.is_none()) {
+            let note = notes.get(spec.id.as_str());
+            let player = note.and_then(|note| note.player);
+            let Some(kind) = spec.kind.as_deref().or(note.and_then(Note::kind)) else { continue };
+            if known.insert((player, kind)) {
+                let expected = self.memory.table(&self.shelf.storage).expected(player, kind);
+                learned.extend(expected.map(|ms| (player.map(str::to_owned), kind.to_owned(), ms)));
+            }
+        }
+        learned
+    }
+
+    /// Learns from the attempts that are not counted yet.
+    fn feed(&mut self) {
+        let samples = self.shelf.take_samples();
+        self.memory.feed(&self.shelf.storage, samples);
+    }
+
+    /// What was learned, the latest included.
+    pub(crate) fn learn(&mut self) -> &Table {
+        self.feed();
+        self.memory.table(&self.shelf.storage)
     }
 
     fn append(&mut self, request: requests::Append) -> Outcome {
@@ -251,9 +295,9 @@ impl<S: Storage> Tracker<S> {
 }
 
 fn opened(run: &Run) -> Outcome {
-    let first = (0..).zip(&run.plan.waits).filter(|(_, waits)| **waits == 0).map(|(step, _)| step);
+    let first = (0..).zip(&run.cells).filter(|(_, cell)| cell.first).map(|(step, _)| step);
     let ready = run.plan.ranked(first.collect());
-    reply(&replies::Opened { index: 1, ready, steps: run.cells.len() })
+    reply(&replies::Opened { index: 1, ready, steps: run.opened_with })
 }
 
 impl<S: Storage> Service for Tracker<S> {
@@ -268,22 +312,25 @@ impl<S: Storage> Service for Tracker<S> {
             "resume" => self.answer(call.body, Self::resume),
             "state" => self.answer(call.body, Self::state),
             "journal" => self.answer(call.body, Self::journal),
+            "grow" => self.answer(call.body, Self::grow),
+            "reroute" => self.answer(call.body, Self::reroute),
+            "redo" => self.answer(call.body, Self::redo),
+            "rollback" => self.answer(call.body, Self::rollback),
+            "plan" => self.answer(call.body, Self::plan),
+            "learned" => Answer::Now(self.learned(call.body)),
             "runs" => {
                 let outcome = self.runs(call.body);
                 self.release(None, outcome)
             }
-            other => {
-                let shown: String = other.chars().take(64).collect();
-                let message = format!("{} has no method {shown:?}", crate::CAPABILITY);
-                Answer::Now(Err(BusError::new(Code::BadRequest, message).at("method")))
-            }
+            other => Answer::Now(Err(no_method(crate::CAPABILITY, other))),
         }
     }
 
     fn flush(&mut self) -> Result<(), BusError> {
         let result = self.shelf.flush();
-        if result.is_err() {
-            self.catalogue.forget();
+        match result {
+            Ok(()) => self.feed(),
+            Err(_) => self.catalogue.forget(),
         }
         result
     }

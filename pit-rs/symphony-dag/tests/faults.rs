@@ -6,10 +6,12 @@ mod harness;
 use harness::*;
 use serde_json::{json, Value};
 use symphony_journal::memory::MemoryStorage;
+use symphony_journal::Storage;
 use symphony_wire::service::Service;
 use symphony_wire::Code;
 
 const FILE: &str = "r.journal";
+const COMPANION: &str = "r.journal.synced";
 
 /// A run of which step a is done, c skipped with d in the cascade, and another, untouched run.
 fn some_runs() -> MemoryStorage {
@@ -61,6 +63,7 @@ fn a_repeated_call_completes_a_cascade_that_was_cut_short_and_gives_the_same_rep
     let skip = json!({"run": "r", "step": "c", "reason": "x", "ts": TS});
     let first = in_memory(&storage).ok("skip", skip.clone());
     storage.put(FILE, whole[..ends(&whole)[3]].to_vec());
+    storage.remove(COMPANION).unwrap();
     let mut dag = in_memory(&storage);
     assert_eq!(dag.ok("skip", skip), first);
     assert_eq!(dag.kinds("r").len(), 5);
@@ -69,8 +72,8 @@ fn a_repeated_call_completes_a_cascade_that_was_cut_short_and_gives_the_same_rep
 
 #[test]
 fn a_torn_record_that_cannot_be_kept_is_not_cut_off() {
-    let storage = some_runs();
-    let whole = storage.bytes(FILE);
+    let whole = some_runs().bytes(FILE);
+    let storage = MemoryStorage::new();
     let torn = &whole[..whole.len() - 3];
     storage.put(FILE, torn.to_vec());
     storage.set_capacity(Some(torn.len()));
@@ -161,6 +164,103 @@ fn a_remark_doubled_or_missing_is_seen_by_its_index() {
 }
 
 #[test]
+fn a_last_write_that_stands_there_twice_is_taken_once_and_the_run_goes_on() {
+    let whole = some_runs().bytes(FILE);
+    let ends = ends(&whole);
+    for from in [0, ends[0], ends[2], ends[3]] {
+        let storage = MemoryStorage::new();
+        storage.put(FILE, [&whole[..], &whole[from..]].concat());
+        let mut dag = in_memory(&storage);
+        let listed = &dag.ok("runs", json!({}))["runs"][0];
+        assert_eq!((&listed["state"], &listed["ended"]), (&json!("open"), &json!(3)));
+        let state = dag.state("r");
+        let cut = whole.len() - from;
+        assert_eq!((&state["last"], &state["cut"]), (&json!(5), &json!(cut)));
+        assert_eq!(storage.bytes("r.journal.torn"), whole[from..]);
+        assert_eq!(storage.bytes(FILE), whole);
+        dag.start("r", "b");
+        dag.complete("r", "b");
+        assert_eq!(in_memory(&storage).state("r")["last"], 7);
+    }
+}
+
+#[test]
+fn an_end_that_only_resembles_what_stands_before_it_is_corrupt_and_stays() {
+    let storage = some_runs();
+    in_memory(&storage)
+        .ok("append", json!({"run": "r", "records": [{"kind": "noted", "ts": TS, "data": "1"}]}));
+    let whole = storage.bytes(FILE);
+    let ends = ends(&whole);
+    let mut note = whole[ends[4] + 8..].to_vec();
+    *note.last_mut().unwrap() = b'2';
+    let mut other = vec![];
+    symphony_journal::frame::encode(&note, &mut other);
+    let (last, before) = (&whole[ends[4]..], &whole[ends[3]..ends[4]]);
+    for tail in [&other[..], before, &[last, last].concat(), &[last, before].concat()] {
+        let storage = MemoryStorage::new();
+        let file = [&whole[..], tail].concat();
+        storage.put(FILE, file.clone());
+        assert_eq!(in_memory(&storage).code("state", json!({"run": "r"})), Code::Corrupt);
+        assert_eq!((storage.bytes(FILE), storage.bytes("r.journal.torn")), (file, vec![]));
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_what_nobody_was_told_of_is_cut_off_and_in_the_rest_is_corrupt() {
+    let storage = some_runs();
+    let acknowledged = storage.bytes(FILE).len();
+    let companion = storage.bytes(COMPANION);
+    let mut dag = in_memory(&storage);
+    dag.start("r", "b");
+    dag.complete("r", "b");
+    let (whole, later) = (storage.bytes(FILE), storage.bytes(COMPANION));
+    for bit in (acknowledged * 8..whole.len() * 8).step_by(5) {
+        let mut flipped = whole.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        for (said, told) in [(&companion, false), (&later, true)] {
+            let storage = MemoryStorage::new();
+            storage.put(FILE, flipped.clone());
+            storage.put(COMPANION, said.clone());
+            let mut dag = in_memory(&storage);
+            if told {
+                assert_eq!(dag.code("state", json!({"run": "r"})), Code::Corrupt);
+                assert_eq!(storage.bytes(FILE), flipped);
+                continue;
+            }
+            let last = dag.state("r")["last"].as_u64().unwrap();
+            assert!((5..7).contains(&last), "{last}");
+            assert!(whole.starts_with(&storage.bytes(FILE)));
+            dag.ok("finish", json!({"run": "r", "outcome": "aborted", "ts": TS}));
+            assert_eq!(in_memory(&storage).state("r")["last"], last + 1);
+        }
+    }
+}
+
+#[test]
+fn a_run_from_before_gets_a_companion_and_a_finished_one_keeps_it() {
+    let former = some_runs().bytes(FILE);
+    let storage = MemoryStorage::new();
+    storage.put(FILE, former);
+    let mut dag = in_memory(&storage);
+    dag.start("r", "b");
+    dag.complete("r", "b");
+    assert!(!storage.bytes(COMPANION).is_empty());
+    dag.ok("finish", json!({"run": "r", "outcome": "succeeded", "ts": TS}));
+    assert_eq!(in_memory(&storage).state("r")["state"], "succeeded");
+    let whole = storage.bytes(FILE);
+    for end in [0, ends(&whole)[1], ends(&whole)[5]] {
+        storage.put(FILE, whole[..end].to_vec());
+        let mut dag = in_memory(&storage);
+        assert_eq!(dag.code("state", json!({"run": "r"})), Code::Corrupt);
+        assert_eq!(storage.bytes(FILE).len(), end);
+    }
+    storage.remove(FILE).unwrap();
+    assert_eq!(in_memory(&storage).code("state", json!({"run": "r"})), Code::Corrupt);
+    storage.remove(COMPANION).unwrap();
+    assert_eq!(in_memory(&storage).code("state", json!({"run": "r"})), Code::NotFound);
+}
+
+#[test]
 fn a_tail_of_zeros_is_cut_off() {
     let storage = some_runs();
     let mut file = storage.bytes(FILE);
@@ -175,6 +275,7 @@ fn every_prefix_of_a_journal_is_a_valid_state() {
     let whole = storage.bytes(FILE);
     for (count, end) in (1..).zip(ends(&whole)) {
         storage.put(FILE, whole[..end].to_vec());
+        storage.remove(COMPANION).unwrap();
         let mut dag = in_memory(&storage);
         assert_eq!(dag.state("r")["last"], count);
         dag.ok("finish", json!({"run": "r", "outcome": "aborted", "ts": TS}));

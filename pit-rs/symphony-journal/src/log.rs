@@ -4,17 +4,26 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 
+use tracing::warn;
+
 use crate::frame;
 use crate::frames::{Frames, Item};
+use crate::scan::scan;
 use crate::storage::Medium;
+use crate::synced::{id_of, Id, Synced};
 
 /// Why a log cannot be read.
 #[derive(Debug)]
 pub enum LogError {
     Io(io::Error),
-    /// What begins at this byte is no whole record, and not one whose write was cut short either.
+    /// What begins at this byte is no whole record, and not what is left of an unacknowledged one either.
     Corrupt {
         at: u64,
+    },
+    /// Of so many acknowledged bytes, only the first ones are there.
+    Lost {
+        acknowledged: u64,
+        found: u64,
     },
 }
 
@@ -23,6 +32,10 @@ impl fmt::Display for LogError {
         match self {
             Self::Io(error) => error.fmt(f),
             Self::Corrupt { at } => write!(f, "the record at byte {at} is damaged"),
+            Self::Lost { acknowledged, found } => write!(
+                f,
+                "{acknowledged} bytes of it were acknowledged, of which {found} are there"
+            ),
         }
     }
 }
@@ -51,6 +64,15 @@ pub struct Log<M> {
     sound: bool,
     /// A sync failed: bytes that are not known to be on disk must be written once more.
     suspect: bool,
+    id: Id,
+    guard: Option<Guard<M>>,
+}
+
+/// A log's companion, and what it says.
+#[derive(Debug)]
+struct Guard<M> {
+    companion: Synced<M>,
+    said: Option<u64>,
 }
 
 impl<M: Medium> Log<M> {
@@ -58,26 +80,74 @@ impl<M: Medium> Log<M> {
     /// the first [`secure`](Self::secure) removes them. It is also to be called before any record is shown, for
     /// whoever wrote them may have died before their sync. A file that has bytes, but no record, is corrupt.
     pub fn open(file: M) -> Result<(Self, Vec<u8>), LogError> {
-        let end = file.len()?;
-        let mut ends = Vec::new();
-        let mut frames = Frames::new(&file, 0, end);
-        let whole = loop {
-            match frames.read()? {
-                Item::Payload(_) => ends.push(frames.at()),
-                Item::End => break end,
-                Item::Damage => break frames.at(),
-            }
-        };
-        let mut torn = vec![0; usize::try_from(end - whole).unwrap_or(usize::MAX)];
-        if whole < end {
-            file.read_at(whole, &mut torn)?;
-            if ends.is_empty() || !frame::is_torn(&torn) || frame::any_in(&torn[1..]) {
-                return Err(LogError::Corrupt { at: whole });
-            }
+        Self::open_guarded(file, None)
+    }
+
+    /// As [`open`](Self::open), where there may be a companion that says from where on damage is a torn tail.
+    pub fn open_guarded(file: M, companion: Option<M>) -> Result<(Self, Vec<u8>), LogError> {
+        let id = id_of(&file)?;
+        let mut guard = companion.map(|it| Guard { companion: Synced::new(it), said: None });
+        if let Some(guard) = &mut guard {
+            guard.said = guard.companion.read(id).unwrap_or_else(|error| {
+                warn!(%error, "failed to read how much of a journal was acknowledged");
+                None
+            });
         }
-        let kept = ends.len();
-        let log = Self { file, ends, kept, synced: 0, sound: end == 0, suspect: false };
-        Ok((log, torn))
+        let said = guard.as_ref().and_then(|guard| guard.said);
+        let mut ends = Vec::new();
+        let found = scan(&file, said, |_, end| {
+            ends.push(end);
+            Ok(())
+        })?;
+        let (kept, sound) = (ends.len(), ends.is_empty());
+        let id = id.unwrap_or_default();
+        let log = Self { file, ends, kept, synced: 0, sound, suspect: false, id, guard };
+        Ok((log, found.torn))
+    }
+
+    /// Whether there is a companion.
+    pub fn is_guarded(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// From now on this file says how much is acknowledged.
+    pub fn guard(&mut self, companion: M) {
+        let mut companion = Synced::new(companion);
+        // An empty one says all that is true of a log without records.
+        let said = match self.ends.is_empty() {
+            true => companion.clear().ok().map(|()| 0),
+            false => None,
+        };
+        self.guard = Some(Guard { companion, said });
+        self.say();
+    }
+
+    /// Takes over the companion of a log in whose place this one is about to be; that may yet fail, so what it
+    /// says is true of either.
+    pub(crate) fn succeed(&mut self, former: &mut Self) {
+        let Some(mut guard) = former.guard.take() else { return };
+        let told = guard.companion.write(self.id, 0).and_then(|()| guard.companion.sync());
+        guard.said = told.ok().map(|()| 0);
+        self.guard = Some(guard);
+    }
+
+    /// Tells the companion what is acknowledged, if that changed. It says less where this fails.
+    fn say(&mut self) {
+        let kept = self.kept.checked_sub(1).map_or(0, |last| self.ends[last]);
+        let acknowledged = self.synced.min(kept);
+        let Some(guard) = &mut self.guard else { return };
+        if acknowledged == 0 || guard.said == Some(acknowledged) {
+            return;
+        }
+        let mut told = guard.companion.write(self.id, acknowledged);
+        if guard.said.is_none() {
+            // It said nothing of this log, and after a power cut would again.
+            told = told.and_then(|()| guard.companion.sync());
+        }
+        if let Err(error) = told {
+            warn!(%error, "failed to write how much of a journal is acknowledged");
+        }
+        guard.said = Some(acknowledged);
     }
 
     /// How many records there are.
@@ -117,6 +187,9 @@ impl<M: Medium> Log<M> {
             let _ = self.secure();
             return Err(error);
         }
+        if let (0, Some(id)) = (start, bytes.first_chunk()) {
+            self.id = *id;
+        }
         self.ends.extend(ends);
         Ok(())
     }
@@ -137,6 +210,7 @@ impl<M: Medium> Log<M> {
     /// Marks every record as told to somebody: from now on it stays.
     pub fn keep(&mut self) {
         self.kept = self.ends.len();
+        self.say();
     }
 
     /// Takes back every record that is not kept. The log shows them no more, even if the file still has them:
@@ -146,6 +220,17 @@ impl<M: Medium> Log<M> {
         self.synced = self.synced.min(self.bytes());
         self.sound = false;
         self.secure()
+    }
+
+    /// Removes the records from this one on (0 is the first), which say nothing that those before it do not.
+    pub fn cut(&mut self, first: usize) -> io::Result<()> {
+        self.kept = self.kept.min(first);
+        // First of all durably: after a power cut it must not say more than there is.
+        self.say();
+        if let Some(guard) = &self.guard {
+            guard.companion.sync()?;
+        }
+        self.rewind()
     }
 
     /// Brings the file in line with the records, durably: a later, shorter record over the remains of one
@@ -169,6 +254,7 @@ impl<M: Medium> Log<M> {
             return Err(error);
         }
         (self.synced, self.sound, self.suspect) = (end, true, false);
+        self.say();
         Ok(())
     }
 

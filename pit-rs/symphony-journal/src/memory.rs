@@ -13,16 +13,18 @@ struct Bytes {
     on_disk: Vec<u8>,
     /// What the next sync must bring to disk. A sync that fails forgets it, as Linux does.
     dirty: Vec<Range<usize>>,
-    /// Whether the folder's entry is on disk.
-    listed: bool,
 }
 
 #[derive(Debug, Default)]
 struct Disk {
     names: BTreeMap<String, usize>,
+    /// The names as they are on disk: what a power cut leaves.
+    listed: BTreeMap<String, usize>,
     files: BTreeMap<usize, Bytes>,
     made: usize,
     capacity: Option<usize>,
+    /// So many changes until the disk does nothing any more.
+    fuse: Option<usize>,
     syncs_fail: bool,
     truncates_fail: bool,
     syncs: usize,
@@ -47,6 +49,38 @@ fn no_space() -> io::Error {
 fn broken() -> io::Error {
     const EIO: i32 = 5;
     io::Error::from_raw_os_error(EIO)
+}
+
+impl Disk {
+    /// One change of the disk is about to happen, if it still does anything.
+    fn burn(&mut self) -> io::Result<()> {
+        match &mut self.fuse {
+            None => Ok(()),
+            Some(0) => Err(broken()),
+            Some(left) => {
+                *left -= 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// The number of the file with this name, made if there is none.
+    fn number_of(&mut self, name: &str) -> usize {
+        if let Some(number) = self.names.get(name) {
+            return *number;
+        }
+        self.made += 1;
+        self.names.insert(name.to_owned(), self.made);
+        self.files.insert(self.made, Bytes::default());
+        self.made
+    }
+
+    /// Forgets the files that no name leads to, on disk or before it.
+    fn forget_nameless(&mut self) {
+        let Self { names, listed, files, .. } = self;
+        files
+            .retain(|number, _| names.values().chain(listed.values()).any(|named| named == number));
+    }
 }
 
 impl MemoryStorage {
@@ -76,15 +110,37 @@ impl MemoryStorage {
         self.disk().syncs
     }
 
-    /// Cuts the power: what was not synced is gone.
+    /// From now on only this many changes (writes, truncations, syncs, new names) succeed: the power is about
+    /// to go. Whoever uses the disk then sees every further change fail until [`cut_power`](Self::cut_power).
+    pub fn set_fuse(&self, changes: Option<usize>) {
+        self.disk().fuse = changes;
+    }
+
+    /// Whether the changes that [`set_fuse`](Self::set_fuse) allowed have all happened.
+    pub fn is_burnt(&self) -> bool {
+        self.disk().fuse == Some(0)
+    }
+
+    /// Cuts the power: what was not synced is gone, names too. Afterwards the disk works again.
     pub fn cut_power(&self) {
         let mut disk = self.disk();
-        disk.files.retain(|_, bytes| bytes.listed);
-        let Disk { names, files, .. } = &mut *disk;
-        names.retain(|_, number| files.contains_key(number));
+        disk.fuse = None;
+        disk.names = disk.listed.clone();
+        disk.forget_nameless();
         for bytes in disk.files.values_mut() {
             bytes.written.clone_from(&bytes.on_disk);
+            bytes.dirty.clear();
         }
+    }
+
+    /// Cuts the power just after the system had written the names of its own accord; of the files, only
+    /// what was synced is there.
+    pub fn cut_power_after_names(&self) {
+        {
+            let mut disk = self.disk();
+            disk.listed = disk.names.clone();
+        }
+        self.cut_power();
     }
 
     /// A file's bytes, empty if there is none.
@@ -97,22 +153,11 @@ impl MemoryStorage {
     /// Replaces a file, durably.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let on_disk = bytes.clone();
-        let stored = Bytes { on_disk, written: bytes, dirty: Vec::new(), listed: true };
-        let number = self.number_of(name);
-        self.disk().files.insert(number, stored);
-    }
-
-    /// The number of the file with this name, made if there is none.
-    fn number_of(&self, name: &str) -> usize {
+        let stored = Bytes { on_disk, written: bytes, dirty: Vec::new() };
         let mut disk = self.disk();
-        if let Some(number) = disk.names.get(name) {
-            return *number;
-        }
-        disk.made += 1;
-        let number = disk.made;
-        disk.names.insert(name.to_owned(), number);
-        disk.files.insert(number, Bytes::default());
-        number
+        let number = disk.number_of(name);
+        disk.files.insert(number, stored);
+        disk.listed.insert(name.to_owned(), number);
     }
 
     fn file(&self, number: usize) -> MemoryFile {
@@ -129,15 +174,27 @@ impl Storage for MemoryStorage {
     }
 
     fn create(&self, name: &str) -> io::Result<MemoryFile> {
-        Ok(self.file(self.number_of(name)))
+        let mut disk = self.disk();
+        if !disk.names.contains_key(name) {
+            disk.burn()?;
+        }
+        Ok(self.file(disk.number_of(name)))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut disk = self.disk();
+        disk.burn()?;
         let number = disk.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        if let Some(former) = disk.names.insert(to.to_owned(), number) {
-            disk.files.remove(&former);
-        }
+        disk.names.insert(to.to_owned(), number);
+        disk.forget_nameless();
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut disk = self.disk();
+        disk.burn()?;
+        disk.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        disk.forget_nameless();
         Ok(())
     }
 
@@ -150,7 +207,9 @@ impl Storage for MemoryStorage {
         if disk.syncs_fail {
             return Err(broken());
         }
-        disk.files.values_mut().for_each(|bytes| bytes.listed = true);
+        disk.burn()?;
+        disk.listed = disk.names.clone();
+        disk.forget_nameless();
         Ok(())
     }
 }
@@ -180,6 +239,7 @@ impl Medium for MemoryFile {
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         let start = usize::try_from(offset).map_err(|_| broken())?;
         let mut disk = self.storage.disk();
+        disk.burn()?;
         let others: usize = disk
             .files
             .iter()
@@ -202,8 +262,12 @@ impl Medium for MemoryFile {
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
-        if self.storage.disk().truncates_fail {
-            return Err(broken());
+        {
+            let mut disk = self.storage.disk();
+            if disk.truncates_fail {
+                return Err(broken());
+            }
+            disk.burn()?;
         }
         let length = usize::try_from(length).map_err(|_| broken())?;
         self.with(|bytes| bytes.written.resize(length, 0))
@@ -211,7 +275,7 @@ impl Medium for MemoryFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut disk = self.storage.disk();
-        let fail = disk.syncs_fail;
+        let fail = disk.burn().is_err() || disk.syncs_fail;
         disk.syncs += usize::from(!fail);
         let bytes = disk.files.get_mut(&self.number).ok_or_else(broken)?;
         let dirty = std::mem::take(&mut bytes.dirty);

@@ -16,6 +16,8 @@ pub trait Storage {
     fn names(&self) -> io::Result<Vec<String>>;
     /// Gives a file another name, instead of what has that now.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file; its handles stay good.
+    fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes durable which files there are.
     fn sync(&self) -> io::Result<()>;
 }
@@ -81,6 +83,10 @@ impl Storage for Folder {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.0.join(from), self.0.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.0.join(name))
     }
 
     fn names(&self) -> io::Result<Vec<String>> {

@@ -266,6 +266,27 @@ fn a_folder_is_marked_once_and_refused_by_whoever_does_not_know_its_format() {
 }
 
 #[test]
+fn a_store_without_its_format_is_refused_and_not_marked_anew() {
+    let digits = "0f".repeat(32);
+    for held in ["a.journal", "runs.synced", "runs/r.journal", &digits, &format!("cold/{digits}")] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        for name in ["pid", "format.new", "notes.txt", "tmp/notes.txt"] {
+            std::fs::create_dir_all(path.join(name).parent().unwrap()).unwrap();
+            std::fs::write(path.join(name), "").unwrap();
+        }
+        mark(path, "symphony-x", 1).unwrap();
+        std::fs::remove_file(path.join("format")).unwrap();
+        std::fs::create_dir_all(path.join(held).parent().unwrap()).unwrap();
+        std::fs::write(path.join(held), "").unwrap();
+        assert!(matches!(mark(path, "symphony-x", 1), Err(FormatError::Missing)), "{held}");
+        assert!(!path.join("format").exists());
+        std::fs::write(path.join("format"), "symphony-x 1\n").unwrap();
+        mark(path, "symphony-x", 1).unwrap();
+    }
+}
+
+#[test]
 fn a_folder_reads_back_records_larger_than_its_buffer() {
     let folder = tempfile::tempdir().unwrap();
     let storage = Folder::open(folder.path()).unwrap();

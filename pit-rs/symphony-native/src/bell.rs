@@ -14,6 +14,11 @@ impl Bell {
         eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map(Self)
     }
 
+    /// One that somebody else made and listens to.
+    pub fn of(eventfd: OwnedFd) -> Self {
+        Self(eventfd)
+    }
+
     pub fn ring(&self) {
         // It fails only when it has been rung 2^64 times without being heard: then it will be.
         let _ = write(&self.0, &1u64.to_ne_bytes());

@@ -70,5 +70,4 @@ pub struct OwnedFlow {
     pub credit: u64,
     pub rate: f64,
     pub burst: u64,
-    pub first: u64,
 }

@@ -1,6 +1,7 @@
 //! The interpreter's side of the threads. Methods leave a command; those that return something wait for its answer.
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::mpsc::{channel, sync_channel, Receiver, SyncSender};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -28,7 +29,7 @@ pub type PyFlowStats = (u32, u64, u64, u64, u64, u64, Vec<u64>);
 /// PeerStats.
 pub type PyPeerStats = (String, usize, usize, usize, usize);
 /// Flow.
-pub type PyFlow = (u32, String, String, u64, bool, u64, f64, u64, u64);
+pub type PyFlow = (u32, String, String, u64, bool, u64, f64, u64);
 /// (event, peer, header, body)
 pub type PyUpcall<'py> = (&'static str, String, Bound<'py, PyBytes>, Bound<'py, PyBytes>);
 
@@ -99,10 +100,12 @@ impl Datapath {
         })
     }
 
-    /// `verdict_ms`: how long a connection waits for its verdict.
+    /// `bell`: an eventfd that is duplicated and rung instead of calling `wake`, unless it is negative. `verdict_ms`:
+    /// how long a connection waits for its verdict.
     fn start(
         &self,
         wake: Py<PyAny>,
+        bell: RawFd,
         heartbeat_ms: u32,
         liveness: u32,
         grace_ms: u32,
@@ -111,10 +114,13 @@ impl Datapath {
         let again = || PyRuntimeError::new_err("a datapath is started once");
         let clock = self.clock.lock().ok().and_then(|mut clock| clock.take()).ok_or_else(again)?;
         let (alive, ended) = channel::<()>();
-        let notifier = Arc::new(Notifier::start(wake, alive)?);
+        let notifier = Arc::new(match duplicate(bell)? {
+            Some(bell) => Notifier::ringing(bell, alive),
+            None => Notifier::calling(wake, alive)?,
+        });
         let shared = || Arc::clone(&self.shared);
         let times = Times { heartbeat_ms, liveness, grace_ms };
-        let opened = || -> std::io::Result<(Door, Hub)> {
+        let opened = || -> io::Result<(Door, Hub)> {
             let context = Context::new()?;
             let patience = Duration::from_millis(verdict_ms.into());
             let door = Door::new(&context, shared(), Arc::clone(&notifier), patience)?;
@@ -152,12 +158,7 @@ impl Datapath {
         curve: Vec<u8>,
         fd: RawFd,
     ) -> PyResult<()> {
-        let listening = (fd >= 0).then(|| {
-            // SAFETY: borrowed for one call of dup, which checks the number; its owner closes it no sooner than this
-            // method has returned.
-            unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
-        });
-        let place = Place { endpoint, domain, curve, listening: listening.transpose()? };
+        let place = Place { endpoint, domain, curve, listening: duplicate(fd)? };
         match self.ask(py, |done| Command::Bind { place, done }) {
             Some(Ok(())) => Ok(()),
             Some(Err(error)) => Err(os_error(Some(error.errno()), &error.to_string())),
@@ -186,7 +187,7 @@ impl Datapath {
     }
 
     fn install(&self, flow: PyFlow) {
-        let (number, caller, provider, generation, safe, credit, rate, burst, first) = flow;
+        let (number, caller, provider, generation, safe, credit, rate, burst) = flow;
         self.shared.commands.give(Command::Install(OwnedFlow {
             number,
             caller,
@@ -196,7 +197,6 @@ impl Datapath {
             credit,
             rate,
             burst,
-            first,
         }));
     }
 
@@ -243,6 +243,16 @@ impl Datapath {
     fn crash(&self) {
         self.shared.commands.give(Command::Fail { reason: "crashed on purpose".to_owned() });
     }
+}
+
+/// None if it is negative.
+fn duplicate(fd: RawFd) -> io::Result<Option<OwnedFd>> {
+    let owned = (fd >= 0).then(|| {
+        // SAFETY: borrowed for one call of dup, which checks the number; its owner closes it no sooner than the method
+        // that was given it has returned.
+        unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned()
+    });
+    owned.transpose()
 }
 
 pub fn os_error(errno: Option<i32>, text: &str) -> PyErr {

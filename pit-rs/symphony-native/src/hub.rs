@@ -276,7 +276,6 @@ impl Hub {
                 credit: flow.credit,
                 rate: flow.rate,
                 burst: flow.burst,
-                first: flow.first,
             }),
             Command::Revoke { generation } => self.switch.revoke(generation),
             Command::Send { peer, header, body } => self.switch.send(&peer, header, body),

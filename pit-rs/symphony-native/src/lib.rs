@@ -33,5 +33,5 @@ mod symphony_native {
 
     /// Raised, here and in `bus/native.py`, whenever what Python calls of this module changes.
     #[pymodule_export]
-    const INTERFACE: u32 = 2;
+    const INTERFACE: u32 = 3;
 }

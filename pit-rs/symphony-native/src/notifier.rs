@@ -1,5 +1,9 @@
-//! Wakes the control plane from a thread of its own: who waits for the interpreter's lock must not be the hub.
+//! Wakes the control plane: whoever waits for the interpreter's lock must not be the hub.
+//!
+//! An event loop is woken by its bell, which needs no interpreter. For a function there is a thread that calls it.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
@@ -7,41 +11,55 @@ use std::thread::{self, Thread};
 
 use pyo3::prelude::*;
 
+use crate::bell::Bell;
+
+/// Held by the threads that have something to tell. `alive` is dropped after the last of them.
+pub enum Notifier {
+    Rings { bell: Bell, _alive: Sender<()> },
+    Calls { state: Arc<State>, thread: Thread },
+}
+
 #[derive(Default)]
-struct State {
+pub struct State {
     told: AtomicBool,
     ended: AtomicBool,
 }
 
-/// Held by the threads that have something to tell; the notifier's own ends after the last of them.
-pub struct Notifier {
-    state: Arc<State>,
-    thread: Thread,
-}
-
 impl Notifier {
-    /// `wake` takes no arguments, is quick and does not raise. `alive` is dropped when the thread ends.
-    pub fn start(wake: Py<PyAny>, alive: Sender<()>) -> std::io::Result<Self> {
+    /// `bell` is an eventfd that somebody listens to.
+    pub fn ringing(bell: OwnedFd, alive: Sender<()>) -> Self {
+        Self::Rings { bell: Bell::of(bell), _alive: alive }
+    }
+
+    /// `wake` takes no arguments, is quick and does not raise.
+    pub fn calling(wake: Py<PyAny>, alive: Sender<()>) -> io::Result<Self> {
         let state = Arc::new(State::default());
         let theirs = Arc::clone(&state);
         let thread = thread::Builder::new().name("symphony-wake".to_owned()).spawn(move || {
             run(&theirs, wake);
             drop(alive);
         })?;
-        Ok(Self { state, thread: thread.thread().clone() })
+        Ok(Self::Calls { state, thread: thread.thread().clone() })
     }
 
     /// There is something to poll.
     pub fn tell(&self) {
-        self.state.told.store(true, Ordering::Release);
-        self.thread.unpark();
+        match self {
+            Self::Rings { bell, .. } => bell.ring(),
+            Self::Calls { state, thread } => {
+                state.told.store(true, Ordering::Release);
+                thread.unpark();
+            }
+        }
     }
 }
 
 impl Drop for Notifier {
     fn drop(&mut self) {
-        self.state.ended.store(true, Ordering::Release);
-        self.thread.unpark();
+        if let Self::Calls { state, thread } = self {
+            state.ended.store(true, Ordering::Release);
+            thread.unpark();
+        }
     }
 }
 

@@ -75,8 +75,8 @@ impl SwitchProbe {
     }
 
     fn install(&mut self, flow: PyFlow) {
-        let (number, ref caller, ref provider, generation, safe, credit, rate, burst, first) = flow;
-        let flow = Flow { number, caller, provider, generation, safe, credit, rate, burst, first };
+        let (number, ref caller, ref provider, generation, safe, credit, rate, burst) = flow;
+        let flow = Flow { number, caller, provider, generation, safe, credit, rate, burst };
         self.switch.install(&flow);
     }
 

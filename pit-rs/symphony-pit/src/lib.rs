@@ -2,5 +2,6 @@
 
 mod lock;
 mod member;
+mod stores;
 
 pub use member::{run, Member};

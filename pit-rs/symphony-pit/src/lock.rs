@@ -13,6 +13,18 @@ use symphony_wire::{BusError, Code};
 const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Refuses a link, wherever it leads.
+pub fn require_folder(path: &Path) -> Result<(), BusError> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_dir() => {
+            Err(BusError::new(Code::Io, "the store's folder is a link: it is not followed")
+                .at(path.display().to_string())
+                .help("put the folder itself in its place, or use another home"))
+        }
+        _ => Ok(()), // whoever uses it says what else is wrong with it
+    }
+}
+
 /// Takes the store at `path`, made if absent (0700); it is given back when the file is dropped.
 pub fn take(path: &Path) -> Result<File, BusError> {
     let io = |what: &'static str| {
@@ -27,12 +39,7 @@ pub fn take(path: &Path) -> Result<File, BusError> {
         .mode(0o700)
         .create(path)
         .map_err(io("make the store's folder"))?;
-    let found = fs::symlink_metadata(path).map_err(io("look at the store's folder"))?;
-    if !found.is_dir() {
-        return Err(BusError::new(Code::Io, "the store's folder is a link: it is not followed")
-            .at(path.display().to_string())
-            .help("put the folder itself in its place, or use another home"));
-    }
+    require_folder(path)?;
     let name = path.join("pid");
     let mut file = OpenOptions::new()
         .read(true)

@@ -174,7 +174,8 @@ impl<T> Drop for Stream<'_, T> {
     }
 }
 
-fn late() -> BusError {
+/// What is told in place of an answer that did not come.
+pub fn late() -> BusError {
     BusError::new(Code::Deadline, "the call was not answered in time")
 }
 

@@ -44,8 +44,22 @@ pub struct Context {
 impl Context {
     /// Tells the caller how far this call is, in whatever unit; `None`: the total is not known.
     pub fn progress(&self, done: f64, total: Option<f64>, message: &str) {
-        let body = body::write(&Progress { done, total, message: message.to_owned() });
-        self.say(Kind::Progress, body);
+        self.report(|told| {
+            (told.done, told.total, told.message) = (done, total, message.to_owned());
+        });
+    }
+
+    /// Reports what this call has used up, such as `tokens`, on top of what it reported before: it is charged however
+    /// the call ends.
+    pub fn spend(&self, resource: &str, amount: u64) {
+        self.report(|told| {
+            let spent = told.spent.entry(resource.to_owned()).or_default();
+            *spent = spent.saturating_add(amount);
+        });
+    }
+
+    fn report(&self, change: impl FnOnce(&mut Progress)) {
+        self.mailbox.report(change, |told| self.say(Kind::Progress, body::write(told)));
     }
 
     /// Sends a part of the answer. Waits while the caller has not taken the parts before; fails when it no longer wants

@@ -1,7 +1,8 @@
 //! Peers of the Symphony bus: what stands between a process and its hub.
 //!
-//! - [`serve`] runs a [`Service`](symphony_wire::service::Service): every call that waits is handed over,
-//!   then one flush, then the answers (group commit).
+//! - [`serve`] drives a [`Reactor`](symphony_wire::reactor::Reactor), or the simplest kind of one, a
+//!   [`Service`](symphony_wire::service::Service): every message that waits is handed over, then one flush, then the
+//!   effects (group commit).
 //! - [`Extension`] makes a player of plain functions, with progress, chunks, cancellation, deadlines and calls of their own.
 //! - [`Client`] calls capabilities, publishes events and listens to them.
 //!
@@ -16,7 +17,9 @@ mod asking;
 mod bytes;
 mod calls;
 mod client;
+mod clock;
 mod context;
+mod driver;
 mod error;
 mod events;
 mod extension;
@@ -26,6 +29,7 @@ mod liveness;
 mod log;
 mod mailbox;
 mod outgoing;
+mod questions;
 mod retry;
 mod serve;
 mod serving;
@@ -34,6 +38,7 @@ mod shift;
 mod stop;
 mod trace;
 mod turns;
+mod waiting;
 mod worker;
 
 pub use ask::Ask;

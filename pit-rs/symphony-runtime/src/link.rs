@@ -111,6 +111,11 @@ impl Link {
         self.max_body
     }
 
+    /// The longest silence of a peer that is not dead.
+    pub fn silence(&self) -> Duration {
+        self.liveness.limit()
+    }
+
     pub fn send(&mut self, outgoing: Outgoing) -> Result<(), RuntimeError> {
         match self.try_send(outgoing, 0)? {
             true => Ok(()),

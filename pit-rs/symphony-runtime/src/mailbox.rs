@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use symphony_wire::body::Progress;
 use symphony_wire::constants::MAX_CREDIT;
 use symphony_wire::{BusError, Code};
 
@@ -15,6 +16,8 @@ pub struct Mailbox {
     deadline: Option<Instant>,
     state: Mutex<State>,
     changed: Condvar,
+    /// What the call reported last of its progress.
+    told: Mutex<Progress>,
 }
 
 #[derive(Default)]
@@ -29,7 +32,15 @@ struct State {
 impl Mailbox {
     pub fn new(deadline: Option<Instant>, credit: Option<u32>) -> Self {
         let state = State { credit, ..State::default() };
-        Self { deadline, state: Mutex::new(state), changed: Condvar::new() }
+        let (changed, told) = (Condvar::new(), Mutex::default());
+        Self { deadline, state: Mutex::new(state), changed, told }
+    }
+
+    /// Has the report changed and told, one at a time.
+    pub fn report(&self, change: impl FnOnce(&mut Progress), tell: impl FnOnce(&Progress)) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut told);
+        tell(&told);
     }
 
     /// The function of the call begins; false if the call was cancelled, and answered, before.

@@ -39,12 +39,15 @@ pub trait Provider {
 
     /// Takes a call; answers now or in a later [`Provider::settle`], through `out`.
     fn call(&mut self, header: Header, capability: Arc<str>, body: Body, out: &mut Vec<Outgoing>);
+    /// The caller, who asked a new hub for it, still waits for this call.
+    fn repeated(&mut self, call: Key);
     /// The caller no longer waits for this call, which must be answered all the same.
     fn cancel(&mut self, call: Key, out: &mut Vec<Outgoing>);
     /// The caller takes so many more chunks.
     fn credit(&mut self, call: Key, chunks: u32);
-    /// The hub started anew: chunks may have been lost with the old one.
-    fn lose_streams(&mut self, out: &mut Vec<Outgoing>);
+    /// The hub started anew: chunks may have been lost with the old one, and calls of callers that are gone. Whoever
+    /// still wants an answer asks again; one of whom nothing is heard for `silence` counts as dead.
+    fn renewed(&mut self, silence: Duration, out: &mut Vec<Outgoing>);
     /// Something came for a call that this provider makes.
     fn heard(&mut self, request: u64, reply: Reply);
     fn activate(&mut self, activate: Activate);
@@ -186,7 +189,11 @@ impl<P: Provider> Session<P> {
                 self.provider.call(header, capability, body, &mut self.out);
             }
             Taken::Answered(outgoing) => self.out.push(outgoing),
-            Taken::Running => {}
+            Taken::Running => {
+                if let Some(call) = key(&header) {
+                    self.provider.repeated(call);
+                }
+            }
             Taken::Refused(error) => {
                 self.out.push(Outgoing::answer(&header, Err(error), self.link.max_body()));
             }
@@ -207,7 +214,7 @@ impl<P: Provider> Session<P> {
         for (request, error) in ended {
             self.provider.heard(request, Reply::Answer(Err(error)));
         }
-        self.provider.lose_streams(&mut self.out);
+        self.provider.renewed(self.link.silence(), &mut self.out);
         Ok(())
     }
 }

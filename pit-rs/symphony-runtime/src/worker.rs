@@ -212,6 +212,9 @@ impl Provider for Worker {
         self.jobs.push(Job::Call(call));
     }
 
+    /// Its function goes on.
+    fn repeated(&mut self, _: Key) {}
+
     fn cancel(&mut self, call: Key, out: &mut Vec<Outgoing>) {
         let Some(mailbox) = self.running.get(&call) else { return };
         if mailbox.cancel() {
@@ -233,7 +236,7 @@ impl Provider for Worker {
         }
     }
 
-    fn lose_streams(&mut self, out: &mut Vec<Outgoing>) {
+    fn renewed(&mut self, _: Duration, out: &mut Vec<Outgoing>) {
         let streams = self.running.iter().filter(|(_, mailbox)| mailbox.streams());
         let calls: Vec<Key> = streams.map(|(call, _)| *call).collect();
         for call in calls {

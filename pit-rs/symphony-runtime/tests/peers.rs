@@ -2,120 +2,23 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod hub;
+
 use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use hub::{call, Hub, LIMIT};
 use serde::{Deserialize, Serialize};
 use symphony_runtime::{
     serve, Ask, BusError, Client, Code, Context, Ended, Event, Extension, File, Published,
-    RuntimeError, Stop, Ticket,
+    RuntimeError, Stop,
 };
-use symphony_wire::body::{self, Activate, Bye, Hello, Progress, Unload, Welcome};
+use symphony_wire::body::{self, Activate, Bye, Hello, Progress};
 use symphony_wire::service::{parse, reply, Answer, Call, Service};
 use symphony_wire::{Header, Kind, Target};
-use symphony_zmq::{self as zmq, opt, Message, Socket};
-use tempfile::TempDir;
-
-/// One peer's hub.
-struct Hub {
-    router: Socket,
-    peer: Vec<u8>,
-    folder: TempDir,
-    ticket: Ticket,
-}
-
-const LIMIT: Duration = Duration::from_secs(20);
-const SECRET: &str = "000102030405060708090a0b0c0d0e0f";
-
-impl Hub {
-    fn new() -> Self {
-        let folder = TempDir::new().unwrap();
-        let endpoint = format!("ipc://{}/bus.sock", folder.path().display());
-        let mut router = zmq::Context::new().unwrap().socket(zmq::Kind::Router).unwrap();
-        router.set(opt::ROUTER_MANDATORY, 1).unwrap();
-        router.set(opt::RCVTIMEO, 20_000).unwrap();
-        router.bind(&endpoint).unwrap();
-        let json = serde_json::json!({
-            "v": 1, "endpoint": endpoint, "identity": SECRET, "instance": "one",
-            "inbox": folder.path().join("in"), "outbox": folder.path().join("out"),
-        });
-        let ticket = Ticket::parse(json.to_string().as_bytes()).unwrap();
-        Self { router, peer: (0..16).collect(), folder, ticket }
-    }
-
-    fn send(&mut self, header: &Header, body: Vec<u8>) {
-        let mut frames = [
-            Message::copy_from(&self.peer).unwrap(),
-            Message::copy_from(&header.encode()).unwrap(),
-            Message::from_vec(body).unwrap(),
-        ];
-        self.router.send_all(&mut frames, 0).unwrap();
-    }
-
-    /// The next message that is not a heartbeat.
-    fn receive(&mut self) -> (Header, Vec<u8>) {
-        loop {
-            let frames = self.router.recv_all(0).unwrap();
-            let [peer, header, body] = <[Message; 3]>::try_from(frames).ok().unwrap();
-            assert_eq!(&*peer, self.peer);
-            let header = Header::decode(&header).unwrap();
-            if header.kind != Kind::Heartbeat {
-                return (header, body.to_vec());
-            }
-        }
-    }
-
-    /// Waits for a heartbeat, and for nothing else.
-    fn beat(&mut self) {
-        let frames = self.router.recv_all(0).unwrap();
-        assert_eq!(Header::decode(&frames[1]).unwrap().kind, Kind::Heartbeat);
-    }
-
-    fn welcome(&mut self, heartbeat_ms: u32) -> Hello {
-        let (header, body) = self.receive();
-        assert_eq!(header.kind, Kind::Hello);
-        self.send_welcome(heartbeat_ms, 1);
-        body::read(&body).unwrap()
-    }
-
-    fn send_welcome(&mut self, heartbeat_ms: u32, epoch: u64) {
-        let welcome = Welcome {
-            instance: "one".into(),
-            heartbeat_ms: heartbeat_ms.try_into().unwrap(),
-            liveness: 5.try_into().unwrap(),
-            max_body: 65_536,
-            inline_max: 1_024,
-            epoch,
-            grace_ms: 2_000,
-        };
-        self.send(&Header::new(Kind::Welcome), body::write(&welcome));
-    }
-
-    fn call(&mut self, flow: u32, request: u64, method: Option<&str>, body: Vec<u8>) {
-        self.send(&call(flow, request, method), body);
-    }
-
-    fn unload(&mut self) {
-        self.send(&Header::new(Kind::Unload), body::write(&Unload { grace_ms: 5_000 }));
-    }
-
-    fn expect_bye(&mut self, reason: &str) {
-        let (header, body) = self.receive();
-        assert_eq!(header.kind, Kind::Bye);
-        assert_eq!(body::read::<Bye>(&body).unwrap().reason, reason);
-    }
-}
-
-fn call(flow: u32, request: u64, method: Option<&str>) -> Header {
-    Header {
-        target: Target::Flow(flow),
-        request,
-        method: method.map(str::to_owned),
-        ..Header::new(Kind::Call)
-    }
-}
+use symphony_zmq::Message;
 
 /// Counts its flushes; `put` answers after one, `get` at once.
 struct Counter {
@@ -298,6 +201,10 @@ fn a_player_serves_functions_of_several_capabilities() {
     let upper = |_: &Context, args: Text| Ok(args.text.to_uppercase());
     let lower = |context: &Context, args: Text| {
         context.progress(1.0, None, "half");
+        if args.text == "spend" {
+            context.spend("tokens", 70);
+            context.spend("tokens", 50);
+        }
         if args.text == "panic" {
             panic!("asked to");
         }
@@ -330,6 +237,13 @@ fn a_player_serves_functions_of_several_capabilities() {
     // From the second call on the flow's number is enough.
     hub.call(1, 4, None, arguments(&[("text", "again")]));
     assert_eq!(body::read_value::<String>(&hub.receive().1).unwrap(), "AGAIN");
+
+    hub.call(2, 5, None, arguments(&[("text", "spend")]));
+    let mut said = (0..3).map(|_| body::read::<Progress>(&hub.receive().1).unwrap());
+    assert!(said.next().unwrap().spent.is_empty());
+    let told: Vec<_> = said.map(|it| (it.message, it.spent["tokens"])).collect();
+    assert_eq!(told, [("half".to_owned(), 70), ("half".to_owned(), 120)]);
+    assert_eq!(body::read_value::<String>(&hub.receive().1).unwrap(), "spend");
 
     let mut refuse = |header: Header, body| {
         hub.send(&header, body);
@@ -472,7 +386,7 @@ fn a_client_calls_by_name_then_by_flow() {
     hub.send(&answer(Kind::Error, header.request), refused.to_body());
 
     let (header, _) = hub.receive();
-    let progress = Progress { done: 1.0, total: None, message: String::new() };
+    let progress = Progress { done: 1.0, ..Progress::default() };
     hub.send(&answer(Kind::Progress, header.request), body::write(&progress));
     hub.send(&answer(Kind::Result, header.request), reply(&"A").unwrap());
     hub.expect_bye("done");

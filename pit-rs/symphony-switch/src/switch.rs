@@ -291,7 +291,7 @@ impl<F: Frame> Switch<F> {
         }
         let leads_to = |id| {
             let route: &Route = &self.routes[id];
-            let known = injected || !options.again || head.request >= route.first;
+            let known = injected || !options.again;
             route.provider.filter(|_| route.caller == peer && decided && known).map(|to| (id, to))
         };
         let Some((id, provider)) = route.and_then(leads_to) else {

@@ -21,7 +21,6 @@ pub struct Flow<'a> {
     pub credit: u64,
     pub rate: f64,
     pub burst: u64,
-    pub first: u64,
 }
 
 /// What one flow has carried since it was first installed; see `bus/datapath.py`.
@@ -57,8 +56,6 @@ pub(crate) struct Route {
     pub provider: Option<PeerId>,
     pub generation: u64,
     pub safe: bool,
-    /// The request with which the provider began to serve it.
-    pub first: u64,
     pub shed: u64,
     credit: u64,
     rate: f64,
@@ -92,7 +89,6 @@ impl Route {
             provider: None,
             generation: 0,
             safe: false,
-            first: 0,
             shed: 0,
             credit: 0,
             rate: 0.0,
@@ -178,7 +174,6 @@ impl Routes {
         route.provider = Some(provider);
         route.generation = flow.generation;
         route.safe = flow.safe;
-        route.first = flow.first;
         route.credit = flow.credit;
         route.rate = flow.rate;
         route.burst = flow.burst as f64;

@@ -27,7 +27,7 @@ fn identity(name: &str) -> Frame {
 /// A flow without limits.
 fn flow<'a>(number: u32, caller: &'a str, provider: &'a str) -> Flow<'a> {
     let (generation, safe, credit, rate, burst) = (1, false, 0, 0.0, 1);
-    Flow { number, caller, provider, generation, safe, credit, rate, burst, first: 0 }
+    Flow { number, caller, provider, generation, safe, credit, rate, burst }
 }
 
 #[derive(Default)]

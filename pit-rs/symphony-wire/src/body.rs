@@ -1,6 +1,7 @@
 //! Bodies: how one is read strictly, and those that the protocol fixes (PROTOCOL sections 3, 4 and 6).
 //! Unknown keys are ignored.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::{NonZeroU16, NonZeroU32};
 
@@ -119,13 +120,16 @@ fn default_grace() -> u32 {
 }
 
 /// How far a call has come, in whatever unit the provider counts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     pub done: f64,
     #[serde(default)]
     pub total: Option<f64>,
     #[serde(default)]
     pub message: String,
+    /// What the call has used up so far, by resource; nothing where it is not told.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub spent: BTreeMap<String, u64>,
 }
 
 /// What an instance is configured with before its first call: two maps with string keys.

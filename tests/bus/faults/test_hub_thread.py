@@ -13,11 +13,18 @@ from symphony.bus.codec import decode_header, encode, encode_header
 
 from ..conftest import hello
 from .ground import CALLS as MAY_CALL
-from .ground import ECHO, LIMIT_S, Ground, Peer, play
+from .ground import ECHO, LIMIT_S, Ground, Peer, play, until
 
 CALLS = 600
 AT_ONCE = 80  # of each caller
 CRASH_AFTER = (150, 300, 450)  # answers
+
+
+async def crash(ground: Ground) -> None:
+    """Ends the hub's thread and waits until there is another."""
+    before = len(ground.made)
+    ground.made[-1]._crash()
+    await until(lambda: len(ground.made) > before)
 
 
 def test_no_acknowledged_call_is_lost_or_done_twice(datapath: str, tmp_path: Path) -> None:
@@ -25,6 +32,7 @@ def test_no_acknowledged_call_is_lost_or_done_twice(datapath: str, tmp_path: Pat
         await ground.provider("p")
         numbers = iter(range(CALLS))
         answers: Counter[str] = Counter()
+        crashing = asyncio.Lock()  # the next one is of the hub that is there then
 
         async def work(caller: Peer) -> None:
             for number in itertools.islice(numbers, AT_ONCE):
@@ -35,7 +43,8 @@ def test_no_acknowledged_call_is_lost_or_done_twice(datapath: str, tmp_path: Pat
                 assert answer["result"] == answer["id"], answer
                 answers[answer["id"]] += 1
                 if answers.total() in CRASH_AFTER:
-                    ground.made[-1]._crash()
+                    async with crashing:
+                        await crash(ground)
                 number = next(numbers, None)
                 if number is None:
                     left -= 1

@@ -29,6 +29,15 @@ pub struct Collected {
     pub files: u64,
 }
 
+/// What became of contents that were to be swept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sweeping {
+    /// Gone, with their bytes; 0 of what was not there.
+    pub freed: Vec<(Reference, u64)>,
+    /// Bears no mark any more.
+    pub revived: Vec<Reference>,
+}
+
 /// Which entries to list; `before` is the number of an entry.
 #[derive(Clone, Debug, Default)]
 pub struct Query {
@@ -45,6 +54,12 @@ pub struct Report {
     pub blobs: u64,
     pub bytes: u64,
     pub bad: Vec<Reference>,
+    /// Contents whose key is not there, so that nothing can be said of them.
+    pub locked: u64,
+    /// The first audit record that does not follow from the one before it.
+    pub broken: Option<u64>,
+    /// The last content read, if it ended early.
+    pub next: Option<Reference>,
 }
 
 impl Query {

@@ -1,6 +1,8 @@
 //! What the tests share: a store in a folder of its own, and the store's files as an outsider sees them.
 #![allow(dead_code)] // Every test program uses its own part of this.
 
+pub mod caller;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -100,7 +102,7 @@ pub fn blob_file(store: &Path, reference: &Reference) -> PathBuf {
 /// All blob files and whatever lies under `tmp`.
 pub fn files(store: &Path) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let list = |folder: PathBuf| -> Vec<PathBuf> {
-        fs::read_dir(folder).unwrap().map(|item| item.unwrap().path()).collect()
+        fs::read_dir(folder).into_iter().flatten().map(|item| item.unwrap().path()).collect()
     };
     let blobs = list(store.join("blobs")).into_iter().flat_map(list).collect();
     (blobs, list(store.join("tmp")))
@@ -129,4 +131,12 @@ pub fn tree(folder: &Path) -> std::collections::BTreeMap<String, (u32, Option<Ve
     let mut found = std::collections::BTreeMap::new();
     walk(folder, folder, &mut found);
     found
+}
+
+/// All files of chunks.
+pub fn chunk_files(store: &Path) -> Vec<PathBuf> {
+    let list = |folder: PathBuf| -> Vec<PathBuf> {
+        fs::read_dir(folder).into_iter().flatten().map(|item| item.unwrap().path()).collect()
+    };
+    list(store.join("chunks")).into_iter().flat_map(list).collect()
 }

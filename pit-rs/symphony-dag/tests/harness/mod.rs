@@ -1,6 +1,8 @@
 //! A tracker as its caller sees it, with JSON for msgpack. An answer that waits for a flush gets one.
 #![allow(dead_code)] // Each test binary uses its part.
 
+pub mod fold;
+
 use serde_json::{json, Value};
 use symphony_dag::Tracker;
 use symphony_journal::memory::MemoryStorage;

@@ -10,6 +10,7 @@ const MEMBER: Member = Member {
     about: "Keeps immutable, content-addressed artifacts with their lineage",
     capability: "pit.artifacts/1",
     open: |store| Ok(Box::new(ArtifactService::open(store)?)),
+    journals: false,
 };
 
 fn main() -> ExitCode {

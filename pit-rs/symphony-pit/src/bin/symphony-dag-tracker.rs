@@ -10,6 +10,7 @@ const MEMBER: Member = Member {
     about: "Holds the journal of every run and the state rebuilt from it",
     capability: CAPABILITY,
     open: |store| Ok(Box::new(DagService::open(store)?)),
+    journals: true,
 };
 
 fn main() -> ExitCode {

@@ -1,0 +1,40 @@
+"""Kernels that ended in peace before Arbitration had heard of all that they gave back.
+
+Arbitration takes for spent what a kernel that was killed may have spent. One that ended in peace
+has told or kept every charge, so nothing is to be assumed of its grants: the next kernel says so.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ..wholefiles import open_plain, replace_private
+
+MOST: Final = 63  # that are remembered, the newest
+
+
+class Ended:
+    """Their epochs, in a file of the home. Losing it errs on the safe side."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def all(self) -> list[str]:
+        """Those of which Arbitration has not heard."""
+        try:
+            with os.fdopen(open_plain(self._path), "rb") as file:
+                return msgspec.json.decode(file.read(), type=list[str])[-MOST:]
+        except (OSError, msgspec.DecodeError):
+            return []
+
+    def keep(self, epoch: str) -> None:
+        """One more. Raises OSError."""
+        replace_private(self._path, msgspec.json.encode([*self.all(), epoch]))
+
+    def forget(self) -> None:
+        """Arbitration has heard of all. Raises OSError."""
+        self._path.unlink(missing_ok=True)
