@@ -11,43 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from command_harness import Symphony, of, wait_for_end_of
+from paid_player import PAID, paid
 
 MONEY = 1_000_000  # in smallest units
 LIMIT = 24
+COST = 1.0
 TS = "2026-01-31T23:00:00.000Z"
-
-
-def paid(symphony: Symphony, takes_s: float = 0.1) -> Path:
-    """The folder of a player that costs 1 for each call."""
-    manifest = """
-[extension]
-name = "paid"
-version = "1.0.0"
-entry = { python = "main.py" }
-
-[[provides]]
-capability = "test.paid/1"
-cost = { per_call = 1.0 }
-outputs = { answer = { type = "text" } }
-"""
-    program = """
-import time
-
-from symphony.bus.extension import Context, Extension
-
-ext = Extension()
-
-
-@ext.provides("test.paid/1")
-def work(ctx: Context) -> dict[str, str]:
-    time.sleep(TAKES_S)
-    return {"answer": "done"}
-
-
-ext.run()
-"""
-    symphony.write("paid/extension.toml", manifest)
-    return symphony.write("paid/main.py", program.replace("TAKES_S", str(takes_s))).parent
 
 
 def budget(symphony: Symphony, limit: float) -> None:
@@ -64,8 +33,8 @@ def test_a_hard_stop_holds_to_the_last_unit_although_arbitration_is_killed(
     symphony: Symphony,
 ) -> None:
     budget(symphony, LIMIT)
-    steps = ({"id": f"s{n}", "capability": "test.paid/1"} for n in range(2 * LIMIT))
-    given = ("--extensions", paid(symphony), "--json", "-")
+    steps = ({"id": f"s{n}", "capability": PAID} for n in range(2 * LIMIT))
+    given = ("--extensions", paid(symphony, COST, takes_s=0.1), "--json", "-")
     process = symphony.start("run", symphony.melody(*steps), *given)
     assert process.stdout is not None
     finished = 0
@@ -84,8 +53,8 @@ def test_a_hard_stop_holds_to_the_last_unit_although_arbitration_is_killed(
 
 def test_no_limit_is_passed_although_the_kernel_itself_is_killed(symphony: Symphony) -> None:
     budget(symphony, 2)
-    folder = paid(symphony, takes_s=3600)
-    command: list[str | Path] = [symphony.melody({"id": "a", "capability": "test.paid/1"})]
+    folder = paid(symphony, COST, takes_s=3600)
+    command: list[str | Path] = [symphony.melody({"id": "a", "capability": PAID})]
     grants = []
     for _ in range(2):
         process = symphony.start("run", *command, "--extensions", folder, "--json", "-")
@@ -114,8 +83,8 @@ def test_a_charge_that_was_booked_but_not_answered_is_told_again_in_peace(
     symphony: Symphony,
 ) -> None:
     budget(symphony, 1000)
-    folder = paid(symphony)
-    melody = symphony.melody({"id": "a", "capability": "test.paid/1"})
+    folder = paid(symphony, COST, takes_s=0.1)
+    melody = symphony.melody({"id": "a", "capability": PAID})
     code, events = symphony.play(melody, "--extensions", folder)
     assert code == 0
     (started,) = of(events, "step.started")

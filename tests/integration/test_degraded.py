@@ -14,6 +14,7 @@ import psutil
 import pytest
 from command_harness import PLAYERS, Symphony, of, wait_for_end_of
 from interface_checks import check_errors
+from paid_player import PAID, paid
 
 MEMBERS = {
     "pool": ("symphony-pool-manager", "Pool Manager"),
@@ -103,41 +104,6 @@ def test_with_arbitration_every_step_has_a_grant_that_can_be_explained(
     assert symphony.kernel("why", "g999999").returncode == 4
 
 
-def paid(symphony: Symphony) -> Path:
-    """The folder of a player that costs 2 for each call."""
-    folder = symphony.folder / "paid"
-    folder.mkdir()
-    (folder / "extension.toml").write_text(
-        """
-[extension]
-name = "paid"
-version = "1.0.0"
-entry = { python = "main.py" }
-
-[[provides]]
-capability = "test.paid/1"
-cost = { per_call = 2.0 }
-outputs = { answer = { type = "text" } }
-"""
-    )
-    (folder / "main.py").write_text(
-        """
-from symphony.bus.extension import Context, Extension
-
-ext = Extension()
-
-
-@ext.provides("test.paid/1")
-def work(ctx: Context) -> dict[str, str]:
-    return {"answer": "done"}
-
-
-ext.run()
-"""
-    )
-    return folder
-
-
 BUDGET = """
 [[budgets]]
 name = "each"
@@ -151,7 +117,7 @@ def test_a_spent_budget_stops_the_run(symphony: Symphony, away: bool) -> None:
     if away:
         without(symphony, "arbitration")
     (symphony.home / "pit.toml").write_text(BUDGET)
-    step = {"capability": "test.paid/1", "retry": {"attempts": 1}}
+    step = {"capability": PAID, "retry": {"attempts": 1}}
     names = [f"s{n}" for n in range(4)]
     steps: list[dict[str, Any]] = [{"id": name, **step} for name in names]
     for one, before in zip(steps[1:], names, strict=False):
@@ -195,7 +161,7 @@ def test_a_budget_that_is_spent_between_two_attempts_ends_the_step_by_its_rules(
         "fallback": {"player": "other", "fallbacks": ["paid"], "retry": {"attempts": 1}},
         "optional": {"player": "other", "importance": "optional"},
     }[how]
-    step = {"id": "a", "capability": "test.paid/1", "retry": {"backoff_s": 0.0}, **more}
+    step = {"id": "a", "capability": PAID, "retry": {"backoff_s": 0.0}, **more}
     given = ("--extensions", folder, "--extensions", symphony.folder / "other")
     code, events = symphony.play(symphony.melody(step), *given)
     assert len(of(events, "step.started")) == 1, "then all was spent"
@@ -284,7 +250,7 @@ def test_what_is_not_granted_goes_to_the_fallback_and_never_began(symphony: Symp
     shutil.copytree(paid(symphony), free)
     manifest = (free / "extension.toml").read_text().replace('"paid"', '"free"')
     (free / "extension.toml").write_text(manifest.replace("cost = { per_call = 2.0 }\n", ""))
-    step = {"id": "a", "capability": "test.paid/1", "fallbacks": ["free"]}
+    step = {"id": "a", "capability": PAID, "fallbacks": ["free"]}
     melody = symphony.melody(step)
     text = melody.read_text().replace('"fallbacks"', '"player": "paid", "fallbacks"')
     melody.write_text(text)
@@ -301,9 +267,9 @@ def test_what_is_not_granted_goes_to_the_fallback_and_never_began(symphony: Symp
 def test_a_budget_warns_once_in_the_life_of_a_run(symphony: Symphony) -> None:
     (symphony.home / "pit.toml").write_text(BUDGET.replace("5.0", "10.0\nwarn = 10"))
     melody = symphony.melody(
-        {"id": "a", "capability": "test.paid/1"},
+        {"id": "a", "capability": PAID},
         {"id": "b", "inputs": {"plan": ["hang", "ok"]}, "after": ["a"]},
-        {"id": "c", "capability": "test.paid/1", "after": ["b"]},
+        {"id": "c", "capability": PAID, "after": ["b"]},
     )
     kit = ("--extensions", PLAYERS, "--extensions", paid(symphony), "--json", "-")
     process = symphony.start("run", melody, *kit)
@@ -327,7 +293,7 @@ def test_what_was_spent_while_arbitration_was_away_is_told_to_it(symphony: Symph
     before = symphony.environment
     without(symphony, "arbitration")
     (symphony.home / "pit.toml").write_text(BUDGET.replace('"run"', '"all"'))
-    melody = symphony.melody({"id": "a", "capability": "test.paid/1"})
+    melody = symphony.melody({"id": "a", "capability": PAID})
     given = ("run", melody, "--extensions", paid(symphony))
     assert symphony.kernel(*given).returncode == 0
     symphony.environment = before
@@ -339,7 +305,7 @@ def test_what_was_spent_while_arbitration_was_away_is_told_to_it(symphony: Symph
 def test_budgets_hold_where_the_ledger_cannot_be_opened(symphony: Symphony) -> None:
     limit = BUDGET.replace('"run"', '"all"').replace("5.0", "4.0")
     (symphony.home / "pit.toml").write_text(limit)
-    melody = symphony.melody({"id": "a", "capability": "test.paid/1", "retry": {"attempts": 1}})
+    melody = symphony.melody({"id": "a", "capability": PAID, "retry": {"attempts": 1}})
     given = ("run", melody, "--extensions", paid(symphony))
     for _ in range(2):
         assert symphony.kernel(*given).returncode == 0

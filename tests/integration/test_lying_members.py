@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from command_harness import PLAYERS, Symphony, of
 from interface_checks import check_errors
+from paid_player import PAID, paid
 
 from symphony.kernel.grants import Grant, save_grant
 from symphony.kernel.manifest import Permissions
@@ -87,30 +88,6 @@ GOOD: dict[str, dict[str, Any]] = {
         "stats": {},
     },
 }
-PAID = """
-[extension]
-name = "paid"
-version = "1.0.0"
-entry = { python = "main.py" }
-
-[[provides]]
-capability = "test.paid/1"
-cost = { per_call = 2.0 }
-outputs = { answer = { type = "text" } }
-"""
-PLAYER = """
-from symphony.bus.extension import Context, Extension
-
-ext = Extension()
-
-
-@ext.provides("test.paid/1")
-def work(ctx: Context) -> dict[str, str]:
-    return {"answer": "done"}
-
-
-ext.run()
-"""
 BUDGET = '[[budgets]]\nname = "all"\nper = "all"\nlimit = 9.0\n'
 MEMBERS = {"pit.arbitration/1": "Arbitration", "pit.pool/1": "Pool Manager"}
 
@@ -133,15 +110,11 @@ def liar(symphony: Symphony, capability: str, **lies: Any) -> Path:
     return folder
 
 
-def paid(symphony: Symphony, *after: str) -> tuple[Path, Path]:
-    """A Melody of a player that costs, and its folder."""
-    symphony.write("paid/extension.toml", PAID)
-    symphony.write("paid/main.py", PLAYER)
-    ids = ("a", *after)
-    steps = [
-        {"id": id_, "capability": "test.paid/1", "after": ids[:n][-1:]} for n, id_ in enumerate(ids)
-    ]
-    return symphony.melody(*steps), symphony.folder / "paid"
+def paid_steps(symphony: Symphony) -> Path:
+    """A Melody of two steps that cost, one after the other."""
+    return symphony.melody(
+        {"id": "a", "capability": PAID}, {"id": "b", "capability": PAID, "after": ["a"]}
+    )
 
 
 @pytest.mark.parametrize(
@@ -168,7 +141,7 @@ def test_one_that_can_be_done_without_is_asked_no_more_and_that_is_said(
     symphony: Symphony, capability: str, method: str, lie: Any
 ) -> None:
     folder = liar(symphony, capability, **{method: lie})
-    melody, player = paid(symphony, "b")
+    melody, player = paid_steps(symphony), paid(symphony)
     done = symphony.kernel("run", melody, "--extensions", player, "--json", "events.jsonl")
     assert done.returncode == 0, done.stderr
     assert f"degraded: no {MEMBERS[capability]}:" in done.stderr
@@ -184,7 +157,7 @@ def test_one_that_keeps_to_its_contract_is_not_said_to_break_it(
     symphony: Symphony, capability: str
 ) -> None:
     folder = liar(symphony, capability)
-    melody, player = paid(symphony, "b")
+    melody, player = paid_steps(symphony), paid(symphony)
     done = symphony.kernel("run", melody, "--extensions", player)
     assert done.returncode == 0, done.stderr
     assert "degraded" not in done.stderr
