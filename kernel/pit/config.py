@@ -221,9 +221,8 @@ def load_pit_config(home: Path, kit: Kit | None = None) -> PitConfig:
 
 def whole_amount(resource: str, amount: str | float) -> int:
     """An amount in the resource's smallest unit."""
-    if resource == "memory" or isinstance(amount, str):
-        return math.ceil(size_bytes(int(amount) if isinstance(amount, float) else amount) / MIB)
-    return round(amount * PARTS.get(resource, 1))
+    parts = _parts(resource, amount)
+    return math.ceil(parts) if _is_size(resource, amount) else round(parts)
 
 
 def whole_cost(money: float) -> int:
@@ -246,6 +245,17 @@ def whole_amounts(amounts: Mapping[str, str | float]) -> dict[str, int]:
     return {name: whole_amount(name, amount) for name, amount in amounts.items()}
 
 
+def _is_size(resource: str, amount: str | float) -> bool:
+    return resource == "memory" or isinstance(amount, str)
+
+
+def _parts(resource: str, amount: str | float) -> float:
+    """An amount in the resource's smallest unit, not made whole; that of a size is a MiB."""
+    if _is_size(resource, amount):
+        return (size_bytes(amount) if isinstance(amount, str) else amount) / MIB
+    return float(amount) * PARTS.get(resource, 1)
+
+
 def _findings(config: PitConfig) -> Iterator[Finding]:
     capabilities = [kind.capability for kind in REPLACEABLE]
     for capability in config.members:
@@ -253,7 +263,7 @@ def _findings(config: PitConfig) -> Iterator[Finding]:
             message = f"the Pit has no member for {capability}"
             yield Finding(("members", capability), message, hint(capability, capabilities, "ones"))
     yield from _archive(config)
-    yield from _too_much(config)
+    yield from _uncountable(config)
     known = config.capacities(len(os.sched_getaffinity(0)))
     for tenant, row in config.tenants.items():
         yield from _unknown(("tenants", tenant, "reserve"), row.reserve, known)
@@ -377,29 +387,37 @@ def _kept(config: PitConfig) -> Iterator[Finding]:
         yield Finding(("pool", "instances"), message, "raise it, or lower what `least` keeps")
 
 
-def _too_much(config: PitConfig) -> Iterator[Finding]:
-    """What no member could count."""
-    given: list[tuple[KeyPath, str, Amount]] = [
-        (("resources", name), name, amount) for name, amount in config.resources.items()
-    ]
-    for tenant, row in config.tenants.items():
-        key = ("tenants", tenant, "reserve")
-        given += [((*key, name), name, amount) for name, amount in row.reserve.items()]
-    for player, warmth in config.players.items():
-        key = ("players", player, "needs")
-        given += [((*key, name), name, amount) for name, amount in warmth.needs.items()]
-    given += [
-        (("budgets", at, "limit"), budget.resource, budget.limit)
-        for at, budget in enumerate(config.budgets)
-    ]
-    for place, name, amount in given:
-        if isinstance(amount, float) and name != "memory":
-            parts = PARTS.get(name, 1)
-            if abs(amount * parts - round(amount * parts)) > 1e-6 * max(1.0, amount):
-                message = f"{shown(amount)} of {name} is no multiple of {shown_amount(name, 1)}"
-                yield Finding(place, message, f"the smallest part of {name} is counted whole")
+def _uncountable(config: PitConfig) -> Iterator[Finding]:
+    """What would be rounded, or is more than any member could count."""
+    for place, name, amount in _given(config):
+        parts = _parts(name, amount)
+        # Two units in the last place are what the text's own float and the product may be off.
+        if abs(parts - round(parts)) > 2 * math.ulp(parts):
+            size = _is_size(name, amount)
+            unit = "1 MiB" if size else shown_amount(name, 1)
+            remedy = "write whole MiB" if size else f"the smallest part of {name} is counted whole"
+            message = f"{shown(amount)} of {name} is no multiple of {unit}"
+            yield Finding(place, message, remedy)
         if whole_amount(name, amount) > MOST:
             unit = " MiB" if name == "memory" else ""
             most = f"{MOST // PARTS.get(name, 1):,}{unit}"
             message = f"{shown(amount)} of {name} is more than can be counted: {most}"
             yield Finding(place, message, "lower it")
+
+
+def _given(config: PitConfig) -> Iterator[tuple[KeyPath, str, str | float]]:
+    """Every amount of the file: its place, its resource, and what is written there."""
+    for name, amount in config.resources.items():
+        yield ("resources", name), name, amount
+    for tenant, row in config.tenants.items():
+        for name, amount in row.reserve.items():
+            yield ("tenants", tenant, "reserve", name), name, amount
+    for player, warmth in config.players.items():
+        for name, amount in warmth.needs.items():
+            yield ("players", player, "needs", name), name, amount
+    for at, budget in enumerate(config.budgets):
+        yield ("budgets", at, "limit"), budget.resource, budget.limit
+    if config.pool.memory is not None:
+        yield ("pool", "memory"), "memory", config.pool.memory
+    if config.pool.money_per_hour is not None:
+        yield ("pool", "money_per_hour"), "money", config.pool.money_per_hour

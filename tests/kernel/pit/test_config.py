@@ -157,7 +157,7 @@ def test_what_arbitration_would_refuse_is_told_beside_what_is_not_well_formed(
 cpu = 0
 [tenants.idle]
 weight = 0
-reserve = { gpu = 1, memory = 1 }
+reserve = { gpu = 1, memory = "1MiB" }
 [[budgets]]
 name = "b"
 per = "week"
@@ -215,10 +215,43 @@ def test_more_than_arbitration_takes_is_a_fault(tmp_path: Path, text: str, told:
             '[[budgets]]\nname = "b"\nper = "all"\nlimit = 0.0000001\n',
             "1e-7 of money is no multiple of 0.000001",
         ),
+        (
+            '[[budgets]]\nname = "b"\nper = "all"\nlimit = 1e-13\n',
+            "1e-13 of money is no multiple of 0.000001",
+        ),
+        (
+            '[[budgets]]\nname = "b"\nper = "all"\nresource = "tokens"\nlimit = 2000000.5\n',
+            "2000000.5 of tokens is no multiple of 1",
+        ),
+        ('[resources]\nmemory = "1KiB"\n', '"1KiB" of memory is no multiple of 1 MiB'),
+        ('[resources]\nmemory = "1500KiB"\n', '"1500KiB" of memory is no multiple of 1 MiB'),
+        ("[resources]\nmemory = 1e9\n", "1000000000.0 of memory is no multiple of 1 MiB"),
+        (
+            '[resources]\nvideo = "2GiB"\n[players.a]\nneeds = { video = "10B" }\n',
+            '"10B" of video is no multiple of 1 MiB',
+        ),
+        (
+            '[tenants.a]\nreserve = { memory = "1025KiB" }\n',
+            '"1025KiB" of memory is no multiple of 1 MiB',
+        ),
+        ('[pool]\nmemory = "1KiB"\n', '"1KiB" of memory is no multiple of 1 MiB'),
+        (
+            "[pool]\nmoney_per_hour = 0.0000001\n",
+            "1e-7 of money is no multiple of 0.000001",
+        ),
     ],
 )
 def test_an_amount_that_would_be_rounded_is_a_fault(tmp_path: Path, text: str, told: str) -> None:
     assert [message for _, message in faults(tmp_path, text)] == [told]
+
+
+def test_an_amount_that_no_float_holds_exactly_is_not_taken_for_rounded(tmp_path: Path) -> None:
+    limits = {"0.1": 100_000, "0.000003": 3, "1234567.891011": 1_234_567_891_011, "4.35": 4_350_000}
+    for limit, told in limits.items():
+        config = load(tmp_path, f'[[budgets]]\nname = "b"\nper = "all"\nlimit = {limit}\n')
+        assert config.arbitration(slots=1)["budgets"][0]["limit"] == told
+    pool = load(tmp_path, "[pool]\nmemory = 67108864\n").pool  # bytes
+    assert whole_amount("memory", pool.memory or 0) == 64
 
 
 @pytest.mark.parametrize(
