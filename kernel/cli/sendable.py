@@ -1,4 +1,5 @@
 """Arguments that could not be sent or written down are refused where they are read, by their name.
+A path that is empty (of a variable that is not set) as well: it would mean the folder here.
 
 The bus speaks UTF-8 and whole numbers of 64 bits, and so do the stores. A command line may hold
 other bytes, and a number of any length; that would only be noticed far from the option it came by.
@@ -23,12 +24,28 @@ def require_sendable(command: Command) -> None:
     """Has every option and argument of the command, and of those below it, looked at."""
     for parameter in command.params:
         kind = parameter.type
-        if isinstance(kind, TyperPath) or parameter.metavar in PATHS:
+        if isinstance(kind, TyperPath):
+            check = _named
+        elif parameter.metavar in PATHS:
             continue
+        else:
+            check = _checked
         if "convert" not in vars(kind):  # some are shared by many parameters
-            vars(kind)["convert"] = functools.partial(_checked, kind, kind.convert)
+            vars(kind)["convert"] = functools.partial(check, kind, kind.convert)
     for inner in command.commands.values() if isinstance(command, TyperGroup) else ():
         require_sendable(inner)
+
+
+def _named(
+    kind: ParamType,
+    convert: Callable[[Any, Parameter | None, Context | None], Any],
+    value: Any,
+    parameter: Parameter | None,
+    context: Context | None,
+) -> Any:
+    if value == "":
+        kind.fail("it is empty", parameter, context)
+    return convert(value, parameter, context)
 
 
 def _checked(

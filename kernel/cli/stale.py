@@ -24,6 +24,13 @@ Subject = Annotated[str, typer.Argument(metavar="REF|RUN", help=NAMED)]
 HoldName = Annotated[str, typer.Argument(metavar="NAME", help="Of the hold, e.g. case-7.")]
 
 
+def _said(reason: str) -> str:
+    """A reason that whoever finds the pin or hold later can read."""
+    if not reason.strip():
+        raise typer.BadParameter("it must say something")
+    return reason
+
+
 class Act(StrEnum):
     """What a run may be asked to do alone."""
 
@@ -98,7 +105,7 @@ def stale_restore(subject: Subject, home: HomeOption = None, as_json: JsonFlag =
 @app.command("pin", epilog="Example: symphony-kernel stale pin RUN --why 'for the paper'")
 def stale_pin(
     subject: Subject,
-    reason: Annotated[str, typer.Option("--why", help="Why it must stay.")],
+    reason: Annotated[str, typer.Option("--why", callback=_said, help="Why it must stay.")],
     off: Annotated[bool, typer.Option("--off", help="Take the pin away.")] = False,
     home: HomeOption = None,
     as_json: JsonFlag = False,
@@ -118,7 +125,7 @@ def stale_pin(
 def stale_hold(
     name: HoldName,
     subjects: Annotated[list[str], typer.Argument(metavar="REF|RUN...", help=NAMED)],
-    reason: Annotated[str, typer.Option("--why", help="Why it must stay.")],
+    reason: Annotated[str, typer.Option("--why", callback=_said, help="Why it must stay.")],
     home: HomeOption = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -138,7 +145,7 @@ def stale_hold(
 )
 def stale_release(
     name: HoldName,
-    reason: Annotated[str, typer.Option("--why", help="Why it need not stay.")],
+    reason: Annotated[str, typer.Option("--why", callback=_said, help="Why it need not stay.")],
     subjects: Annotated[
         list[str] | None,
         typer.Argument(metavar="[REF|RUN]...", help="Only these of it.", show_default=False),

@@ -22,10 +22,15 @@ ODD = "odd-\udcff"  # as Python reads a byte that is no UTF-8
         (("artifacts", "list", "--name", ODD), "--name"),
         (("artifacts", "audit", "--after", "9" * 26), "--after"),
         (("runs", "list", "--limit", "9" * 5000), "--limit"),
+        (("backup", ""), "DEST"),
+        (("restore", ""), "BACKUP"),
+        (("stale", "pin", "r", "--why", ""), "--why"),
+        (("stale", "hold", "case-7", "r", "--why", " "), "--why"),
+        (("stale", "release", "case-7", "--why", ""), "--why"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_argument_that_nobody_could_send_is_named(
+def test_an_argument_that_nobody_could_send_or_mean_is_named(
     symphony: Symphony, words: tuple[str, ...], named: str
 ) -> None:
     said = check_errors(symphony.kernel(*words), 2, f"Invalid value for '{named}'")
