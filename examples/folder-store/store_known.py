@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 import store_questions as questions
 from store import Store
+from store_index import Entry
 from store_labels import Label, Scored, Tagged, Used
 from store_names import bad, check_reference, unknown
 
@@ -152,7 +153,8 @@ class Known:
         for place, ref in enumerate(order[begin:], begin):
             if len(found) == limit:
                 return {"artifacts": found, "next": str(place)}
-            for entry in self._store.index.entries_of(ref)[::-1] or [None]:
+            entries: list[Entry | None] = [*reversed(self._store.index.entries_of(ref))]
+            for entry in entries or [None]:
                 info = self._store.index.info(ref, entry)
                 has = {
                     "name": info.get("name"),

@@ -70,7 +70,7 @@ def name_of(digest: str) -> str:
     return f"blake3:{digest}"
 
 
-def reference_of(data: bytes) -> str:
+def reference_of(data: bytes | bytearray) -> str:
     """The reference of a content."""
     return name_of(blake3(data).hexdigest())
 
