@@ -115,7 +115,9 @@ impl StoreError {
             Self::Corrupt { .. } => "put the same bytes again, or restore the blob from a copy",
             Self::Damaged { .. } => "restore the store from a copy",
             Self::Newer { .. } => "use a newer version of the program",
-            Self::Foreign { .. } => "use the build that wrote it, or another home",
+            Self::Foreign { .. } => {
+                "use the build that wrote it, or another home (--home DIR, or SYMPHONY_HOME)"
+            }
             Self::Key { .. } => "give keys of 64 hex digits, in a file of mode 0600",
             Self::Locked { .. } => "start the store with that key as well",
             Self::ReadOnly => "open it for writing",
