@@ -171,6 +171,14 @@ fn session() -> Session {
         call("counters", "stats", json!({})),
         call("no such method", "dance", json!({})),
         call("arguments of other types", "release", json!({"id": 1})),
+        call(
+            "charged less than nothing",
+            "charge",
+            json!({"id": "c5", "run": "r1", "amounts": {"money": -1}, "ts": TS}),
+        ),
+        call("budgets of no run", "budgets", json!({"run": 1})),
+        call("no window", "fairness", json!({"window_ms": 0})),
+        call("held is no list", "resync", json!({"held": "g3", "ts": TS})),
     ]
 }
 

@@ -11,30 +11,28 @@ use std::path::Path;
 use common::caller::{from_json, hex, to_json, Caller};
 use serde_json::{json, Value as Json};
 
-/// `{"$outbox": …}` and `{"$inbox": …}` would differ on every machine: methods with folders are tested elsewhere.
+/// What a call is answered, as a value and to the byte. Paths differ on every machine: of methods with folders there are errors
+/// alone, the rest of them is tested elsewhere.
 fn answered(caller: &mut Caller, vector: &Json) -> Json {
-    let request = rmp_serde::to_vec_named(&from_json(&vector["arguments"])).unwrap();
+    let request = rmp_serde::to_vec_named(&from_json(&vector["request"])).unwrap();
     let mut answered = json!({
         "name": vector["name"],
         "method": vector["method"],
-        "arguments": vector["arguments"],
-        "request": hex(&request),
+        "request": vector["request"],
+        "request_hex": hex(&request),
     });
-    match caller.raw(vector["method"].as_str().unwrap(), &request) {
-        Ok(reply) => {
-            answered["reply"] = to_json(&rmp_serde::from_slice(&reply).unwrap());
-            answered["response"] = json!(hex(&reply));
-        }
-        Err(error) => {
-            answered["error"] = json!({"code": error.code.as_str(), "where": error.where_});
-        }
-    }
+    let (key, bytes) = match caller.raw(vector["method"].as_str().unwrap(), &request) {
+        Ok(reply) => ("reply", reply),
+        Err(error) => ("error", rmp_serde::to_vec_named(&error).unwrap()),
+    };
+    answered[key] = to_json(&rmp_serde::from_slice(&bytes).unwrap());
+    answered[format!("{key}_hex")] = json!(hex(&bytes));
     answered
 }
 
 #[test]
 fn every_call_is_answered_as_the_vectors_say() {
-    let file = "../../bus/vectors/contracts/pit.artifacts.json";
+    let file = "../../bus/vectors/contracts/pit.artifacts-1.json";
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let vectors: Vec<Json> = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let mut caller = Caller::new();
@@ -42,6 +40,7 @@ fn every_call_is_answered_as_the_vectors_say() {
     if std::env::var_os("SYMPHONY_WRITE_VECTORS").is_some() {
         let text = serde_json::to_string_pretty(&found).unwrap();
         fs::write(&path, text + "\n").unwrap();
+        return;
     }
     for (vector, found) in vectors.iter().zip(&found) {
         assert_eq!(vector, found, "{}", vector["name"]);

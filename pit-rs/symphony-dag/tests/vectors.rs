@@ -137,6 +137,21 @@ fn session() -> Vec<(&'static str, &'static str, Value)> {
         ("journal", "journal", json!({"run": "r", "after": 3, "limit": 2})),
         ("no such method", "dance", json!({"run": "r"})),
         ("no name of a run", "state", json!({"run": "../x"})),
+        ("completed with other outputs", "complete", {
+            let mut other = done("a", 1, 16);
+            other["outputs"] = json!({"n": 8});
+            other
+        }),
+        (
+            "failed for good: what?",
+            "fail",
+            json!({"run": "r", "step": "nobody", "attempt": 1, "error": {"class": "E"}, "ts": ts(16)}),
+        ),
+        ("skipped without a reason", "skip", json!({"run": "r", "step": "d", "ts": ts(16)})),
+        ("no such outcome", "finish", json!({"run": "r", "outcome": "won", "ts": ts(16)})),
+        ("pairs without a number", "learned", json!({"limit": "all"})),
+        ("runs without a number", "runs", json!({"limit": "all"})),
+        ("journal of nothing", "journal", json!({"run": "nobody"})),
     ]
 }
 

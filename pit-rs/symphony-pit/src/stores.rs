@@ -55,9 +55,14 @@ const NO_FILE: &str = "this is not a plain file";
 const PUT_BACK: &str =
     "put the file back from a backup; its member, which refuses the store, says what must be in it";
 
-/// Reads every file; with `to`, an absolute path at which nothing is yet, copies the store there, durably. One JSON
-/// value a file goes to `said`: `{path, bytes, records?, torn?, damaged?, help?, left?}`. Damage stops nothing: it is told, and
+/// Reads every file of the store; with `to`, an absolute path at which nothing is yet, copies it there, durably.
+///
+/// Each file is told as one line of JSON in `said`: `{path, bytes, records?, torn?}`, the path below the store and,
+/// of a journal, how many records are whole and how many bytes behind them are not. `damaged`, with `help` where
+/// there is one, says what is wrong with a file, and `left` why it is none of the copy. Damage stops nothing: it is
 /// copied as it is.
+///
+/// Fails with `io` where the store cannot be read, or the copy or the line cannot be written.
 pub fn visit(store: &Path, to: Option<&Path>, said: &mut dyn Write) -> Result<(), BusError> {
     let told = |place: &Path, error: &io::Error| {
         let (what, help) = match error.kind() {
@@ -104,8 +109,11 @@ pub fn visit(store: &Path, to: Option<&Path>, said: &mut dyn Write) -> Result<()
                 continue;
             }
             if !type_.is_file() {
-                let key = if kind == Kind::Unknown { "left" } else { "damaged" };
-                say(&json!({"path": path.to_string_lossy(), key: NO_FILE, "help": PUT_BACK}))?;
+                let path = path.to_string_lossy();
+                say(&match kind {
+                    Kind::Unknown => json!({"path": path, "left": NO_FILE}),
+                    _ => json!({"path": path, "damaged": NO_FILE, "help": PUT_BACK}),
+                })?;
                 continue;
             }
             let target = target.as_ref().map(|target| target.join(entry.file_name()));

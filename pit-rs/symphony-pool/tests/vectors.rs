@@ -159,6 +159,11 @@ fn session() -> Session {
         call("counters", "stats", json!({})),
         call("no such method", "dance", json!({})),
         call("arguments of other types", "release", json!({"id": 1})),
+        call("a list that is none", "resync", json!({"instances": 1, "leases": [], "ts": TS})),
+        call("slow is nobody", "event", json!({"instance": "nobody", "kind": "slow"})),
+        call("expected by no chance", "expect", json!({"run": "r1", "next": [{"kind": "k"}]})),
+        call("pinned what nobody knows", "pin", json!({"kind": "nothing", "pinned": true})),
+        call("drained what nobody knows", "drain", json!({"kind": "nothing"})),
     ]
 }
 

@@ -255,9 +255,10 @@ impl Cleanup {
     }
 }
 
+/// Whose word it is, and the reason that everybody will read.
 fn word(who: &str, why: &str, ts: &str, faults: &mut Faults) {
     faults.name(who, "who");
-    faults.text(why, "why");
+    faults.unless((1..=MAX_TEXT).contains(&why.len()), "why", "1 to 1024 bytes");
     faults.ts(ts);
 }
 
@@ -281,7 +282,9 @@ requests! {
         faults.name(&it.id, "id");
         one_of(it.reference, it.run.as_ref(), faults);
         faults.unless(it.score <= 1_000, "score", "0 to 1000");
-        word(&it.who, it.why.as_deref().unwrap_or(""), &it.ts, faults);
+        faults.name(&it.who, "who");
+        it.why.iter().for_each(|why| faults.text(why, "why"));
+        faults.ts(&it.ts);
     };
     Pin |it, faults| {
         one_of(it.reference, it.run.as_ref(), faults);

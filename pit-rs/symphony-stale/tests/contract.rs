@@ -419,6 +419,17 @@ fn arguments_that_do_not_fit_are_refused_with_every_place() {
         rig.refused("run", json!({"id": "", "actions": ["keep"], "ts": "now"})).where_.unwrap();
     assert!(["id", "actions", "ts"].iter().all(|it| place.contains(it)), "{place}");
     assert_eq!(rig.code("pin", json!({"who": "a", "why": "", "ts": ts(0)})), Code::BadRequest);
+    for (method, about) in [
+        ("pin", json!({"run": "r"})),
+        ("unpin", json!({"run": "r"})),
+        ("hold", json!({"name": "h", "runs": ["r"]})),
+        ("release_hold", json!({"name": "h"})),
+    ] {
+        let mut said = json!({"who": "", "why": "", "ts": ts(0)});
+        said.as_object_mut().unwrap().extend(about.as_object().unwrap().clone());
+        let error = rig.refused(method, said);
+        assert_eq!((error.code, error.where_.as_deref()), (Code::BadRequest, Some("who, why")));
+    }
     assert_eq!(rig.code("nonsense", json!({})), Code::BadRequest);
     assert_eq!(rig.code("training", json!({"after": "x"})), Code::BadRequest);
     assert_eq!(rig.ok("stats", json!({}))["runs"], 0);

@@ -153,6 +153,20 @@ fn session(old: Reference, other: Reference) -> Session {
         call("counters", "stats", json!({})),
         call("no such method", "dance", json!({})),
         call("arguments of other types", "note", json!({"id": 1})),
+        call("pinned without a reason", "pin", pin(json!({"ref": other, "why": ""}))),
+        call("unpinned: what?", "unpin", pin(json!({}))),
+        call("held: what?", "hold", pin(json!({"name": "case"}))),
+        call("no holds at all", "holds", json!({"limit": 0})),
+        call("no such plan", "run", json!({"id": "x3", "plan": "p-99", "ts": ts(43)})),
+        call("no proofs at all", "proofs", json!({"limit": 0})),
+        call("brought back: what?", "restore", json!({"id": "b4", "ts": ts(43)})),
+        call("no events at all", "events", json!({"limit": 0})),
+        call(
+            "taught nobody",
+            "taught",
+            json!({"policy": "", "refs": [old], "gain": 1, "ts": ts(43)}),
+        ),
+        call("worth more than there is", "training", json!({"least": 2_000})),
     ]
 }
 
@@ -224,6 +238,8 @@ fn every_method_of_the_archive_says_what_the_golden_bytes_say() {
         call("delete again", "delete", json!({"ref": it, "why": "a test"})),
         call("no such method", "dance", json!({})),
         call("no reference", "get", json!({"ref": "blake3:12"})),
+        call("list behind no reference", "list", json!({"after": "blake3:12"})),
+        call("delete without a reason", "delete", json!({"ref": it, "why": ""})),
     ];
     let place = Archive::open(MemoryStorage::new()).unwrap();
     check("pit.archive-1.json", &session, &mut Place(place));

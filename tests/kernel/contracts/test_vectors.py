@@ -1,5 +1,5 @@
-"""The golden vectors of the Pit's contracts: the bytes, and that each contract's text names what is
-in them. The crates play them against their members."""
+"""The golden vectors of the Pit's contracts: the bytes, that each contract's text names what is in
+them, and that its examples are of them. The crates play them against their members."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ ROOT = Path(__file__).resolve().parents[3]
 CONTRACTS = ROOT / "bus" / "contracts"
 VECTORS = ROOT / "bus" / "vectors" / "contracts"
 NAMES = ["pit.arbitration-1", "pit.archive-1", "pit.pool-1", "pit.stale-1"]
+ALL = [*NAMES, "pit.artifacts-1", "pit.dag-1"]
+# A method that there is not.
+UNKNOWN = "dance"
+EXAMPLES = re.compile(r"^```\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+# Their replies tell of folders, or of keys: their contract says them in the text.
+OF_PLACES = {"backup", "collect", "listing", "rotate", "stage"}
 
 # Maps whose keys are names or data and not the contract's: resources, tenants, arguments of others.
 OPEN = {"needs", "free", "amounts", "tenants", "resources", "used", "estimate", "reserve", "args"}
@@ -30,8 +36,13 @@ def vectors(name: str) -> list[dict[str, Any]]:
     return told
 
 
-def text(name: str) -> str:
+def whole(name: str) -> str:
     return (CONTRACTS / f"{name}.md").read_text(encoding="utf-8")
+
+
+def text(name: str) -> str:
+    """Without the examples, in which every word of the vectors stands."""
+    return EXAMPLES.sub("", whole(name))
 
 
 def messages(name: str) -> Iterator[tuple[str, str, Any, bytes]]:
@@ -70,24 +81,68 @@ def keys(value: Any) -> Iterator[str]:
                 yield from keys(below)
 
 
-def methods(name: str) -> set[str]:
-    """Those that the contract's headings have."""
-    found: set[str] = set()
-    part = text(name)
-    for line in part.splitlines():
+def methods(name: str) -> list[str]:
+    """Those that the contract's headings have, in their order."""
+    found: list[str] = []
+    for line in text(name).splitlines():
         if line.startswith("### "):
             # `begin` `{…}` → … · `part` …: what is between backquotes and one word is a method.
-            found |= set(re.findall(r"`([a-z_]+)`", line))
+            found += re.findall(r"`([a-z_]+)`", line)
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_every_method_of_a_contract_has_vectors(name: str) -> None:
-    called = {vector["method"] for vector in vectors(name) if "method" in vector}
-    assert called - {"dance"} == methods(name)
+def calls(name: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Method, arguments, and what holds the reply or error, whenever it came."""
+    told = vectors(name)
+    later = {answer["to"]: answer for vector in told for answer in vector.get("answers", [])}
+    for vector in told:
+        if "method" in vector:
+            yield vector["method"], vector["request"], later.get(vector["name"], vector)
 
 
-@pytest.mark.parametrize("name", NAMES)
+def said(outcome: str, answer: dict[str, Any]) -> str:
+    if outcome == "reply":
+        return json.dumps(answer["reply"], ensure_ascii=False)
+    error = answer["error"]
+    place = f" at {error['where']}" if "where" in error else ""
+    return f"{error['code']}{place}: {error['message']}"
+
+
+def examples(name: str) -> str:
+    """Of each method, in the contract's order, the first call with a reply and the first with an
+    error."""
+    lines = []
+    for method in methods(name):
+        for outcome in ("reply", "error"):
+            of_it = ((given, got) for called, given, got in calls(name) if called == method)
+            for given, got in of_it:
+                if outcome in got:
+                    lines.append(f"> {method} {json.dumps(given, ensure_ascii=False)}")
+                    lines.append(f"< {said(outcome, got)}")
+                    break
+    return "".join(f"{line}\n" for line in lines)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_method_of_a_contract_has_vectors_with_a_reply_and_an_error(name: str) -> None:
+    replied, refused, without_arguments = set(), set(), set()
+    for method, given, got in calls(name):
+        (replied if "reply" in got else refused).add(method)
+        if not given and "reply" in got:
+            without_arguments.add(method)
+    known = set(methods(name))
+    assert replied | refused == known | {UNKNOWN}
+    assert known - replied == (OF_PLACES if name == "pit.artifacts-1" else set())
+    assert known - refused <= without_arguments
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_examples_of_a_contract_are_those_of_its_vectors(name: str) -> None:
+    expected = examples(name)
+    assert EXAMPLES.findall(whole(name)) == [expected], f"the block as it should be:\n{expected}"
+
+
+@pytest.mark.parametrize("name", ALL)
 def test_the_bytes_are_those_of_the_values(name: str) -> None:
     for vector, kind, value, bytes_ in messages(name):
         assert decode(bytes_) == with_bytes(value), (vector, kind)
@@ -95,7 +150,7 @@ def test_the_bytes_are_those_of_the_values(name: str) -> None:
             assert decode(encode(with_bytes(value))) == with_bytes(value), vector
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_every_error_is_one_of_the_bus(name: str) -> None:
     codes = set()
     for vector, kind, value, bytes_ in messages(name):
