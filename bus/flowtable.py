@@ -36,6 +36,7 @@ class FlowTable:
         self._providers: dict[int, str] = {}  # that serve a number, or did last
         self._last_providers: dict[int, str] = {}  # the same, once they are gone too
         self._first: dict[int, int] = {}  # the request with which that provider began
+        self._assigned: dict[int, int] = {}  # in which generation it was last looked up
         self._orphans: set[int] = set()  # their provider is gone, and there is no other since
         self._settled: set[int] = set()  # must stay with their provider as long as it lives
         self._load: Counter[str] = Counter()
@@ -69,6 +70,10 @@ class FlowTable:
         """The request with which that provider began to serve this number."""
         return self._first.get(number, 0)
 
+    def is_current(self, number: int) -> bool:
+        """Whether it was looked up in this generation, so that messages may pass on it unseen."""
+        return self._assigned.get(number) == self.generation
+
     def is_orphan(self, number: int) -> bool:
         """Whether its provider is gone."""
         return number in self._orphans
@@ -96,6 +101,7 @@ class FlowTable:
             self._settled.add(number)
         self._orphans.discard(number)
         self._first[number] = first
+        self._assigned[number] = self.generation
         self._providers[number] = self._last_providers[number] = provider
         self._load[provider] += 1
         return Flow(
@@ -138,6 +144,7 @@ class FlowTable:
     def _release(self, number: int) -> None:
         self._settled.discard(number)
         self._first.pop(number, None)
+        self._assigned.pop(number, None)
         former = self._providers.pop(number, None)
         if former is not None:
             self._load[former] -= 1

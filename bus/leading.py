@@ -55,19 +55,24 @@ class Leading:
         """The best provider; the former one if it is as good or may have calls of this flow.
 
         A flow with open calls has one provider, so that after a new start of the hub they are
-        repeated to the one that has them.
+        repeated to the one that has them. So a call that waited behind the one with which the flow
+        was looked up goes where younger ones may have gone directly meanwhile.
         """
         flows, roster = self._state.flows, self._state.roster
         best = roster.best(capability)
         former = flows.provider(number) if number is not None else None
         if number is None or former is None or not roster.serves(former, capability):
             return best
+        if flows.is_current(number):
+            return former
         even = flows.load(former) <= flows.load(best) + 1
         return former if even or flows.is_settled(number) or self._busy(number) else best
 
     def _busy(self, number: int) -> bool:
-        # The flow is revoked when this is asked, so that no call can be opened meanwhile.
-        return any(row.number == number and row.open for row in self._state.datapath.flows())
+        # The flow is revoked when this is asked, so that no call can be opened meanwhile. A
+        # datapath that has ended tells of no flow: what was open there is still to be repeated.
+        rows = [row for row in self._state.datapath.flows() if row.number == number]
+        return not rows or rows[0].open > 0
 
     def limit(self, caller: str, capability: str) -> Limit:
         """How much a caller may ask of a capability."""

@@ -45,6 +45,11 @@ def once(
     caller.send(encode_header(wire.CALL, CAPABILITY, request, ttl, None, options), body)
 
 
+def ask(caller: Connection, request: int, target: int | str = CAPABILITY) -> None:
+    """A plain call."""
+    caller.say(wire.CALL, target, request, body=encode({}))
+
+
 def answer(provider: Connection, value: object = "ok") -> int:
     """Answers the next call; returns its request number."""
     head, _ = provider.expect(wire.CALL)
@@ -794,3 +799,45 @@ def test_answers_of_the_kernel_outlive_the_departure_of_others(memory: Plane) ->
     provider.say(wire.RESULT, head.target, request, body=encode("kept"))
     memory.pump()
     assert ends == ["kept"]
+
+
+class TestOneProviderForOpenCalls:
+    """A flow's calls may be repeated after a new start of the hub, each to whom it went before."""
+
+    def crowd(self, memory: Plane) -> tuple[Connection, Connection, Connection]:
+        """A caller with an open call at a provider of three flows, and one that has none."""
+        old = memory.join("old", PROVIDES)
+        caller = memory.join("caller", CALLS)
+        for other in (memory.join("second", CALLS), memory.join("third", CALLS)):
+            ask(other, 1)
+            answer(old)
+        ask(caller, 1)
+        assert old.expect(wire.CALL)[0].request == 1
+        return caller, old, memory.join("new", PROVIDES)
+
+    def test_a_call_that_waited_goes_where_younger_ones_went(self, memory: Plane) -> None:
+        caller, old, new = self.crowd(memory)
+        ask(caller, 2)
+        ask(caller, 3)
+        first, waited = memory.datapath.poll()
+        memory.control.handle(first)
+        head, _ = old.expect(wire.CALL)
+        assert head.request == 2
+        ask(caller, 4, head.target)
+        for request in (1, 2, 4):
+            old.say(wire.RESULT, head.target, request, body=encode("ok"))
+        memory.control.handle(waited)
+        assert [told.request for told in old.fence()] == [4, 3]
+        assert new.fence() == []
+
+    def test_what_a_datapath_that_ended_had_open_stays_with_its_provider(
+        self, memory: Plane, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        caller, old, new = self.crowd(memory)
+        ask(caller, 2)
+        (waited,) = memory.datapath.poll()
+        with monkeypatch.context() as ended:
+            ended.setattr(memory.datapath, "flows", list)
+            memory.control.handle(waited)
+        assert [told.request for told in old.fence()] == [2]
+        assert new.fence() == []
