@@ -125,7 +125,9 @@ def examples(name: str) -> str:
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_method_of_a_contract_has_vectors_with_a_reply_and_an_error(name: str) -> None:
-    replied, refused, without_arguments = set(), set(), set()
+    replied: set[str] = set()
+    refused: set[str] = set()
+    without_arguments: set[str] = set()
     for method, given, got in calls(name):
         (replied if "reply" in got else refused).add(method)
         if not given and "reply" in got:
