@@ -27,7 +27,7 @@ import msgspec
 
 from symphony.bus.errors import BusError
 
-from . import VERSION
+from . import VERSION, presence
 from .apart import require_not_within
 from .backupfiles import (
     TREE,
@@ -58,6 +58,7 @@ from .members import (
 from .pit.config import load_pit_config
 from .places import SECRETS, SETTINGS, Places
 from .queries import Ask
+from .verdicts import refusals
 
 T = TypeVar("T")
 BEFORE: Final = ("charges.pending",)
@@ -141,6 +142,7 @@ class Backup:
                 for store in found:
                     self.progress(f"copying {store.info.folder}", 0, 0)
                     await self._copy_store(store, tree / store.info.folder)
+                await self._look_for_more(found)
                 settings, keys = kept(self.places)
                 await self._copy(settings + keys if self.secrets else settings, tree)
                 await in_thread(lambda _: _copy_letters(self.places.home / LETTERS, tree / LETTERS))
@@ -210,6 +212,21 @@ class Backup:
             self.damaged.append(Note(f"{store.info.folder}/{row['path']}", row["why"]))
         if (more := reply.get("damaged", 0) - len(named)) > 0:
             self.damaged.append(Note(store.info.folder, f"{more} more of its files are damaged"))
+
+    async def _look_for_more(self, found: Sequence[Store]) -> None:
+        """Names the stores whose files are whole and which are damaged all the same: their members
+        refuse them, or they were begun anew."""
+        for problem in presence.faults(self.places.home):
+            path = str(Path(str(problem.where)).relative_to(self.places.home))
+            self.damaged.append(Note(path, problem.message))
+        named = {Path(note.path).parts[0] for note in self.damaged}
+        quiet = {
+            store.info.capability: store.info.folder
+            for store in found
+            if store.installed is not None and store.info.folder not in named
+        }
+        async for capability, why, _ in refusals(self.ask, quiet):
+            self.damaged.append(Note(quiet[capability], why))
 
 
 def require_place(target: Path, places: Places) -> None:

@@ -22,7 +22,7 @@ from msgspec import Meta, Struct
 
 from .errors import ExitCode, SymphonyError
 from .places import SETTINGS
-from .wholefiles import open_plain
+from .wholefiles import open_plain, read_plain
 
 FORMAT: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -90,13 +90,11 @@ class Manifest(Struct, frozen=True, kw_only=True):
 def _read_whole(path: Path, most: int) -> bytes:
     """A file of the backup's own. Raises FileNotFoundError, NotADirectoryError, `SymphonyError`."""
     try:
-        descriptor = open_plain(path)
+        data = read_plain(path, most + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
         raise damaged(path, f"this cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        data = file.read(most + 1)
     if len(data) > most:
         raise damaged(path, f"this is longer than {most >> 20} MiB")
     return data

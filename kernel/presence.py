@@ -9,7 +9,6 @@ is expected: so it is for homes of former versions, restored ones and new ones.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -20,7 +19,7 @@ from msgspec import Struct
 from .clock import timestamp
 from .errors import Problem
 from .members import ARCHIVE, MemberKind
-from .wholefiles import open_plain, replace_private
+from .wholefiles import read_plain, replace_private
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +82,7 @@ class Presence:
 def read(home: Path) -> Seen:
     """What the file says; nothing if it is not there or damaged."""
     try:
-        with os.fdopen(open_plain(home / FILE), "rb") as file:
-            return msgspec.json.decode(file.read(LARGEST), type=Seen)
+        return msgspec.json.decode(read_plain(home / FILE, LARGEST), type=Seen)
     except FileNotFoundError:
         return Seen()
     except (OSError, msgspec.DecodeError) as error:
@@ -96,18 +94,17 @@ def faults(home: Path) -> list[Problem]:
     """Stores that were there and are gone or empty, or were begun anew since."""
     known = read(home)
     remedy = f"put its folder back from a backup; then, or to go on without, remove {home / FILE}"
-    problems = [
-        Problem(
-            f"what this held is gone: it was missing at {since} and is begun anew", path, remedy
-        )
+    gone = "what this held is gone"
+    anew = {
+        path: f"{gone}: it was missing at {since} and is begun anew"
         for path, since in known.anew.items()
-    ]
-    problems += [
-        Problem("what this held is gone", path, remedy)
+    }
+    missing = {
+        path: gone
         for path in known.seen
-        if path not in known.anew and (path in known.missing or not _is_there(home / path))
-    ]
-    return [Problem(p.message, str(home / str(p.where)), p.help) for p in problems]
+        if path not in anew and (path in known.missing or not _is_there(home / path))
+    }
+    return [Problem(why, str(home / path), remedy) for path, why in (anew | missing).items()]
 
 
 def _paths(kinds: Iterable[MemberKind]) -> Iterator[str]:

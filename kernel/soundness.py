@@ -25,15 +25,12 @@ from .errors import ExitCode, Problem, SymphonyError, raise_damaged
 from .places import Places
 from .queries import DAG, REFERENCE, STORE, Ask, journal, pages
 from .storequeries import faults, require_read
+from .verdicts import refusals
 
 PAGE: Final = 1000
 BATCH: Final = 500  # references asked for at once
 PREFIX: Final = "blake3:"
 WHOLE: Final = re.compile(r"blake3:[0-9a-f]{64}")
-SMALL: Final[dict[str, tuple[str, dict[str, object]]]] = {  # what a member answers cheaply
-    DAG: ("runs", {"limit": 1}),
-    STORE: ("list", {"limit": 1}),
-}
 BUILT_IN: Final = "built-in"  # the place of a proof
 BEGIN_ANEW: Final = (
     "put the file back from a backup and remove the .synced beside it; to begin anew without it,"
@@ -118,15 +115,10 @@ async def _verdicts(ask: Ask, places: Places, known: Sequence[Problem]) -> list[
     what is `known` where one refuses of whom more would have to be asked."""
     problems = []
     needed = True
-    for store in stores(places):
-        capability = store.info.capability
-        try:
-            await ask(capability, *SMALL.get(capability, ("stats", {})))
-        except (BusError, SymphonyError) as error:
-            why = f"the member does not work with this store: {error}"
-            folder = places.home / store.info.folder
-            problems.append(Problem(why, str(folder), error.help or BEGIN_ANEW))
-            needed = needed and capability not in (DAG, STORE)
+    folders = {store.info.capability: places.home / store.info.folder for store in stores(places)}
+    async for capability, why, remedy in refusals(ask, folders):
+        problems.append(Problem(why, str(folders[capability]), remedy or BEGIN_ANEW))
+        needed = needed and capability not in (DAG, STORE)
     if not needed:
         raise_damaged(_once([*known, *problems]))
     return problems

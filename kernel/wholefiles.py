@@ -20,6 +20,12 @@ def open_plain(path: Path) -> int:
     return descriptor
 
 
+def read_plain(path: Path, most: int) -> bytes:
+    """The first `most` bytes of such a file. Raises OSError."""
+    with os.fdopen(open_plain(path), "rb") as file:
+        return file.read(most)
+
+
 def create_private(path: Path, content: bytes) -> None:
     """Writes a new file durably; raises OSError, FileExistsError if there is one."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC

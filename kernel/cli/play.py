@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import junit
+from .. import junit, presence
 from ..answers import Degraded
 from ..apart import require_outside
 from ..console import Console
@@ -129,6 +129,7 @@ async def play(settings: Settings, request: RunRequest) -> int:
             await Console(kernel).open()
             await kernel.settled(SETTLE_S)
             watcher.lost = kernel.lost()
+            render.gone(presence.faults(kernel.places.home))
             kernel.watch.on_notice = watcher.progress.note
             player = Play(kernel, run, watcher)
             if melody is not None:

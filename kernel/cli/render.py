@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ..answers import Artifact, Degraded, Run, RunSummary, Status
+from ..errors import Problem
 from ..events import (
     BudgetWarning,
     Decision,
@@ -172,6 +173,13 @@ def degraded(lost: Iterable[Degraded]) -> None:
     """Says on stderr which members of the Pit will not come, what that means, and why it is so."""
     for row in lost:
         tell(str(row))
+
+
+def gone(faults: Iterable[Problem]) -> None:
+    """Says on stderr what the home's stores have lost, and what to do about it."""
+    for fault in faults:
+        tell(f"warning: {fault.message} ({fault.where})")
+        tell(f"help: {fault.help}")
 
 
 def warned(event: BudgetWarning) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 
+from .. import presence
 from ..console import Console
 from ..errors import ExitCode
 from ..kernel import Kernel, Settings
@@ -33,6 +34,7 @@ async def serve(settings: Settings, as_json: bool) -> int:
             await Console(kernel).open()
             await kernel.settled(SETTLE_S)
             render.degraded(kernel.lost())
+            render.gone(presence.faults(kernel.places.home))
             kernel.watch.on_notice = render.tell
             if as_json:
                 home, ticket = str(kernel.places.home), str(kernel.places.console)

@@ -6,15 +6,15 @@ has told or kept every charge, so nothing is to be assumed of its grants: the ne
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from ..wholefiles import open_plain, replace_private
+from ..wholefiles import read_plain, replace_private
 
 MOST: Final = 63  # that are remembered, the newest
+LARGEST: Final = 1 << 16  # bytes of the file
 
 
 class Ended:
@@ -26,8 +26,7 @@ class Ended:
     def all(self) -> list[str]:
         """Those of which Arbitration has not heard."""
         try:
-            with os.fdopen(open_plain(self._path), "rb") as file:
-                return msgspec.json.decode(file.read(), type=list[str])[-MOST:]
+            return msgspec.json.decode(read_plain(self._path, LARGEST), type=list[str])[-MOST:]
         except (OSError, msgspec.DecodeError):
             return []
 

@@ -8,7 +8,6 @@ when it is back.
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -18,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-from ..wholefiles import open_plain, replace_private
+from ..wholefiles import read_plain, replace_private
 from .config import shown_amount
 
 log = logging.getLogger(__name__)
@@ -164,8 +163,7 @@ def _refusal(budget: Mapping[str, Any], spent: int, more: int) -> str:
 def _read(path: Path) -> list[Figure]:
     """None if there is no such file, or a damaged one: then only the ledger knows."""
     try:
-        with os.fdopen(open_plain(path), "rb") as file:
-            return msgspec.json.decode(file.read(LARGEST), type=list[Figure])
+        return msgspec.json.decode(read_plain(path, LARGEST), type=list[Figure])
     except FileNotFoundError:
         return []
     except (OSError, msgspec.DecodeError) as error:

@@ -29,7 +29,7 @@ def play(symphony: Symphony, text: str = "ok") -> dict[str, str]:
     ]
     outputs = {"a": "$steps.a.answer", "b": "$steps.b.shouted", "c": "$steps.b.folder"}
     code, events = symphony.play(symphony.melody(*steps, outputs=outputs))
-    assert code == 0, events
+    assert code == 0, [e for e in events if "error" in e][:1]
     found = {name: value["reference"] for name, value in events[-1]["artifacts"].items()}
     return found | {"run": events[-1]["run"]}
 
@@ -43,6 +43,12 @@ def new(symphony: Symphony) -> Path:
 def listing(backup: Path) -> dict[str, dict[str, Any]]:
     lines = (backup / "files.jsonl").read_text().splitlines()
     return {line["path"]: line for line in map(json.loads, lines)}
+
+
+def swap(one: Path, other: Path) -> None:
+    first, second = one.read_bytes(), other.read_bytes()
+    one.write_bytes(second)
+    other.write_bytes(first)
 
 
 def beside(folder: Path) -> list[str]:
@@ -350,6 +356,30 @@ def test_what_is_damaged_in_the_home_is_kept_and_told(symphony: Symphony, new: P
     assert symphony.kernel("verify", "monday").returncode == 0, "as it was written"
     assert symphony.kernel("restore", "monday", "--home", new).returncode == 0
     check_errors(symphony.kernel("verify", "--home", new), 6, str(made["run"]))
+
+
+@SERVED
+@pytest.mark.parametrize("what", ["format", "swapped journals"])
+def test_a_store_that_its_member_refuses_is_named(
+    symphony: Symphony, what: str, served: bool
+) -> None:
+    play(symphony)
+    pool, stale = symphony.home / "pool", symphony.home / "stale"
+    if what == "format":
+        (stale / "format").write_text("symphony-pool 1\n")
+        refused = {"stale"}
+    else:
+        ours, theirs = pool / "leases.journal", stale / "curator.journal"
+        for one, other in ((ours, theirs), *[(f"{it}.synced" for it in (ours, theirs))]):
+            swap(Path(one), Path(other))
+        refused = {"pool", "stale"}
+    if served:
+        symphony.serve()
+    done = symphony.kernel("backup", "monday", "--json")
+    assert done.returncode == 6, done.stderr
+    noted = {note["path"]: note["why"] for note in json.loads(done.stdout)["damaged"]}
+    assert set(noted) == refused
+    assert all("does not work with this store" in why for why in noted.values())
 
 
 @pytest.mark.parametrize("way", ["changed", "missing", "list", "manifest", "newer", "elsewhere"])

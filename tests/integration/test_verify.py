@@ -156,6 +156,13 @@ def test_a_store_that_is_gone_is_named_although_its_member_begins_another(
         error = check_error_json(done)
         problems = error.get("problems", [error])
         assert named in {problem["where"] for problem in problems}
+    done = symphony.kernel("backup", "monday", "--json")
+    assert done.returncode == 6
+    noted = {note["path"]: note["why"] for note in json.loads(done.stdout)["damaged"]}
+    assert noted[held].startswith("what this held is gone")
+    said = symphony.kernel("run", symphony.melody({"id": "a"})).stderr
+    assert f"({named})" in said
+    assert "stores.seen" in said
 
 
 def test_what_was_put_back_is_expected_again_and_what_is_given_up_is_not(
