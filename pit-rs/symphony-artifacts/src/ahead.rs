@@ -69,7 +69,7 @@ mod tests {
 
     fn gather(source: Uneven, most: usize) -> (Vec<u8>, Result<()>) {
         let mut seen = Vec::new();
-        let outcome = read(source, StoreError::io("read"), |piece| {
+        let outcome = read(source, StoreError::io("read", "a file"), |piece| {
             seen.extend_from_slice(piece);
             if seen.len() > most {
                 return Err(StoreError::Bug("enough".to_owned()));

@@ -83,7 +83,7 @@ struct Manifest {
 pub fn done(order: &Order) -> Result<Option<Backed>> {
     let text = match fs::read(order.to.join(MANIFEST)) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        other => other.map_err(StoreError::io("read the manifest of a copy"))?,
+        other => other.map_err(StoreError::io("read the manifest of a copy", &order.to))?,
     };
     let manifest = serde_json::from_slice::<Manifest>(&text).ok();
     let ours = manifest.filter(|manifest| manifest.format == FORMAT && manifest.id == order.id);
@@ -127,7 +127,7 @@ impl Backup {
             }
             copied
         });
-        let thread = thread.map_err(StoreError::io("start a thread"))?;
+        let thread = thread.map_err(StoreError::io("start a thread", &order.to))?;
         Ok(Self { order, stop, thread: Some(thread), ended: None })
     }
 
@@ -165,7 +165,7 @@ impl Drop for Backup {
 fn prepare(from: &Layout, order: &Order) -> Result<bool> {
     let Order { id, to, .. } = order;
     let place = || to.display().to_string();
-    let failed = || StoreError::io(format!("make the folder {}", to.display()));
+    let failed = || StoreError::io(format!("make the folder {}", to.display()), to);
     let made = match DirBuilder::new().mode(0o700).create(to) {
         Ok(()) => true,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => false,
@@ -225,7 +225,8 @@ struct Copying {
 
 impl Copying {
     fn run(&mut self, snapshot: &Snapshot, order: &Order) -> Result<Backed> {
-        let failed = || StoreError::io(format!("copy the store to {}", order.to.display()));
+        let failed =
+            || StoreError::io(format!("copy the store to {}", order.to.display()), &order.to);
         for area in [Area::Blobs, Area::Chunks] {
             fs::create_dir(self.to.area(area)).map_err(failed())?;
         }
@@ -259,7 +260,7 @@ impl Copying {
     fn go_on(&self) -> Result<()> {
         if self.stop.load(Ordering::Relaxed) {
             let source = io::Error::other("it was ended");
-            return Err(StoreError::Io { doing: "copy the store".to_owned(), source });
+            return Err(StoreError::io("copy the store", &self.to.0)(source));
         }
         Ok(())
     }
@@ -268,7 +269,7 @@ impl Copying {
     fn file(&mut self, place: &Place, stored: u64) -> Result<()> {
         self.go_on()?;
         let to = self.to.0.display().to_string();
-        let doing = || StoreError::io(format!("copy the store to {to}"));
+        let doing = || StoreError::io(format!("copy the store to {to}"), &to);
         let folder = self.to.shard(place.shard());
         match fs::create_dir(folder) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}

@@ -37,14 +37,14 @@ pub fn open_root(folder: &Path) -> Result<OwnedFd> {
             Errno::NOTDIR | Errno::LOOP => {
                 StoreError::bad("folder", format!("{place} is not a folder"))
             }
-            other => StoreError::io(format!("open {place}"))(other),
+            other => StoreError::io(format!("open {place}"), folder)(other),
         }
     })
 }
 
 /// Opens the folder in which the last part of `path` lies.
 pub fn open_parent<'p>(root: &OwnedFd, path: &'p RelativePath) -> Result<(OwnedFd, &'p str)> {
-    let mut parent = root.try_clone().map_err(StoreError::io("open a folder"))?;
+    let mut parent = root.try_clone().map_err(StoreError::io("open a folder", path.as_str()))?;
     let mut parts = path.parts().peekable();
     while let Some(part) = parts.next() {
         if parts.peek().is_none() {
@@ -103,7 +103,7 @@ fn refused(error: Errno, path: &RelativePath) -> StoreError {
             StoreError::bad(path.as_str(), message)
         }
         Errno::NXIO => changed(path),
-        other => StoreError::io(format!("open {path}"))(other),
+        other => StoreError::io(format!("open {path}"), path.as_str())(other),
     }
 }
 

@@ -149,11 +149,12 @@ impl Blobs {
         let layout = Layout(store.to_owned());
         let made = [layout.area(Area::Blobs), layout.area(Area::Chunks), layout.tmp()];
         for folder in made.iter().filter(|_| !read_only) {
-            fs::create_dir_all(folder).map_err(StoreError::io("make the store's folders"))?;
+            fs::create_dir_all(folder)
+                .map_err(StoreError::io("make the store's folders", folder))?;
         }
-        let store = File::open(store).map_err(StoreError::io("open the store"))?;
+        let store = File::open(store).map_err(StoreError::io("open the store", store))?;
         if !read_only {
-            store.sync_all().map_err(StoreError::io("sync the store's folder"))?;
+            store.sync_all().map_err(StoreError::io("sync the store's folder", &layout.0))?;
         }
         Ok(Self { layout, store, next: 1, holds: false, pen: Pen { keys, faults } })
     }
@@ -184,7 +185,7 @@ impl Blobs {
     pub fn write(&mut self, place: Place, content: &[u8], manner: Manner<'_>) -> Result<NewBlob> {
         let mut blob = self.draft(place, content.len() as u64);
         let stored = self.pen.write(&blob.tmp, content, manner, &mut Aligned::default());
-        blob.stored = stored.map_err(StoreError::io("write a blob"))?;
+        blob.stored = stored.map_err(StoreError::io("write a blob", &blob.tmp))?;
         Ok(blob)
     }
 
@@ -211,7 +212,7 @@ impl Blobs {
             placed
                 .and_then(|()| self.hold(&blob.place))
                 .and_then(|()| fs::rename(&blob.tmp, self.layout.file(&blob.place)))
-                .map_err(StoreError::io("place a blob"))?;
+                .map_err(StoreError::io("place a blob", &blob.tmp))?;
         }
         for &shard in &shards {
             set_seal(&self.layout.shard(shard), seal)?;
@@ -247,7 +248,7 @@ impl Blobs {
                 other => other?,
             }
         }
-        failed.map_or(Ok(()), |error| Err(StoreError::io("remove a blob")(error)))
+        failed.map_or(Ok(()), |error| Err(StoreError::io("remove a blob", &self.layout.0)(error)))
     }
 
     /// Reads a content whole, piece by piece, and ends with an error if it was not the right one:
@@ -297,7 +298,7 @@ impl Blobs {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 return Err(StoreError::corrupt(*reference, "the file is missing"));
             }
-            other => other.map_err(StoreError::io("open a blob"))?,
+            other => other.map_err(StoreError::io("open a blob", &self.layout.0))?,
         };
         Decoder::new(file, &self.pen.keys).map_err(|error| unread(reference, error))
     }
@@ -345,7 +346,7 @@ impl Blobs {
         sealed: impl Fn(Shard) -> Result<Option<Seal>>,
         known: impl Fn(&Place) -> Result<bool>,
     ) -> Result<u64> {
-        let failed = || StoreError::io("drop what a crash left over");
+        let failed = || StoreError::io("drop what a crash left over", &self.layout.0);
         for leftover in fs::read_dir(self.layout.tmp()).map_err(failed())? {
             fs::remove_file(leftover.map_err(failed())?.path()).map_err(failed())?;
         }
@@ -384,7 +385,7 @@ impl Blobs {
     /// Lets go what was held.
     pub fn end_holding(&mut self) -> Result<()> {
         self.holds = false;
-        let failed = || StoreError::io("drop what was held for a copy");
+        let failed = || StoreError::io("drop what was held for a copy", &self.layout.0);
         for file in fs::read_dir(self.layout.tmp()).map_err(failed())? {
             let file = file.map_err(failed())?;
             if file.file_name().as_encoded_bytes().starts_with(HELD.as_bytes()) {
@@ -417,7 +418,7 @@ impl Blobs {
                 paths.iter().try_for_each(|path| File::open(path)?.sync_all())
             }
         });
-        synced.map_err(StoreError::io("sync blobs to disk"))
+        synced.map_err(StoreError::io("sync blobs to disk", &self.layout.0))
     }
 
     /// Makes a blob folder unless it is there; tells whether it made it.
@@ -425,7 +426,7 @@ impl Blobs {
         match fs::create_dir(self.layout.shard(shard)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(StoreError::io("make a blob folder")(error)),
+            Err(error) => Err(StoreError::io("make a blob folder", &self.layout.0)(error)),
         }
     }
 }
@@ -486,6 +487,6 @@ pub fn unread(reference: &Reference, error: io::Error) -> StoreError {
     if encoding::is_damage(&error) {
         StoreError::corrupt(*reference, error.to_string())
     } else {
-        StoreError::io(format!("read {reference}"))(error)
+        StoreError::io(format!("read {reference}"), reference.to_string())(error)
     }
 }

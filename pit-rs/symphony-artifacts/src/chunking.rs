@@ -299,7 +299,7 @@ mod tests {
         let whole = stream(
             content.as_slice(),
             u64::MAX,
-            StoreError::io("read"),
+            StoreError::io("read", "a file"),
             || StoreError::Bug("too long".to_owned()),
             |hash, chunk| {
                 assert_eq!(hash, Reference::of(&chunk));
@@ -331,7 +331,7 @@ mod tests {
         }
         let run = |limit, fail: bool| {
             let long = || StoreError::limit("x", "long");
-            stream(Torn(0), limit, StoreError::io("read"), long, |_, _| {
+            stream(Torn(0), limit, StoreError::io("read", "a file"), long, |_, _| {
                 if fail {
                     Err(StoreError::Bug("full".to_owned()))
                 } else {
@@ -358,7 +358,7 @@ mod tests {
         let (told, read) = sync_channel(10_000);
         let source = Endless(told, 0);
         let long = || StoreError::limit("x", "long");
-        let outcome = stream(source, u64::MAX, StoreError::io("read"), long, |_, _| {
+        let outcome = stream(source, u64::MAX, StoreError::io("read", "a file"), long, |_, _| {
             // Until the last buffer is being read, and long enough for it to be hashed.
             let all = read.iter().any(|bytes| bytes > 2 * BUFFER);
             let long = Reference::of(&vec![0; 16 * BUFFER]);

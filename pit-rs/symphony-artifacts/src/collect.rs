@@ -130,7 +130,7 @@ impl Walk {
 
     /// The names in a folder, sorted, so that the same tree always fails at the same place.
     fn names(&mut self, folder: &OwnedFd, path: &RelativePath) -> Result<Vec<RelativePath>> {
-        let failed = || StoreError::io(format!("read the folder {path}"));
+        let failed = || StoreError::io(format!("read the folder {path}"), path.as_str());
         let mut names = Vec::new();
         for item in Dir::read_from(folder).map_err(failed())? {
             let item = item.map_err(failed())?;

@@ -1,7 +1,7 @@
 //! What can go wrong in the store, by whose fault it is, and how the bus names it.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use symphony_wire::{BusError, Code};
 
@@ -26,7 +26,7 @@ pub enum StoreError {
     #[error("{message}")]
     Limit { message: String, place: String },
     #[error("failed to {doing}: {source}")]
-    Io { doing: String, source: io::Error },
+    Io { doing: String, place: PathBuf, source: io::Error },
     #[error("the stored bytes of {reference} do not match their hash: {reason}")]
     Corrupt { reference: Reference, reason: String },
     #[error("the store at {} is damaged: {reason}", path.display())]
@@ -60,10 +60,16 @@ impl StoreError {
         Self::Corrupt { reference, reason: reason.into() }
     }
 
-    /// For `map_err`: an I/O error with what was being done, so that it reads "failed to …".
-    pub fn io<E: Into<io::Error>>(doing: impl Into<String>) -> impl FnOnce(E) -> Self {
-        let doing = doing.into();
-        move |error| Self::Io { doing, source: error.into() }
+    /// For `map_err`: an I/O error with what was being done, so that it reads "failed to …", and where.
+    pub fn io<E: Into<io::Error>>(
+        doing: impl Into<String>,
+        place: impl AsRef<Path>,
+    ) -> impl FnOnce(E) -> Self {
+        move |error| Self::Io {
+            doing: doing.into(),
+            place: place.as_ref().to_owned(),
+            source: error.into(),
+        }
     }
 
     /// The exit code of a program that cannot open its store (INTERFACE: 6 is input/output).
@@ -97,21 +103,25 @@ impl StoreError {
             Self::NotFound { reference } | Self::Corrupt { reference, .. } => {
                 Some(reference.to_string())
             }
-            Self::Damaged { path, .. }
+            Self::Io { place: path, .. }
+            | Self::Damaged { path, .. }
             | Self::Newer { path, .. }
             | Self::Foreign { path, .. }
             | Self::InUse { path } => Some(path.display().to_string()),
             Self::Locked { key } => Some(key.clone()),
-            Self::Io { .. } | Self::ReadOnly | Self::Bug(_) => None,
+            Self::ReadOnly | Self::Bug(_) => None,
         }
     }
 
     fn remedy(&self) -> Option<&'static str> {
         Some(match self {
             Self::Exists { .. } => "stage into a fresh folder or at another path",
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                "free space on the store's disk, then repeat the call"
-            }
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free space on that disk, then repeat the call"
+                }
+                _ => "make that place readable and writable, then repeat the call",
+            },
             Self::Corrupt { .. } => "put the same bytes again, or restore the blob from a copy",
             Self::Damaged { .. } => "restore the store from a copy",
             Self::Newer { .. } => "use a newer version of the program",

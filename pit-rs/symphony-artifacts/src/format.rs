@@ -17,7 +17,7 @@ const VERSION: u64 = 2;
 /// Reads the format of the store at `folder`, or begins a new store there. An older one is written over first
 /// of all: from then on no older program opens the store, and the index is brought up to date when it is opened.
 pub fn check(folder: &Path, read_only: bool) -> Result<()> {
-    let failed = || StoreError::io(format!("open the store at {}", folder.display()));
+    let failed = || StoreError::io(format!("open the store at {}", folder.display()), folder);
     let damaged = |reason: String| StoreError::Damaged { path: folder.to_owned(), reason };
     if !read_only {
         fs::create_dir_all(folder).map_err(failed())?;

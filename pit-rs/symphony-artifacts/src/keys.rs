@@ -74,7 +74,7 @@ impl Source {
             Self::Given(text) => Keys::parse(text, KEYS),
             Self::File(path) => {
                 let place = path.display().to_string();
-                let failed = || StoreError::io(format!("read the keys in {place}"));
+                let failed = || StoreError::io(format!("read the keys in {place}"), path);
                 let metadata = fs::metadata(path).map_err(failed())?;
                 let private = metadata.is_file() && metadata.mode() & 0o077 == 0;
                 let ours = metadata.uid() == rustix::process::geteuid().as_raw();

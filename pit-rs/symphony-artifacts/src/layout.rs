@@ -117,6 +117,6 @@ pub fn set_seal(folder: &Path, seal: Seal) -> Result<()> {
     let keep = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
     let last_modification = Timespec { tv_sec, tv_nsec };
     let times = Timestamps { last_access: keep, last_modification };
-    let folder = File::open(folder).map_err(StoreError::io("seal a blob folder"))?;
-    futimens(&folder, &times).map_err(StoreError::io("seal a blob folder"))
+    let opened = File::open(folder).map_err(StoreError::io("seal a blob folder", folder))?;
+    futimens(&opened, &times).map_err(StoreError::io("seal a blob folder", folder))
 }

@@ -36,7 +36,7 @@ pub struct Target {
 impl Target {
     pub fn open(folder: &Path, writable: bool, faults: Faults) -> Result<Self> {
         let root = below::open_root(folder)?;
-        let stat = sys::fstat(&root).map_err(StoreError::io("look at the folder"))?;
+        let stat = sys::fstat(&root).map_err(StoreError::io("look at the folder", folder))?;
         let foreign = writable && rustix::process::geteuid().is_root() && stat.st_uid != 0;
         let owner = foreign.then(|| (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid)));
         Ok(Self { root, writable, owner, made: Vec::new(), faults })
@@ -49,7 +49,7 @@ impl Target {
         executable: bool,
         fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()>,
     ) -> Result<()> {
-        let failed = || StoreError::io(format!("stage {path}"));
+        let failed = || StoreError::io(format!("stage {path}"), path.as_str());
         let (parent, name) = self.parent(path)?;
         let file = sys::openat(&parent, name, NEW_FILE, Mode::RUSR | Mode::WUSR);
         let file = file.map_err(|error| in_the_way(error, path))?;
@@ -102,7 +102,7 @@ impl Target {
         let folder = sys::openat(parent, name, flags, Mode::empty()).map_err(io::Error::from);
         folder
             .and_then(|folder| self.finish(&File::from(folder), FOLDER_MODE))
-            .map_err(StoreError::io(format!("make the folder {path}")))
+            .map_err(StoreError::io(format!("make the folder {path}"), path.as_str()))
     }
 
     /// Owner first: changing it would clear bits of the mode.
@@ -128,7 +128,7 @@ impl Drop for Target {
 fn in_the_way(error: Errno, path: &RelativePath) -> StoreError {
     match error {
         Errno::EXIST => StoreError::Exists { place: path.to_string() },
-        other => StoreError::io(format!("stage {path}"))(other),
+        other => StoreError::io(format!("stage {path}"), path.as_str())(other),
     }
 }
 

@@ -2,7 +2,6 @@
 //! cutting and hashing what comes next.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{channel, sync_channel, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,13 +23,13 @@ struct Job {
     direct: bool,
 }
 
-type Done = (Place, io::Result<u64>);
+type Done = (Place, Result<u64>);
 
 /// Takes files to be written.
 pub struct Writers {
     jobs: SyncSender<Job>,
     done: Receiver<Done>,
-    written: io::Result<BTreeMap<Place, u64>>,
+    written: Result<BTreeMap<Place, u64>>,
 }
 
 /// Lets `work` have files written with this media type. Gives what it gives, and the lengths of the files.
@@ -53,6 +52,7 @@ pub fn with<T>(
                     let Ok(Job { place, tmp, content, direct }) = job else { break };
                     let manner = Manner { direct, ..Manner::fast(media) };
                     let stored = pen.write(&tmp, &content, manner, &mut aligned);
+                    let stored = stored.map_err(StoreError::io("write a blob", &tmp));
                     if tell.send((place, stored)).is_err() {
                         break;
                     }
@@ -66,11 +66,11 @@ pub fn with<T>(
         let Writers { jobs, done, mut written } = writers;
         drop(jobs);
         done.into_iter().for_each(|done| note(&mut written, done));
-        Ok((outcome?, written.map_err(StoreError::io("write a blob"))?))
+        Ok((outcome?, written?))
     })
 }
 
-fn note(written: &mut io::Result<BTreeMap<Place, u64>>, (place, stored): Done) {
+fn note(written: &mut Result<BTreeMap<Place, u64>>, (place, stored): Done) {
     match (written.as_mut(), stored) {
         (Ok(written), Ok(stored)) => {
             written.insert(place, stored);
@@ -88,8 +88,7 @@ impl Writers {
             note(&mut self.written, done);
         }
         if self.written.is_err() {
-            let written = std::mem::replace(&mut self.written, Ok(BTreeMap::new()));
-            written.map_err(StoreError::io("write a blob"))?;
+            std::mem::replace(&mut self.written, Ok(BTreeMap::new()))?;
         }
         let job = Job { place: blob.place, tmp: blob.tmp.clone(), content, direct };
         self.jobs.send(job).map_err(|_| StoreError::Bug("nobody writes any more".to_owned()))

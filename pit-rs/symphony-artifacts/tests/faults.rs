@@ -14,6 +14,7 @@ use common::{at, blob_file, files, noise, relative, Bench};
 use symphony_artifacts::faults::{Faults, Step};
 use symphony_artifacts::info::About;
 use symphony_artifacts::{Reference, Store, StoreError};
+use symphony_wire::BusError;
 
 /// A disk that gets full at the n-th step from when it is armed, and stays so until it is freed.
 #[derive(Clone, Default)]
@@ -108,6 +109,9 @@ fn a_disk_that_is_full_or_read_only_is_waited_out_by_typed_errors() {
         for _ in 0..3 {
             let error = bench.store.put(&[(b"more".as_slice(), at("1"))]).unwrap_err();
             assert!(matches!(&error, StoreError::Io { source, .. } if source.kind() == kind));
+            let told = BusError::from(error);
+            assert!(told.where_.unwrap().starts_with(bench.path().to_str().unwrap()));
+            assert!(told.help.unwrap().ends_with("then repeat the call"));
             assert_eq!(bench.read(&kept).unwrap(), b"kept", "reading needs no room");
         }
         disk.free();

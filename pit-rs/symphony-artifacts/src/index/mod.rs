@@ -62,9 +62,9 @@ impl Index {
     /// Opens an index such that its file stays as it is, even if it has to be repaired or upgraded to be read:
     /// what is written stays in memory. Processes that do this may be several, one that writes is refused.
     pub fn open_read_only(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(StoreError::io("open the index"))?;
+        let file = File::open(path).map_err(StoreError::io("open the index", path))?;
         let file = FileBackend::new(file).map_err(|error| fault(path, error))?;
-        let length = file.len().map_err(StoreError::io("open the index"))?;
+        let length = file.len().map_err(StoreError::io("open the index", path))?;
         Self::over(path, Overlay::new(file, file::whole_pages(length)))?.up_to_date()
     }
 
@@ -76,7 +76,7 @@ impl Index {
 
     /// Makes an empty index beside `path` and puts it there whole: one that a crash cut short is never opened.
     pub fn create(path: &Path, faults: &Faults) -> Result<()> {
-        let failed = || StoreError::io("make the index");
+        let failed = || StoreError::io("make the index", path);
         let draft = path.with_extension("new");
         let mut options = OpenOptions::new();
         let index =
@@ -92,8 +92,8 @@ impl Index {
     }
 
     fn load(path: &Path, options: &OpenOptions, faults: &Faults) -> Result<Self> {
-        let file = options.open(path).map_err(StoreError::io("open the index"))?;
-        file::trim(&file).map_err(StoreError::io("open the index"))?;
+        let file = options.open(path).map_err(StoreError::io("open the index", path))?;
+        file::trim(&file).map_err(StoreError::io("open the index", path))?;
         let file = FileBackend::new(file).map_err(|error| fault(path, error))?;
         Self::over(path, IndexFile { file, faults: faults.clone() })
     }
@@ -250,9 +250,9 @@ fn fault<E: Into<redb::Error>>(path: &Path, error: E) -> StoreError {
         redb::Error::Io(source) if source.kind() == io::ErrorKind::InvalidData => {
             StoreError::Damaged { path: path.to_owned(), reason: source.to_string() }
         }
-        redb::Error::Io(source) => StoreError::Io { doing: "use the index".to_owned(), source },
+        redb::Error::Io(source) => StoreError::io("use the index", path)(source),
         error @ redb::Error::PreviousIo => {
-            StoreError::Io { doing: "use the index".to_owned(), source: io::Error::other(error) }
+            StoreError::io("use the index", path)(io::Error::other(error))
         }
         other @ redb::Error::TableTypeMismatch { .. } => {
             StoreError::Foreign { path: path.to_owned(), reason: other.to_string() }

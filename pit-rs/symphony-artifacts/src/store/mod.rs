@@ -20,6 +20,7 @@ mod values;
 mod writes;
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use crate::audit::Record;
@@ -167,8 +168,12 @@ impl Store {
         let waits = self.has_writes();
         let flushed = self.write_batch();
         if let (Err(error), true) = (&flushed, waits) {
-            let source = std::io::Error::other(error.to_string());
-            self.failed = Some(StoreError::Io { doing: "write what waited".to_owned(), source });
+            let kind = match error {
+                StoreError::Io { source, .. } => source.kind(),
+                _ => ErrorKind::Other,
+            };
+            let source = std::io::Error::new(kind, error.to_string());
+            self.failed = Some(StoreError::io("write what waited", &self.layout.0)(source));
         }
         flushed
     }
@@ -548,7 +553,7 @@ impl Store {
             None => [&[0], secret.as_slice()].concat(),
             Some((id, cipher)) => {
                 let sealed = sealing::seal(id, cipher, &secret)
-                    .map_err(StoreError::io("seal the secret of the index"))?;
+                    .map_err(StoreError::io("seal the secret of the index", &self.layout.0))?;
                 [&[1], sealed.as_slice()].concat()
             }
         };

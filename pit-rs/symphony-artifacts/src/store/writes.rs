@@ -235,7 +235,7 @@ impl Store {
         about: &About,
     ) -> Result<Put> {
         let too_long = || StoreError::limit(place, "there are more bytes than the limit allows");
-        let unreadable = || StoreError::io(format!("read {place}"));
+        let unreadable = || StoreError::io(format!("read {place}"), place);
         let mut file = BufReader::with_capacity(CHUNK, file);
         let mut begin = Vec::new();
         let most = (CHUNKED as u64).min(limit.saturating_add(1));
