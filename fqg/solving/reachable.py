@@ -6,8 +6,10 @@ everywhere. Costs to go are Dijkstra's algorithm backwards from all states that 
 
 import heapq
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from ..level import Level
 from ..rules import Rules, bits
@@ -17,17 +19,44 @@ CAP = 60_000
 """States that are enumerated before one gives up, unless told otherwise."""
 
 
+class Space(Protocol):
+    """State 0 is the start. All indexes are below `len(space)`."""
+
+    def __len__(self) -> int: ...
+
+    def state(self, at: int) -> int: ...
+
+    def edges(self, at: int) -> Sequence[tuple[int, int]]:
+        """Pairs (function, index of the state after it), functions ascending."""
+
+    def depth(self, at: int) -> int:
+        """The fewest calls from the start."""
+
+    def to_go(self, goal: Iterable[int], costs: Sequence[float]) -> Sequence[float]:
+        """Per state the least cost to one in which all of `goal` is true; infinite: none."""
+
+
 @dataclass(frozen=True)
-class Space:
-    """`states[0]` is the start; `edges[i]` are the pairs (function, index of the state after it)
-    of state i, functions ascending; `depths[i]` is the fewest calls from the start."""
+class Reached:
+    """The reference `Space`."""
 
     states: tuple[int, ...]
-    edges: tuple[tuple[tuple[int, int], ...], ...]
+    out: tuple[tuple[tuple[int, int], ...], ...]
     depths: tuple[int, ...]
 
-    def to_go(self, goal: frozenset[int], costs: tuple[float, ...]) -> list[float]:
-        """Per state the least cost to a state in which all of `goal` is true; infinite: none."""
+    def __len__(self) -> int:
+        return len(self.states)
+
+    def state(self, at: int) -> int:
+        return self.states[at]
+
+    def edges(self, at: int) -> Sequence[tuple[int, int]]:
+        return self.out[at]
+
+    def depth(self, at: int) -> int:
+        return self.depths[at]
+
+    def to_go(self, goal: Iterable[int], costs: Sequence[float]) -> Sequence[float]:
         wanted = bits(goal)
         best = [0.0 if wanted & ~state == 0 else math.inf for state in self.states]
         queue = [(0.0, at) for at, cost in enumerate(best) if cost == 0]
@@ -44,13 +73,13 @@ class Space:
     @cached_property
     def _backwards(self) -> list[list[tuple[int, int]]]:
         into: list[list[tuple[int, int]]] = [[] for _ in self.states]
-        for at, edges in enumerate(self.edges):
+        for at, edges in enumerate(self.out):
             for call, after in edges:
                 into[after].append((call, at))
         return into
 
 
-def reach(level: Level, cap: int = CAP) -> Space | None:
+def reach(level: Level, cap: int = CAP) -> Reached | None:
     """All states that can be reached from the start; None if there are more than `cap`."""
     rules = Rules(level)
     states, depths = [rules.start], [0]
@@ -67,4 +96,4 @@ def reach(level: Level, cap: int = CAP) -> Space | None:
                 depths.append(depths[at] + 1)
             out.append((call, index[after]))
         edges.append(tuple(out))
-    return Space(tuple(states), tuple(edges), tuple(depths))
+    return Reached(tuple(states), tuple(edges), tuple(depths))
