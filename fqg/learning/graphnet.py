@@ -23,7 +23,7 @@ Observation = Mapping[str, tf.Tensor]
 class GraphNetwork(tf_network.Network):  # type: ignore[misc]
     """The value of every action: [B, 2N + 1] for padded situations of N functions.
 
-    `rounds` is a number, or a pair: drawn evenly between them at each training call.
+    `rounds` is a variable, so that training may draw it anew at each step.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class GraphNetwork(tf_network.Network):  # type: ignore[misc]
         name: str = "GraphNetwork",
     ) -> None:
         super().__init__(input_tensor_spec=input_tensor_spec, state_spec=(), name=name)
-        del action_spec
+        self._outputs = None if action_spec is None else int(action_spec.maximum) + 1
         self.rounds = tf.Variable(rounds, trainable=False, dtype=tf.int32, name="rounds")
         self._levels = dict(levels) if levels else None
         self._messages = messages
@@ -47,10 +47,11 @@ class GraphNetwork(tf_network.Network):  # type: ignore[misc]
             for name, value in initial(seed).items()
         }
 
-    def create_variables(self, **_: Any) -> None:
-        """They exist from the start; TF-Agents asks for them."""
-        self._network_output_spec = tf.TensorSpec([None], tf.float32)
+    def create_variables(self, *_: Any, **__: Any) -> tf.TensorSpec:
+        """They exist from the start; TF-Agents asks for the form of the output."""
+        self._network_output_spec = tf.TensorSpec([self._outputs], tf.float32)
         self.built = True
+        return self._network_output_spec
 
     @property
     def trainable_variables(self) -> list[tf.Variable]:
