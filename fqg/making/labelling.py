@@ -10,6 +10,7 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
+from ..game import Tally
 from ..level import Level
 from ..prices import price
 from .maker import Made
@@ -23,7 +24,7 @@ Costs = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Labelled:
-    """A level and some of its situations, in which nothing has failed and nothing was waived."""
+    """A level and some of its situations."""
 
     seed: int
     kind: str
@@ -32,6 +33,10 @@ class Labelled:
     states: tuple[int, ...]
     q: tuple[Costs, ...]
     """Per state [2N + 1]: calls, skips, give up; NaN where that is illegal."""
+    waived: tuple[int, ...] = ()
+    """Per state; empty: nothing was waived anywhere."""
+    tallies: tuple[tuple[Tally, ...], ...] = ()
+    """Per state and function; empty: nothing has failed anywhere."""
 
 
 def labelled(made: Made, count: int = SITUATIONS) -> Labelled:

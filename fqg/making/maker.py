@@ -4,7 +4,7 @@ The same seed gives the same level on every machine. Of one that is not kept the
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from random import Random
@@ -13,7 +13,7 @@ from ..canonical import canonical_hash
 from ..level import Level
 from ..rules import Rules
 from ..solving import native
-from ..solving.reachable import Space
+from ..solving.reachable import Costs, Space
 from .dials import LEARNING, Dials
 from .plain import plain_world
 from .schemas import carrying_world, nested_world, schemas_world
@@ -43,8 +43,8 @@ class Made:
     kind: str
     level: Level
     space: Space
-    to_go: Sequence[float]
-    """Per state of `space` the least cost to the goal; infinite: none."""
+    to_go: Costs
+    """[states]: from each of `space` the least cost to the goal; infinite: none."""
     easy: bool
     """Whether greedy h_add without revisits is optimal."""
 
@@ -107,7 +107,7 @@ def draw(seed: int, dials: Dials, kinds: Mapping[str, float]) -> Made:
         raise DiscardError("too few states")
     level, to_go = _with_goal(rng, replace(level, id=f"{kind}-{seed}"), space, dials)
     plan = native.greedy(level, 3 * (level.optimal_calls or 0) + 10)
-    easy = plan is not None and Rules(level).cost(plan) <= to_go[0]
+    easy = plan is not None and Rules(level).cost(plan) <= float(to_go[0])
     return Made(seed, kind, level, space, to_go, easy)
 
 
@@ -119,11 +119,9 @@ def _costs(rng: Random, level: Level, costs: tuple[int, ...]) -> list[float]:
     return [float(rng.choice(costs)) for _ in level.functions]
 
 
-def _with_goal(
-    rng: Random, level: Level, space: Space, dials: Dials
-) -> tuple[Level, Sequence[float]]:
+def _with_goal(rng: Random, level: Level, space: Space, dials: Dials) -> tuple[Level, Costs]:
     """The level with the goal that takes longest, of a few that are drawn from late states."""
-    best: tuple[int, Level, Sequence[float]] | None = None
+    best: tuple[int, Level, Costs] | None = None
     rules = Rules(level)
     ones = [1.0] * len(level.functions)
     shortest = min(dials.depth[1], dials.depth[0] + int(rng.expovariate(0.3)))

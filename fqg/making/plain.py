@@ -12,7 +12,8 @@ from .world import Call, Fact, World
 
 def plain_world(rng: Random, dials: Dials) -> World:
     """Each function makes one or two artifacts of one to three that came before."""
-    target = rng.randint(dials.functions[0], min(dials.functions[1], 40))
+    least, most = dials.functions
+    target = rng.randint(least, max(least, min(most, 40)))
     inverse = rng.uniform(*dials.inverse) * 0.5
     given = [_fact(f"given_{at}") for at in range(rng.randint(2, 4))]
     made: list[Fact] = list(given)

@@ -1,6 +1,7 @@
 """Static relations over objects: what can be next to, above or before what, drawn at random."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
 
 SHAPES = ("path", "cycle", "tree", "star", "order", "random")
@@ -9,7 +10,7 @@ SHAPES = ("path", "cycle", "tree", "star", "order", "random")
 def related(rng: Random, shape: str, objects: Sequence[str]) -> frozenset[tuple[str, str]]:
     """Pairs of objects. All shapes but `order` (each with all that follow it) go both ways."""
     mixed = rng.sample(objects, len(objects))
-    neighbours = list(zip(mixed, mixed[1:], strict=False))
+    neighbours = list(pairwise(mixed))
     if shape == "order":
         return frozenset((a, b) for at, a in enumerate(mixed) for b in mixed[at + 1 :])
     if shape == "cycle":

@@ -4,22 +4,25 @@
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
-from itertools import count
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from ..prices import price
 from .dials import LARGE, LEARNING, Dials
+from .failurelabels import labelled_failures
 from .labelling import Labelled, labelled
 from .maker import TEST, VALIDATION, Maker
 
 SHARD = 1_000
 """Levels of one file."""
-Arrays = dict[str, npt.NDArray[np.generic]]
+FAILURES, FAILURE_SHARD = 1_000, 500
+"""The number of the first file of levels with failures, and how many are in one."""
+Arrays = dict[str, Any]
 
 
 class Split(NamedTuple):
@@ -39,6 +42,12 @@ SPLITS = (
     Split("large_test", 500, TEST + (1 << 30), LARGE),
 )
 """What the shipped policy learns from and is judged by. Those of `LARGE` are only for judging."""
+FAILURE_SPLITS = (
+    Split("validation", 200, VALIDATION, LEARNING),
+    Split("train", 3_500, 0, LEARNING),
+    Split("test", 500, TEST, LEARNING),
+)
+"""The same of levels with failures, which have dials of their own."""
 
 
 def make_split(folder: Path, split: Split, seen: set[int]) -> Iterator[Maker]:
@@ -48,13 +57,21 @@ def make_split(folder: Path, split: Split, seen: set[int]) -> Iterator[Maker]:
     folder.mkdir(parents=True, exist_ok=True)
     levels = maker.levels(count(split.first_seed))
     for number, done in enumerate(range(0, split.levels, SHARD)):
-        some = [labelled(next(levels)) for _ in range(min(SHARD, split.levels - done))]
-        path = folder / f"{split.name}-{number:04}.npz"
-        unfinished = path.with_suffix(".part")
-        with unfinished.open("wb") as file:
-            np.savez_compressed(file, **arrays(some))
-        unfinished.replace(path)
+        some = islice(levels, min(SHARD, split.levels - done))
+        _write(folder, split.name, number, map(labelled, some))
         yield maker
+
+
+def make_failures(folder: Path, split: Split) -> Iterator[Counter[str]]:
+    """Writes the shards of levels with failures of a split, yielding what was left out so far.
+
+    They are numbered from FAILURES, so that they stand beside the others of their split."""
+    discards: Counter[str] = Counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    levels = labelled_failures(count(split.first_seed), discards)
+    for number, done in enumerate(range(0, split.levels, FAILURE_SHARD), FAILURES):
+        _write(folder, split.name, number, islice(levels, min(FAILURE_SHARD, split.levels - done)))
+        yield discards
 
 
 def arrays(items: Sequence[Labelled]) -> Arrays:
@@ -76,8 +93,15 @@ def arrays(items: Sequence[Labelled]) -> Arrays:
         for function, f in enumerate(level.functions)
         for other in f.alternatives_of
     ]
-    states = b"".join(state.to_bytes(width, "little") for item in items for state in item.states)
-    packed = np.frombuffer(states, np.uint8).reshape(-1, width)
+    packed = _packed((state for item in items for state in item.states), width)
+    waived = (facts for item in items for facts in item.waived or [0] * len(item.states))
+    seen = (tallies for item in items for tallies in item.tallies or [()] * len(item.states))
+    tallies = [
+        (at, function, *tally[:4])
+        for at, situation in enumerate(seen)
+        for function, tally in enumerate(situation)
+        if tally.calls
+    ]
     owners = [at for at, item in enumerate(items) for _ in item.states]
     return {
         "functions": np.array([len(level.functions) for level in levels], np.int32),
@@ -92,15 +116,29 @@ def arrays(items: Sequence[Labelled]) -> Arrays:
         "alternatives": np.array(alternatives, np.int16).reshape(-1, 3),
         "cost": np.array([function.cost for function in functions], np.float32),
         "optional": np.array([function.optional for function in functions], bool),
-        "known": np.zeros((len(functions), 2), np.int32),
+        "known": np.array([f.failure.known if f.failure else (0, 0) for f in functions], np.int32),
         "init": np.array([at in v.init for v in levels for at in range(len(v.facts))], bool),
         "goal": np.array([at in v.goal for v in levels for at in range(len(v.facts))], bool),
         "level": np.array(owners, np.int32),
         "state": packed,
-        "waived": np.zeros_like(packed),
-        "tallies": np.zeros((0, 6), np.int32),
+        "waived": _packed(waived, width),
+        "tallies": np.array(tallies, np.int32).reshape(-1, 6),
         "q": np.concatenate([row for item in items for row in item.q]),
     }
+
+
+def _write(folder: Path, split: str, number: int, items: Iterable[Labelled]) -> None:
+    """A file is there whole or not at all."""
+    path = folder / f"{split}-{number:04}.npz"
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("wb") as file:
+        np.savez_compressed(file, **arrays(list(items)))
+    unfinished.replace(path)
+
+
+def _packed(states: Iterable[int], width: int) -> Any:
+    raw = b"".join(state.to_bytes(width, "little") for state in states)
+    return np.frombuffer(raw, np.uint8).reshape(-1, width)
 
 
 def main() -> None:
@@ -108,7 +146,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--levels", type=int, help="of the training set, instead of all")
+    parser.add_argument("--failures", action="store_true", help="only the levels with failures")
     options = parser.parse_args()
+    if options.failures:
+        for split in FAILURE_SPLITS:
+            for discards in make_failures(options.folder, split):
+                print(split.name, "failures, discarded:", dict(discards), flush=True)
+        return
     seen: set[int] = set()
     for split in SPLITS:
         wanted = split

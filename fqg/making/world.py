@@ -107,7 +107,7 @@ def _relevant(calls: list[Call]) -> list[Call]:
         add, delete = call.add & changing, (call.delete - call.add) & changing
         pre = call.pre & changing
         if add - pre or delete:
-            trimmed = replace(call, pre=pre, add=add, delete=delete)
+            trimmed = Call(call.name, call.args, pre, add, delete, call.stands_in_for)
             key = (pre, add, delete) if not call.stands_in_for else (pre, add, delete, add)
             kept.setdefault(key, trimmed)
     return list(kept.values())

@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from ..level import Level
 from . import exact, hadd, reachable
@@ -74,8 +73,7 @@ class _Space:
     def depth(self, at: int) -> int:
         return int(self._space.depth(at))
 
-    def to_go(self, goal: Iterable[int], costs: Sequence[float]) -> npt.NDArray[np.float64]:
-        """float64 [states]."""
+    def to_go(self, goal: Iterable[int], costs: Sequence[float]) -> reachable.Costs:
         return np.frombuffer(self._space.to_go(list(goal), list(costs)), "<f8")
 
 

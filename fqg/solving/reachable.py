@@ -11,10 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from ..level import Level
 from ..rules import Rules, bits
 from .successor import successors
 
+Costs = npt.NDArray[np.float64]
 CAP = 60_000
 """States that are enumerated before one gives up, unless told otherwise."""
 
@@ -32,8 +36,8 @@ class Space(Protocol):
     def depth(self, at: int) -> int:
         """The fewest calls from the start."""
 
-    def to_go(self, goal: Iterable[int], costs: Sequence[float]) -> Sequence[float]:
-        """Per state the least cost to one in which all of `goal` is true; infinite: none."""
+    def to_go(self, goal: Iterable[int], costs: Sequence[float]) -> Costs:
+        """[states]: the least cost to one in which all of `goal` is true; infinite: none."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class Reached:
     def depth(self, at: int) -> int:
         return self.depths[at]
 
-    def to_go(self, goal: Iterable[int], costs: Sequence[float]) -> Sequence[float]:
+    def to_go(self, goal: Iterable[int], costs: Sequence[float]) -> Costs:
         wanted = bits(goal)
         best = [0.0 if wanted & ~state == 0 else math.inf for state in self.states]
         queue = [(0.0, at) for at, cost in enumerate(best) if cost == 0]
@@ -68,7 +72,7 @@ class Reached:
                 if cost + costs[call] < best[before]:
                     best[before] = cost + costs[call]
                     heapq.heappush(queue, (best[before], before))
-        return best
+        return np.array(best)
 
     @cached_property
     def _backwards(self) -> list[list[tuple[int, int]]]:
