@@ -37,6 +37,8 @@ class Function:
     """How calls may fail; None: they do not."""
     duration: float = 0.0
     """Seconds that a call takes."""
+    description: str = ""
+    """What it does, for a person."""
     quality: float | None = None
     """How good what it returns is, 0 to 1; None: nobody says."""
 
@@ -170,6 +172,7 @@ def _function(item: Item, facts: int, functions: int) -> Function:
         alternatives_of=tuple(sorted(item.indexes("alternatives_of", functions, []))),
         failure=read_failure(item.child("failure")),
         duration=float(item.get("duration", _NUMBER, 0)),
+        description=item.get("description", "text", ""),
         quality=item.get("quality", "a number from 0 to 1", None),
     )
 

@@ -7,7 +7,7 @@ from ..solving.belief import Belief, Solver, TooLargeError
 from .replanning import Replanner
 from .rule import fixed
 
-STATES = 30_000
+STATES = 10_000
 EXPANSIONS = 500_000
 
 
@@ -38,8 +38,14 @@ class Exact:
             plan = self._planner.plan(situation.state, situation.waived, prices)
             return plan[0] if plan else self._rule.choose(situation)
         solver = self._solver
-        self._belief = solver.start() if self._last is None else self._learned(solver, situation)
-        values = solver.q_values(self._belief)
+        try:
+            self._belief = (
+                solver.start() if self._last is None else self._learned(solver, situation)
+            )
+            values = solver.q_values(self._belief)
+        except TooLargeError:
+            self._solver, self.computed = None, False
+            return self._rule.choose(situation)
         action = min(self._mechanics.legal(situation), key=values.__getitem__)
         self._last = situation, action
         return action

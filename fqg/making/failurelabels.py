@@ -56,8 +56,8 @@ def labelled_failures(
 
 
 def dials(seed: int) -> Dials:
-    """How the level of a seed is to be: small, at each of the failure rates in turn."""
-    return Dials(works=(2, 4), rate=tuple(RATES.values())[seed % len(RATES)])
+    """How the level of a seed is to be: at each of the failure rates in turn."""
+    return Dials(rate=tuple(RATES.values())[seed % len(RATES)])
 
 
 def _met(level: Level, seed: int, count: int) -> list[tuple[Situation, Costs]]:

@@ -29,7 +29,7 @@ COSTS = (1, 2, 3, 5)
 class Dials:
     """What a level is like; shares are chances from 0 to 1."""
 
-    works: tuple[int, int] = (3, 6)
+    works: tuple[int, int] = (2, 4)
     """From, to."""
     needs: float = 0.85
     """A work but the first ones needs earlier ones."""
