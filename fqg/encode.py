@@ -64,8 +64,8 @@ class Moment(NamedTuple):
     """[..., N, 5]: calls, successes, failures in a row, last error (0 to 4), mean duration."""
     limits: Any
     """[..., 7]: shares of budget, deadline and resources that are left, four preferences."""
-    mask: Any
-    """[..., 2N + 1]: legal calls, legal skips, give up."""
+    legal: Any
+    """[..., 2, N]: 1 for legal calls, legal skips. (To give up always is.)"""
 
 
 class Features(NamedTuple):
@@ -123,11 +123,10 @@ def features(xp: Any, structure: Structure, moment: Moment) -> Features:
     calls, successes, row, error = (tallies[..., at] for at in range(4))
     seen = known[..., 0] + calls
     failed = known[..., 1] + calls - successes
-    n = calls.shape[-1]
     usable = xp.where(row > 0, _ONE - _ONE, _ONE)
     functions = [
         (counts[..., pre, :, true] + _PRIOR) / (needs + _PRIOR),
-        moment.mask[..., :n],
+        moment.legal[..., 0, :],
         xp.log1p(counts[..., add, :, every] - counts[..., add, :, true]),
         xp.minimum(counts[..., delete, :, true], _ONE),
         xp.log1p(counts[..., add, :, unmet]),
@@ -140,7 +139,7 @@ def features(xp: Any, structure: Structure, moment: Moment) -> Features:
         xp.log1p(xp.matmul(structure.peers, usable[..., None])[..., 0]),
         xp.log1p(xp.sum(structure.peers, axis=-1)),
         structure.optional,
-        moment.mask[..., n : 2 * n],
+        moment.legal[..., 1, :],
         xp.log1p(tallies[..., 4]),
         (failed + _PRIOR) / (seen + _ONE),
         xp.log1p(seen),
@@ -157,7 +156,7 @@ def features(xp: Any, structure: Structure, moment: Moment) -> Features:
 
 
 def moment(situation: "Situation", mask: Mask) -> Moment:
-    """The arrays of a situation, given which actions are legal in it."""
+    """The arrays of a situation, given which of the 2N + 1 actions are legal in it."""
     f = len(situation.level.facts)
     quality = [-1.0 if value is None else value for value in situation.qualities]
     tallies = [
@@ -178,7 +177,7 @@ def moment(situation: "Situation", mask: Mask) -> Moment:
             ],
             np.float32,
         ),
-        mask=mask.astype(np.float32),
+        legal=mask[:-1].reshape(2, -1).astype(np.float32),
     )
 
 

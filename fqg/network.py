@@ -31,7 +31,7 @@ from .encode import (
 
 WIDTH = 32
 HALF = WIDTH // 2
-HIDDEN = 64
+HIDDEN = 32
 CLAMP = 4.0
 EPSILON = 1e-5
 FORMAT = 1
@@ -127,10 +127,10 @@ class Bound:
         self._weights = w = network.weights
         self._functions = _Side(w, "functions", relations)
         self._facts = _Side(w, "facts", relations.transpose(0, 2, 1))
-        self._globals = _Residual(w, "globals", 1)
+        self._globals = _Residual(w, "globals", 1, 5 * WIDTH)
         self._head = _Perceptron(w, "head", n)
         self._give_up = _Perceptron(w, "give_up", 1)
-        self._head_input = np.empty((n, 2 * WIDTH + FUNCTION_FEATURES), np.float32)
+        self._head_input = np.empty((n, WIDTH + FUNCTION_FEATURES), np.float32)
         self._pooled = self._globals.input
         self._values = np.empty(2 * n + 1, np.float32)
         self._n = n
@@ -154,10 +154,9 @@ class Bound:
             overall.update()
         inputs = self._head_input
         inputs[:, :WIDTH] = functions.state
-        inputs[:, WIDTH : 2 * WIDTH] = overall.state
-        inputs[:, 2 * WIDTH :] = features.functions
+        inputs[:, WIDTH:] = features.functions
         n, values = self._n, self._values
-        values[: 2 * n].reshape(2, n)[:] = self._head(inputs).T
+        values[: 2 * n].reshape(2, n)[:] = self._head(inputs, overall.state).T
         values[2 * n :] = self._give_up(overall.state)[0]
         return values
 
@@ -168,7 +167,9 @@ class Bound:
 
 
 class _Perceptron:
-    """Two layers with a rectifier between; the result is a buffer that the next call overwrites."""
+    """Two layers with a rectifier between; the result is a buffer that the next call overwrites.
+
+    `shared` is one more part of the input, the same for all rows: its weights come last."""
 
     def __init__(self, weights: Weights, name: str, rows: int) -> None:
         self._w1, self._b1 = weights[f"{name}/1/w"], weights[f"{name}/1/b"]
@@ -176,10 +177,10 @@ class _Perceptron:
         self._hidden = np.empty((rows, HIDDEN), np.float32)
         self._result = np.empty((rows, len(self._b2)), np.float32)
 
-    def __call__(self, inputs: Floats) -> Floats:
-        hidden, result = self._hidden, self._result
-        np.matmul(inputs, self._w1, out=hidden)
-        hidden += self._b1
+    def __call__(self, inputs: Floats, shared: Floats | None = None) -> Floats:
+        hidden, result, own = self._hidden, self._result, inputs.shape[1]
+        np.matmul(inputs, self._w1[:own], out=hidden)
+        hidden += self._b1 if shared is None else shared @ self._w1[own:] + self._b1
         np.maximum(hidden, 0, out=hidden)
         np.matmul(hidden, self._w2, out=result)
         result += self._b2
@@ -191,17 +192,17 @@ class _Residual:
 
     The input's first columns are the state; whoever owns this fills the others."""
 
-    def __init__(self, weights: Weights, name: str, rows: int) -> None:
+    def __init__(self, weights: Weights, name: str, rows: int, inputs: int) -> None:
         self._perceptron = _Perceptron(weights, name, rows)
         self._gain, self._bias = weights[f"{name}/norm/gain"], weights[f"{name}/norm/bias"]
         self.state = np.zeros((rows, WIDTH), np.float32)
-        self.input = np.zeros((rows, 5 * WIDTH), np.float32)
+        self.input = np.zeros((rows, inputs), np.float32)
         self._centre = np.eye(WIDTH, dtype=np.float32) - np.float32(1 / WIDTH)
 
-    def update(self) -> None:
+    def update(self, shared: Floats | None = None) -> None:
         state = self.state
         self.input[:, :WIDTH] = state
-        state += self._perceptron(self.input)
+        state += self._perceptron(self.input, shared)
         centred = state @ self._centre
         scale = np.einsum("ij,ij->i", centred, centred)
         scale *= np.float32(1 / WIDTH)
@@ -219,7 +220,7 @@ class _Side(_Residual):
 
     def __init__(self, weights: Weights, name: str, relations: Floats) -> None:
         _, rows, others = relations.shape
-        super().__init__(weights, name, rows)
+        super().__init__(weights, name, rows, 4 * WIDTH)
         self._adjacency = np.ascontiguousarray(relations.reshape(3 * rows, others))
         degrees = np.maximum(self._adjacency.sum(axis=1), 1)
         self._share = (1 / degrees).astype(np.float32)[:, None]
@@ -241,5 +242,4 @@ class _Side(_Residual):
         for relation in range(3):
             at = (1 + relation) * WIDTH
             self.input[:, at : at + WIDTH] = heard[relation * rows : (relation + 1) * rows]
-        self.input[:, 4 * WIDTH :] = overall
-        self.update()
+        self.update(overall)

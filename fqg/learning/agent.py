@@ -25,7 +25,7 @@ NEVER = 1e4
 
 def split(observation: Mapping[str, tf.Tensor]) -> tuple[Mapping[str, tf.Tensor], tf.Tensor]:
     """The observation and its mask of legal actions, as TF-Agents' policies want them."""
-    return observation, tf.cast(observation["mask"], tf.int32)
+    return observation, observation["mask"]
 
 
 class GraphDqnAgent(dqn_agent.DqnAgent):  # type: ignore[misc]
@@ -65,11 +65,11 @@ class GraphDqnAgent(dqn_agent.DqnAgent):  # type: ignore[misc]
         )
         self._settings = settings
 
-    def labelled_loss(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def labelled_loss(self, batch: Mapping[str, tf.Tensor], network: GraphNetwork) -> tf.Tensor:
         """The loss on a batch of labelled situations."""
         settings = self._settings
         inputs = {name: batch[name] for name in batch if name not in ("target", "best")}
-        values, _ = self._q_network(inputs, training=True)
+        values, _ = network(inputs, training=True)
         legal, best = batch["mask"], batch["best"]
         return regression(values, batch["target"], legal) + settings.margin_weight * margin(
             values, legal, best, settings.margin, settings.sharpness
@@ -79,8 +79,21 @@ class GraphDqnAgent(dqn_agent.DqnAgent):  # type: ignore[misc]
     def learn(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """One gradient step on labelled situations; returns the loss."""
         with tf.GradientTape() as tape:
-            loss = self.labelled_loss(batch)
+            loss = self.labelled_loss(batch, self._q_network)
         self._apply(tape, loss)
+        return loss
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def train_on_both(
+        self, experience: Any, batch: Mapping[str, tf.Tensor], teacher: GraphNetwork
+    ) -> tf.Tensor:
+        """One gradient step on own play and labelled situations together; returns the loss.
+
+        `teacher` shares the variables, and takes situations that bring their own adjacency."""
+        with tf.GradientTape() as tape:
+            loss = self.own_loss(experience) + self.labelled_loss(batch, teacher)
+        self._apply(tape, loss)
+        self._update_target()
         return loss
 
     def _train(self, experience: Any, weights: Any = None) -> tf_agent.LossInfo:

@@ -62,6 +62,7 @@ class Graph(NamedTuple):
     structure: Structure
     unit: float
     cap: float
+    optimum: float
     kind: str
 
 
@@ -240,6 +241,7 @@ def _graphs(arrays: dict[str, Array]) -> Iterator[Graph]:
             ),
             unit=unit,
             cap=float(arrays["cap"][at]),
+            optimum=float(arrays["optimum"][at]),
             kind=str(arrays["kind"][at]),
         )
 

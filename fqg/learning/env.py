@@ -113,5 +113,5 @@ class QuestEnvironment(py_environment.PyEnvironment):  # type: ignore[misc]
             for name in ("state", "waived", "quality", "tallies", "limits"):
                 array: Array = getattr(now, name)
                 out[name][(slot, *(slice(size) for size in array.shape))] = array
-            put_actions(out["mask"][slot], now.mask, own)
+            put_actions(out["mask"][slot], legal, own)
         return out

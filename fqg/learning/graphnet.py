@@ -1,7 +1,8 @@
 """The network in TensorFlow, as a TF-Agents network: what `network` computes, for batches.
 
 An observation is a dictionary of the arrays of `encode.Structure` and `encode.Moment` with a batch
-axis, padded: `n_functions` and `n_facts` say how many nodes are real. The features are made inside
+axis, padded; `mask` [B, 2N + 1] of all legal actions stands for `legal`, and `n_functions` and
+`n_facts` say how many nodes are real. The features are made inside
 the graph, by the encoder's own code. Levels that do not change may be kept here instead (`levels`):
 an observation then has the index `level` in place of the arrays of its structure.
 """
@@ -67,6 +68,15 @@ class GraphNetwork(tf_network.Network):  # type: ignore[misc]
         """A copy of the weights for `network`."""
         return {name: variable.numpy() for name, variable in self._w.items()}
 
+    @property
+    def named(self) -> dict[str, tf.Variable]:
+        """The variables by their names in `network.shapes`."""
+        return self._w
+
+    def share(self, other: "GraphNetwork") -> None:
+        """Use the variables of another network from now on."""
+        self._w, self.rounds = other.named, other.rounds
+
     def assign(self, weights: Weights) -> None:
         """Take over the weights of `network`."""
         for name, variable in self._w.items():
@@ -93,6 +103,7 @@ class GraphNetwork(tf_network.Network):  # type: ignore[misc]
         parts = {name: tf.cast(value, tf.float32) for name, value in parts.items()}
         n = tf.shape(parts["cost"])[-1]
         f = tf.shape(parts["goal"])[-1]
+        parts["legal"] = tf.reshape(parts["mask"][:, : 2 * n], [-1, 2, n])
         real = (
             tf.sequence_mask(parts["n_functions"], n, tf.float32),
             tf.sequence_mask(parts["n_facts"], f, tf.float32),
@@ -132,18 +143,23 @@ class GraphNetwork(tf_network.Network):  # type: ignore[misc]
             one_round,
             (tf.constant(0), functions, facts, overall),
         )
-        wide = tf.broadcast_to(overall[:, None], tf.shape(functions))
-        head = self._perceptron("head", tf.concat([functions, wide, inputs.functions], axis=-1))
+        head = self._perceptron(
+            "head", tf.concat([functions, inputs.functions], axis=-1), overall[:, None]
+        )
         calls_and_skips = tf.reshape(tf.transpose(head, [0, 2, 1]), [b, 2 * n])
         return tf.concat([calls_and_skips, self._perceptron("give_up", overall)], axis=-1)
 
     def _embedded(self, node: str, inputs: tf.Tensor) -> tf.Tensor:
         return inputs @ self._w[f"{node}/embed/w"] + self._w[f"{node}/embed/b"]
 
-    def _perceptron(self, name: str, inputs: tf.Tensor) -> tf.Tensor:
-        w = self._w
-        hidden = tf.nn.relu(tf.matmul(inputs, w[f"{name}/1/w"]) + w[f"{name}/1/b"])
-        return tf.matmul(hidden, w[f"{name}/2/w"]) + w[f"{name}/2/b"]
+    def _perceptron(
+        self, name: str, inputs: tf.Tensor, shared: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        w, own = self._w, inputs.shape[-1]
+        hidden = tf.matmul(inputs, w[f"{name}/1/w"][:own]) + w[f"{name}/1/b"]
+        if shared is not None:
+            hidden += tf.matmul(shared, w[f"{name}/1/w"][own:])
+        return tf.matmul(tf.nn.relu(hidden), w[f"{name}/2/w"]) + w[f"{name}/2/b"]
 
     def _heard(
         self,
@@ -159,11 +175,16 @@ class GraphNetwork(tf_network.Network):  # type: ignore[misc]
         heard = tf.concat([heard[..., :HALF] * share, tf.math.log1p(heard[..., HALF:])], axis=-1)
         if not self._messages:
             heard = tf.zeros_like(heard)
-        wide = tf.broadcast_to(overall[:, None], tf.shape(own))
-        return self._updated(node, own, [own, *tf.split(heard, 3, axis=1), wide])
+        return self._updated(node, own, [own, *tf.split(heard, 3, axis=1)], overall[:, None])
 
-    def _updated(self, node: str, state: tf.Tensor, inputs: list[tf.Tensor]) -> tf.Tensor:
-        state = state + self._perceptron(node, tf.concat(inputs, axis=-1))
+    def _updated(
+        self,
+        node: str,
+        state: tf.Tensor,
+        inputs: list[tf.Tensor],
+        shared: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        state = state + self._perceptron(node, tf.concat(inputs, axis=-1), shared)
         centred = state - tf.reduce_mean(state, axis=-1, keepdims=True)
         variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
         normal = centred * tf.math.rsqrt(variance + EPSILON)
