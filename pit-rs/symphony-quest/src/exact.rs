@@ -54,12 +54,12 @@ pub fn solve(level: &Level, goal: &[u32], costs: &[f64], expansions: usize) -> O
         }
         expanded += 1;
         nodes[at as usize].expanded_at = cost;
-        for call in 0..level.size() {
+        for (call, paid) in costs.iter().enumerate() {
             if !level.legal(call, &state) {
                 continue;
             }
             level.step(call, &state, &mut after);
-            let total = cost + costs[call];
+            let total = cost + paid;
             let index = match met.find(&after) {
                 Some(index) if nodes[index as usize].cost <= total => continue,
                 Some(index) => {
