@@ -67,7 +67,7 @@ def _first_phase(
     settings: Settings, training: Situations, validation: Situations, folder: Path
 ) -> Weights:
     spec = _structure_spec()
-    agent, network, optimizer = _agent(settings, spec, actions=3, levels=None)
+    agent, network, optimizer = make_agent(settings, spec, actions=3, levels=None)
     checkpoint = tf.train.Checkpoint(
         weights=network.named, optimizer=optimizer, step=agent.train_step_counter
     )
@@ -100,7 +100,7 @@ def _second_phase(
 ) -> Weights:
     environment = QuestEnvironment(levels, settings.games, settings.seed)
     spec = environment.observation_spec()
-    agent, network, optimizer = _agent(
+    agent, network, optimizer = make_agent(
         settings, spec, actions=2 * environment.n + 1, levels=_tensors(environment.tables)
     )
     network.assign(weights)
@@ -131,9 +131,10 @@ def _second_phase(
     return network.weights_as_arrays()
 
 
-def _agent(
+def make_agent(
     settings: Settings, spec: Any, actions: int, levels: Batch | None
 ) -> tuple[GraphDqnAgent, GraphNetwork, Any]:
+    """An agent with fresh weights, its network and optimizer, for so many (padded) actions."""
     action_spec = tensor_spec.from_spec(
         array_spec.BoundedArraySpec((), np.int32, 0, actions - 1, "action")
     )
