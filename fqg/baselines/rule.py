@@ -28,7 +28,11 @@ class Retries(NamedTuple):
     """Failures in a row after which an optional function is skipped without trying others."""
 
 
-TUNED: tuple[tuple[float, Retries], ...] = ((9.0, Retries()),)
+TUNED: tuple[tuple[float, Retries], ...] = (
+    (0.158, Retries(unavailable=3, refused=0, bad_output=6, timeout=1, patience=0, wary=0.5)),
+    (0.268, Retries(unavailable=6, refused=0, bad_output=4, timeout=4, patience=0, wary=0.5)),
+    (1.0, Retries(unavailable=6, refused=0, bad_output=6, timeout=3, patience=0, wary=0.5)),
+)
 """Up to which failure rate of a level which numbers hold."""
 
 

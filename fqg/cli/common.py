@@ -12,6 +12,7 @@ import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError
 
 from .. import policy
+from ..baselines.bandit import Bandit
 from ..baselines.best import Exact
 from ..baselines.rule import ff, fixed
 from ..baselines.simple import Greedy, Random
@@ -30,6 +31,7 @@ BASELINES: dict[str, Callable[[], Player]] = {
     "greedy": Greedy,
     "ff": ff,
     "fixed": fixed,
+    "bandit": Bandit,
     "exact": Exact,
 }
 LEARNED = ("dqn", "guided")

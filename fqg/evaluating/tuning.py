@@ -1,7 +1,7 @@
-"""Tunes the fixed rule per failure rate, on levels of training seeds: what `baselines/rule.py` holds.
+"""Tunes the fixed rule per failure rate on levels of training seeds: what `baselines/rule.py` holds.
 
-`python -m symphony.fqg.evaluating.tuning` prints the numbers. Coordinate descent from the usual ones,
-over all values of one number at a time, until nothing gets better.
+`python -m symphony.fqg.evaluating.tuning` prints the numbers. Coordinate descent from the usual
+ones, over all values of one number at a time, until nothing gets better.
 """
 
 from collections.abc import Sequence
