@@ -25,7 +25,7 @@ WARY = 0.5
 
 @dataclass(frozen=True)
 class Choice:
-    """A choice made after a failure, for learning: what was spent, what the plan had yet to cost."""
+    """A choice made after a failure: what was spent then, and what the plan had yet to cost."""
 
     context: Context
     arm: str

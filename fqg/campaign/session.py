@@ -82,6 +82,8 @@ class Session:
             case ["restart"]:
                 self._begin()
                 return Reply(("From the beginning.", "", *self.look()))
+            case _ if self._over:
+                return Reply(("This level is over: `restart`, `next` or `quit`.",))
             case ["hint"]:
                 return Reply((self._hint(),))
             case ["give", "up"]:
@@ -125,8 +127,6 @@ class Session:
         return self._act(action)
 
     def _act(self, action: int) -> Reply:
-        if self._over:
-            return Reply(("This level is over: `restart`, `next` or `quit`.",))
         mechanics, before = self._game.mechanics, self._game.situation
         outcome = self._game.step(action)
         if action < mechanics.count:

@@ -1,4 +1,4 @@
-"""Tunes the fixed rule per failure rate on levels of training seeds: what `baselines/rule.py` holds.
+"""Tunes the fixed rule per failure rate, on levels of training seeds: see `baselines/rule.py`.
 
 `python -m symphony.fqg.evaluating.tuning` prints the numbers. Coordinate descent from the usual
 ones, over all values of one number at a time, until nothing gets better.
