@@ -19,7 +19,8 @@ class Dials:
     states: int = 60_000
     """Reachable states at most."""
     inverse: tuple[float, float] = (0.6, 0.95)
-    """The share of functions that have an inverse, drawn for each level from this range."""
+    """The share of functions that have an inverse, drawn for each level from this range. (What is
+    moved or taken in nested and carrying levels can nearly always be put back.)"""
     deletes: float = 0.7
     """Plain levels: how often a function uses up one of its inputs."""
     alternatives: float = 0.25

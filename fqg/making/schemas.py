@@ -19,17 +19,17 @@ MAX_PARAMETERS = 4
 
 def schemas_world(rng: Random, dials: Dials) -> World:
     """1 to 3 types, 1 to 4 families, 2 to 5 schemas and their inverses."""
-    draw = _Draw(rng, rng.randint(1, 3))
+    draw = _Draw(rng, dials, rng.randint(1, 3))
     for _ in range(rng.randint(1, 4)):
         draw.family()
     for _ in range(rng.randint(2, 5)):
         draw.schema()
-    return draw.world(dials)
+    return draw.world()
 
 
 def nested_world(rng: Random, dials: Dials) -> World:
     """Objects that rest on, or lie in, objects of their own type or at constants."""
-    draw = _Draw(rng, rng.choice((1, 1, 2)))
+    draw = _Draw(rng, dials, rng.choice((1, 1, 2)))
     bases = tuple(f"base_{at}" for at in range(rng.choice((1, 1, 1, 2, 3))))
     limited = {base for base in bases[1:] if rng.random() < 0.4}
     hand = rng.random() < 0.4
@@ -55,12 +55,12 @@ def nested_world(rng: Random, dials: Dials) -> World:
             draw.move(rests, before, after, top=top, always_back=True)
     for _ in range(rng.choice((0, 0, 1, 2))):
         draw.schema()
-    return draw.world(dials)
+    return draw.world()
 
 
 def carrying_world(rng: Random, dials: Dials) -> World:
     """Things that are taken and put down, by carriers that may have to go where they are."""
-    draw = _Draw(rng, 3)  # 0 things, 1 places, 2 carriers
+    draw = _Draw(rng, dials, 3)  # 0 things, 1 places, 2 carriers
     per_carrier = rng.random() < 0.3
     hands = tuple(f"hand_{at}" for at in range(rng.choice((1, 1, 2, 2, 3))))
     crowded = rng.random() < 0.2
@@ -83,14 +83,15 @@ def carrying_world(rng: Random, dials: Dials) -> World:
         draw.keep(draw.varied(take), always_back=True)
     for _ in range(rng.choice((0, 0, 1, 2))):
         draw.schema()
-    return draw.world(dials)
+    return draw.world()
 
 
 class _Draw:
     """A domain as it is drawn, piece by piece."""
 
-    def __init__(self, rng: Random, types: int) -> None:
+    def __init__(self, rng: Random, dials: Dials, types: int) -> None:
         self._rng = rng
+        self._dials = dials
         self._types = types
         self._families: list[Family] = []
         self._relations: list[tuple[int, str]] = []
@@ -202,18 +203,19 @@ class _Draw:
 
     def keep(self, schema: Schema, always_back: bool = False) -> None:
         """Takes a schema in, and for the share that is asked for its inverse too."""
-        self._inverse = self._inverse or self._rng.uniform(0.6, 0.95)
+        if not self._schemas:
+            self._inverse = self._rng.uniform(*self._dials.inverse)
         self._schemas.append(schema)
         if self._rng.random() < (0.97 if always_back else self._inverse):
             self._schemas.append(schema.inverse())
 
-    def world(self, dials: Dials) -> World:
+    def world(self) -> World:
         """The domain with as many objects as give the number of functions that is asked for."""
         rng = self._rng
         domain = Domain(
             self._types, tuple(self._families), tuple(self._relations), tuple(self._schemas)
         )
-        sizes = _sizes(rng, domain, 1.4 * rng.randint(*dials.functions))
+        sizes = _sizes(rng, domain, 1.4 * rng.randint(*self._dials.functions))
         objects = [
             [f"{kind}_{at}" for at in range(size)] for kind, size in zip("xyz", sizes, strict=False)
         ]

@@ -1,9 +1,12 @@
 """Made levels: winnable, none twice, within their dials, and the same for the same seed."""
 
+import hashlib
 import itertools
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +72,33 @@ def test_levels_keep_to_their_dials() -> None:
     assert {f.cost for item in free.levels(range(20)) for f in item.level.functions} == {7.0}
 
 
+def _some(kind: str, **dials: Any) -> list[Level]:
+    maker = Maker(replace(SMALL, easy=1.0, **dials), kinds={kind: 1.0})
+    return [item.level for item in itertools.islice(maker.levels(range(2_000)), 5)]
+
+
+@pytest.mark.parametrize("kind", ["schemas", "variables", "plain"])
+def test_without_inverses_no_function_undoes_another(kind: str) -> None:
+    def undoing(**dials: Any) -> list[str]:
+        levels = _some(kind, **dials)
+        marks = ("_back", "undo_", "recover_")
+        names = (function.name for level in levels for function in level.functions)
+        return [name for name in names if any(mark in name for mark in marks)]
+
+    assert undoing(inverse=(0.0, 0.0)) == []
+    assert undoing(inverse=(1.0, 1.0))
+
+
+def test_plain_levels_use_up_and_have_alternatives_as_often_as_asked() -> None:
+    for share in (0.0, 1.0):
+        levels = _some("plain", deletes=share, alternatives=share, inverse=(0.0, 0.0))
+        functions = [function for level in levels for function in level.functions]
+        first = [function for function in functions if function.name.startswith("make_")]
+        # What an alternative uses up is its own affair.
+        assert any(function.delete for function in first) == bool(share)
+        assert any(function.alternatives_of for function in functions) == bool(share)
+
+
 def test_no_level_is_made_twice() -> None:
     _, items = made()
     hashes = {canonical_hash(item.level) for item in items}
@@ -87,6 +117,15 @@ def test_a_seed_makes_the_same_level_always() -> None:
     ours, theirs = arrays(list(map(labelled, first))), arrays(list(map(labelled, again)))
     for name, array in ours.items():
         assert np.array_equal(array, theirs[name], equal_nan=array.dtype.kind == "f"), name
+
+
+def test_levels_and_labels_are_the_same_on_every_machine() -> None:
+    _, items = made()
+    digest = hashlib.blake2b(digest_size=8)
+    for name, array in arrays(list(map(labelled, items[:8]))).items():
+        if name != "kind":
+            digest.update(array.tobytes())
+    assert digest.hexdigest() == "32f04cc20820a341"
 
 
 @pytest.mark.parametrize("kind", KINDS)
