@@ -125,6 +125,8 @@ def _with_goal(rng: Random, level: Level, space: Space, dials: Dials) -> tuple[L
     rules = Rules(level)
     ones = [1.0] * len(level.functions)
     shortest = min(dials.depth[1], dials.depth[0] + int(rng.expovariate(0.3)))
+    if space.depth(len(space) - 1) < shortest:
+        raise DiscardError("no goal at this depth")
     for _ in range(TRIES):
         late = len(space) - 1 - int((len(space) - 1) * 0.5 * rng.random() ** 2)
         goal = _goal(rng, level, rules.facts(space.state(late)))
