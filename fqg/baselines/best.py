@@ -17,6 +17,9 @@ class Exact:
 
     name = "exact"
 
+    def __init__(self, states: int = STATES) -> None:
+        self._states = states
+
     def begin(self, level: Level) -> None:
         """A new game on this level. Solves a level once, however often it is played."""
         if getattr(self, "_level", None) is not level:
@@ -62,7 +65,7 @@ class Exact:
     def _solved(self, level: Level) -> Solver | None:
         if not _fails(level):
             return None
-        solver = Solver(level, STATES)
+        solver = Solver(level, self._states)
         try:
             solver.q_values(solver.start())
         except TooLargeError:

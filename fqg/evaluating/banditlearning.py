@@ -12,23 +12,23 @@ from ..making.failurelabels import dials
 from ..making.failures import make
 from .evaluate import play
 
-FIRST_SEED, LEVELS, ROUNDS = 1_100_000, 400, 16
+FIRST_SEED, LEVELS, ROUNDS = 1_100_000, 400, 30
 """Training seeds that label no level; every level is played once a round."""
 
 
 def learn() -> dict[str, dict[str, tuple[float, int]]]:
-    """The table; exploration falls from 1 to 0.05 over the rounds."""
+    """The table; exploration falls from 1 to 0.04 over the rounds."""
     table: dict[str, dict[str, tuple[float, int]]] = {}
     levels = [make(seed, dials(seed)) for seed in range(FIRST_SEED, FIRST_SEED + LEVELS)]
     for number in range(ROUNDS):
-        bandit = Bandit(table, epsilon=max(0.05, 1 - number / (ROUNDS / 2)), seed=number)
+        bandit = Bandit(table, epsilon=max(0.04, 1 - number / (ROUNDS / 3)), seed=number)
         for level in levels:
             game = play(bandit, level, number)
             for choice in bandit.choices:
                 beyond = game.cost - choice.spent - choice.planned
                 arms = table.setdefault(str(choice.context), {})
                 mean, times = arms.get(choice.arm, (0.0, 0))
-                step = max(1 / (times + 1), 0.01)  # later play is better: it counts for more
+                step = max(1 / (times + 1), 0.02)  # later play is better: it counts for more
                 arms[choice.arm] = (mean + step * (beyond - mean), times + 1)
     return table
 

@@ -6,6 +6,7 @@ ones, over all values of one number at a time, until nothing gets better.
 
 from collections.abc import Sequence
 from statistics import fmean, quantiles
+from typing import Any
 
 from ..baselines.rule import Retries, Rule, failure_rate
 from ..level import Level
@@ -15,7 +16,7 @@ from .evaluate import play_all
 
 FIRST_SEED, LEVELS, GAMES = 1_000_000, 300, 6
 """Training seeds that label no level."""
-VALUES: dict[str, Sequence[float]] = {
+VALUES: dict[str, Sequence[Any]] = {
     "unavailable": (0, 1, 2, 3, 4, 6),
     "refused": (0, 1, 2, 3),
     "bad_output": (0, 1, 2, 3, 4, 6),
