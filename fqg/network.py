@@ -69,7 +69,7 @@ def shapes() -> dict[str, tuple[int, ...]]:
 
 
 def compress(cost: T) -> T:
-    """A cost to go in units, from 0, as the network counts it: √(1 + cost) − 1."""
+    """A cost to go in units, from 0, as the network counts it: √(1 + cost) - 1."""
     return (1 + cost) ** 0.5 - 1  # type: ignore[operator, no-any-return]
 
 
@@ -122,7 +122,7 @@ class Bound:
 
     def __init__(self, network: Network, structure: Structure) -> None:
         relations = structure.relations
-        _, n, f = relations.shape
+        n = relations.shape[1]
         self._rounds = network.rounds
         self._weights = w = network.weights
         self._functions = _Side(w, "functions", relations)

@@ -85,7 +85,9 @@ class Dqn:
         if best == give_up and not self._hopeful:
             return best
         rest = legal[:-1]
-        return max(rest, key=lambda action: float(values[action] - self._penalty(situation, action)))
+        return max(
+            rest, key=lambda action: float(values[action] - self._penalty(situation, action))
+        )
 
     def _penalty(self, situation: Situation, action: int) -> np.float32:
         mechanics = self._judge.mechanics

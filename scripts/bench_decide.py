@@ -5,10 +5,12 @@ each function with one to three edges of each relation; what the network answers
 here, so weights are random too. `.../median` is the median of the same decisions.
 """
 
+# ruff: noqa: E402 - the threads of NumPy are set before it is imported
+
 import os
 
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = "1"  # before NumPy is imported
+    os.environ[variable] = "1"
 
 import random
 import sys

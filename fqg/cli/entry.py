@@ -2,7 +2,7 @@
 
 import typer
 
-from . import evaluate, generate, play, solve, train
+from . import evaluate, generate, play, report, solve, train
 from .common import execute
 
 app = typer.Typer(
@@ -12,7 +12,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (play, generate, solve, evaluate, train):
+for command in (play, generate, solve, evaluate, train, report):
     command.add_command(app)
 
 

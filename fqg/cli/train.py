@@ -1,4 +1,4 @@
-"""`symphony-fqg train` and `export`: makes a policy from labelled levels; needs the training extra."""
+"""`symphony-fqg train` and `export`: a policy from labelled levels; needs the training extra."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,7 +46,8 @@ def train(
         raise CommandError(ExitCode.BAD_REQUEST, [(str(error), str(data))], remedy) from None
     levels = [make(at, dials(at)) for at in range(OWN_SEED, OWN_SEED + own_levels)]
     weights, scores = learn(chosen, training, validation, levels, folder, threads)
-    print(write(folder, weights, chosen, training, scores))
+    made = chosen.steps + (chosen.own_steps if levels else 0)
+    print(write(folder, weights, chosen, training, scores, made))
 
 
 def export(

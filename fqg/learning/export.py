@@ -35,11 +35,15 @@ def export(
     settings: Settings,
     training: Situations,
     scores: Scores,
+    steps: int,
 ) -> Path:
-    """Write `policy.npz`, `policy.json` and `policy.md`; returns the first."""
+    """Write `policy.npz`, `policy.json` and `policy.md`; returns the first.
+
+    `steps` are the gradient steps that were made: fewer than planned if it was stopped."""
     card: dict[str, Any] = {
         "rounds": settings.rounds_at_play,
         "settings": asdict(settings),
+        "steps": steps,
         "revision": _revision(),
         "data": {
             "levels": dict(sorted(Counter(graph.kind for graph in training.graphs).items())),
@@ -92,11 +96,13 @@ def _for_people(card: dict[str, Any]) -> str:
             "# The policy and how it came to be",
             "",
             f"Revision {card['revision']}, TensorFlow {tf.__version__}.",
-            f"Seed {settings['seed']}; {settings['steps']} steps of {settings['batch']} labelled",
-            f"situations, {settings['own_steps']} steps of own play; {card['rounds']} rounds of",
-            "message passing at play.",
+            f"Seed {settings['seed']}; {card['steps']} steps were made. Planned were",
+            f"{settings['steps']} on labelled situations ({settings['batch']} each) and",
+            f"{settings['own_steps']} with own play. {card['rounds']} rounds of message passing",
+            "at play.",
             "",
-            f"Levels: {levels}; {card['data']['situations']} labelled situations. {card['data']['seeds']}.",
+            f"Levels: {levels}; {card['data']['situations']} labelled situations.",
+            f"Seeds: {card['data']['seeds']}.",
             "",
             "| validation levels | number | solved | cost ÷ optimum |",
             "|---|---|---|---|",

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tf_agents.networks import network as tf_network
 
 from ..encode import Features, Moment, Structure, features
-from ..network import CLAMP, EPSILON, HALF, WIDTH, Weights, shapes
+from ..network import CLAMP, EPSILON, HALF, Weights, shapes
 
 tnp = tf.experimental.numpy
 Observation = Mapping[str, tf.Tensor]

@@ -209,7 +209,7 @@ def _report(scores: Scores, step: int) -> None:
 
 def _line(step: int, loss: float, scores: Scores) -> str:
     every = scores["all"]
-    kinds = " · ".join(f"{kind} {s.solved:.0%} ×{s.ratio:.3f}" for kind, s in scores.items())
+    kinds = " · ".join(f"{kind} {s.solved:.0%} at {s.ratio:.3f}" for kind, s in scores.items())
     return f"{step}: loss {loss:.4f}, solved {every.solved:.1%} at {every.ratio:.3f} ({kinds})"
 
 

@@ -17,8 +17,9 @@ from .situations import seen, shuffled, some_level
 def test_order_and_names_change_nothing_but_the_order(seed: int) -> None:
     level = some_level(seed)
     functions, facts = list(range(9)), list(range(7))
-    random.Random(seed).shuffle(functions)
-    random.Random(seed + 1).shuffle(facts)
+    draw = random.Random(seed)  # noqa: S311 - no secret
+    draw.shuffle(functions)
+    draw.shuffle(facts)
 
     one = seen(Mechanics(level).start())
     other = seen(Mechanics(shuffled(level, functions, facts)).start())

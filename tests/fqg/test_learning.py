@@ -2,6 +2,8 @@
 
 Needs the training extra (`scripts/train` installs it in an environment of its own)."""
 
+# ruff: noqa: E402 - nothing of TensorFlow is imported before it is known to be there
+
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +36,7 @@ from .situations import legal, some_level, values
 def test_numpy_computes_what_tensorflow_computes() -> None:
     weights = initial(3)
     situations = [
-        Mechanics(some_level(seed, functions=seed + 4, facts=seed + 6)).start()
-        for seed in range(4)
+        Mechanics(some_level(seed, functions=seed + 4, facts=seed + 6)).start() for seed in range(4)
     ]
     n, f = 9, 12  # larger than any: padding must change nothing
     batch = dataset.empty(len(situations), n, f)
@@ -86,9 +87,7 @@ def test_training_learns_and_gives_the_same_weights_again(tmp_path: Path) -> Non
         settings = Settings(
             steps=steps, own_steps=own, every=250, validation=20, batch=16, games=4, replay=500
         )
-        weights, scores = train(
-            settings, training, validation, levels, tmp_path / folder
-        )
+        weights, scores = train(settings, training, validation, levels, tmp_path / folder)
         return dict(weights), scores["all"].solved
 
     weights, solved = trained("long", 500, 20)
