@@ -8,11 +8,14 @@ file are reported together, each with its place, such as `[3].functions[2].pre[0
 import gzip
 import json
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NamedTuple, NoReturn
 
+from .failure import Failure, read_failure
+from .reading import Item, Problem
+
+_NUMBER = "a number from 0 to 1e12"
 MAX_FILE_BYTES = 1 << 30
 """A file is read up to this size, unpacked; a larger one is refused."""
 
@@ -30,13 +33,32 @@ class Function:
     optional: bool = False
     alternatives_of: tuple[int, ...] = ()
     """Indexes of the functions that this one can stand in for."""
-    failure: Mapping[str, object] | None = field(default=None, hash=False)
-    """How calls may fail, as the file says it; None: they do not."""
+    failure: Failure | None = None
+    """How calls may fail; None: they do not."""
+    duration: float = 0.0
+    """Seconds that a call takes."""
+    description: str = ""
+    """What it does, for a person."""
+    quality: float | None = None
+    """How good what it returns is, 0 to 1; None: nobody says."""
+
+
+class Preferences(NamedTuple):
+    """What matters to whoever plays: weights from 0 to 1."""
+
+    quality: float = 0.0
+    cost: float = 1.0
+    time: float = 0.0
+    risk: float = 0.0
+
+
+USUAL = Preferences()
+"""Only the cost matters."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """One puzzle. `init` and `goal` are indexes of `facts`; `optimal_calls` is None if unknown."""
+    """One puzzle. `init` and `goal` are indexes of `facts`."""
 
     id: str
     facts: tuple[str, ...]
@@ -44,18 +66,15 @@ class Level:
     goal: frozenset[int]
     functions: tuple[Function, ...]
     optimal_calls: int | None = None
+    """The calls of a shortest plan; None: unknown. Failures are not counted in."""
     story: str = ""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that is wrong in a file: where, and what."""
-
-    place: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.message}"
+    optimal_cost: float | None = None
+    """What a cheapest plan costs (game.prices); None: unknown. Failures are not counted in."""
+    budget: float | None = None
+    """What the calls may cost in all."""
+    deadline: float | None = None
+    """Seconds that the calls may take in all."""
+    preferences: Preferences = USUAL
 
 
 class LevelError(ValueError):
@@ -88,7 +107,7 @@ def parse_levels(document: object) -> tuple[Level, ...]:
     """The levels of a decoded file. Raises LevelError with every problem."""
     problems: list[Problem] = []
     items = document if isinstance(document, list) else [document]
-    levels = [_level(_Object(item, f"[{at}]", problems)) for at, item in enumerate(items)]
+    levels = [_level(Item(item, f"[{at}]", problems)) for at, item in enumerate(items)]
     first: dict[str, int] = {}
     for at, level in enumerate(levels):
         if first.setdefault(level.id, at) != at:
@@ -116,7 +135,7 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no number")
 
 
-def _level(item: "_Object") -> Level:
+def _level(item: Item) -> Level:
     facts = tuple(item.items("facts", "text"))
     functions = item.items("functions", "an object")
     return Level(
@@ -126,7 +145,7 @@ def _level(item: "_Object") -> Level:
         goal=item.indexes("goal", len(facts)),
         functions=tuple(
             _function(
-                _Object(function, f"{item.place}.functions[{at}]", item.problems),
+                Item(function, f"{item.place}.functions[{at}]", item.problems),
                 facts=len(facts),
                 functions=len(functions),
             )
@@ -134,79 +153,32 @@ def _level(item: "_Object") -> Level:
         ),
         optimal_calls=item.get("optimal_calls", "a whole number from 0", None),
         story=item.get("story", "text", ""),
+        optimal_cost=item.get("optimal_cost", _NUMBER, None),
+        budget=item.get("budget", _NUMBER, None),
+        deadline=item.get("deadline", _NUMBER, None),
+        preferences=_preferences(item.child("preferences")),
     )
 
 
-def _function(item: "_Object", facts: int, functions: int) -> Function:
+def _function(item: Item, facts: int, functions: int) -> Function:
     return Function(
         name=item.get("name", "text"),
         pre=item.indexes("pre", facts),
         add=item.indexes("add", facts),
         delete=item.indexes("del", facts),
         args=tuple(item.items("args", "text", [])),
-        cost=float(item.get("cost", "a number from 0 to 1e12", 1)),
+        cost=float(item.get("cost", _NUMBER, 1)),
         optional=item.get("optional", "true or false", False),
         alternatives_of=tuple(sorted(item.indexes("alternatives_of", functions, []))),
-        failure=item.get("failure", "an object", None),
+        failure=read_failure(item.child("failure")),
+        duration=float(item.get("duration", _NUMBER, 0)),
+        description=item.get("description", "text", ""),
+        quality=item.get("quality", "a number from 0 to 1", None),
     )
 
 
-_KINDS: dict[str, tuple[Callable[[Any], bool], Any]] = {
-    # What a message calls it: how it is recognised, what stands in for a wrong one.
-    # (`type() is`, because a bool is an int to isinstance.)
-    "text": (lambda v: isinstance(v, str), ""),
-    "true or false": (lambda v: isinstance(v, bool), False),
-    "a list": (lambda v: isinstance(v, list), []),
-    "an object": (lambda v: isinstance(v, dict), {}),
-    "a whole number from 0": (lambda v: type(v) is int and v >= 0, 0),
-    "a number from 0 to 1e12": (lambda v: type(v) in (int, float) and 0 <= v <= 1e12, 0),
-}
-_REQUIRED = object()
-
-
-class _Object:
-    """One JSON object at its place. Notes what is wrong with it and goes on with a stand-in."""
-
-    def __init__(self, value: object, place: str, problems: list[Problem]) -> None:
-        self.place = place
-        self.problems = problems
-        self._keys: dict[str, object] = self._checked(value, "an object", place)
-
-    def get(self, key: str, kind: str, default: object = _REQUIRED) -> Any:
-        """The value of `key`, of this kind; `default` if the key is absent or null and may be."""
-        value = self._keys.get(key)
-        if value is None and default is not _REQUIRED:
-            return default
-        return self._checked(value, kind, f"{self.place}.{key}")
-
-    def items(self, key: str, kind: str, default: object = _REQUIRED) -> list[Any]:
-        """The list at `key`, its items of this kind."""
-        place = f"{self.place}.{key}"
-        values = self.get(key, "a list", default)
-        return [self._checked(value, kind, f"{place}[{at}]") for at, value in enumerate(values)]
-
-    def indexes(self, key: str, below: int, default: object = _REQUIRED) -> frozenset[int]:
-        """The list at `key` as a set of indexes of something that has `below` items."""
-        values = self.items(key, "a whole number from 0", default)
-        for at, value in enumerate(values):
-            if value >= below:
-                message = f"{value} is out of range: there are {below}"
-                self._note(f"{self.place}.{key}[{at}]", message)
-        return frozenset(values)
-
-    def _checked(self, value: object, kind: str, place: str) -> Any:
-        recognised, stand_in = _KINDS[kind]
-        if recognised(value):
-            return value
-        self._note(place, f"must be {kind}, not {_shown(value)}")
-        return stand_in
-
-    def _note(self, place: str, message: str) -> None:
-        self.problems.append(Problem(place, message))
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "absent"
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def _preferences(item: Item | None) -> Preferences:
+    if item is None:
+        return USUAL
+    weights = USUAL._asdict().items()
+    return Preferences(*(item.get(name, "a number from 0 to 1", usual) for name, usual in weights))

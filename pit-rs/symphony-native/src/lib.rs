@@ -4,6 +4,7 @@
 //! is the [`door`]. Python reaches them through [`Datapath`], whose methods leave commands, and hears from them through a queue of upcalls.
 //! [`Dealer`] is a peer's socket, with no thread of ours.
 //! [`SwitchProbe`] is the switch alone, for the test that holds it against the Python one.
+//! [`mod@quest`] has nothing to do with the bus: the solvers of Function Quest.
 
 mod bell;
 mod clock;
@@ -18,6 +19,7 @@ mod hub;
 mod mailbox;
 mod notifier;
 mod probe;
+mod quest;
 mod shared;
 
 use pyo3::prelude::*;
@@ -30,6 +32,8 @@ mod symphony_native {
     use super::dealer::Dealer;
     #[pymodule_export]
     use super::probe::SwitchProbe;
+    #[pymodule_export]
+    use super::quest::quest;
 
     /// Raised, here and in `bus/native.py`, whenever what Python calls of this module changes.
     #[pymodule_export]

@@ -1,0 +1,1 @@
+"""Players to be beaten, each as strong as its idea allows; none ever saw an outside file."""

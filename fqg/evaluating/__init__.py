@@ -1,0 +1,1 @@
+"""Scoring: one way for all players, paired per level and fortune."""

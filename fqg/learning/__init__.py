@@ -1,0 +1,1 @@
+"""How the policy learns: the only package of Function Quest that imports TensorFlow."""
