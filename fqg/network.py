@@ -16,7 +16,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -38,7 +38,6 @@ FORMAT = 1
 """Of the file; another number is refused."""
 
 Weights = Mapping[str, Floats]
-T = TypeVar("T")
 
 
 class WeightsError(ValueError):
@@ -68,20 +67,21 @@ def shapes() -> dict[str, tuple[int, ...]]:
     return found
 
 
-def compress(cost: T) -> T:
-    """A cost to go in units, from 0, as the network counts it: √(1 + cost) - 1."""
-    return (1 + cost) ** 0.5 - 1  # type: ignore[operator, no-any-return]
+def compress(cost: Any) -> Any:
+    """A cost to go in units, from 0, as the network counts it: √(1 + cost) - 1. Arrays too."""
+    return (1 + cost) ** 0.5 - 1
 
 
-def expand(value: T) -> T:
+def expand(value: Any) -> Any:
     """The inverse of `compress`."""
-    return (1 + value) ** 2 - 1  # type: ignore[operator, no-any-return]
+    return (1 + value) ** 2 - 1
 
 
 def save(path: Path, weights: Weights, config: Mapping[str, Any]) -> None:
     """Write weights and how they came to be; `config` has `rounds`, the rest is for readers."""
     text = np.array(json.dumps({"format": FORMAT, **config}, sort_keys=True))
-    np.savez_compressed(path, config=text, **{name: weights[name] for name in shapes()})
+    arrays: dict[str, Any] = {name: weights[name] for name in shapes()}
+    np.savez_compressed(path, config=text, **arrays)
 
 
 def load(path: Path) -> tuple[Weights, dict[str, Any]]:

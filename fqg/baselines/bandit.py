@@ -91,7 +91,7 @@ class Bandit:
     def _arms(self, situation: Situation, legal: list[int], failed: int) -> dict[str, int]:
         """The action of each arm that there is."""
         mechanics = self._mechanics
-        arms = {GIVE_UP: mechanics.give_up}
+        arms: dict[str, int] = {}
         if failed in legal:
             arms[RETRY] = failed
         other = self._plan(situation, self._banned | {failed})
@@ -99,6 +99,8 @@ class Bandit:
             arms[FALL_BACK] = other[0]
         if mechanics.count + failed in legal:
             arms[SKIP] = mechanics.count + failed
+        if set(arms) <= {RETRY}:  # with another way left, giving up is never best
+            arms[GIVE_UP] = mechanics.give_up
         return arms
 
     def _arm(self, context: Context, arms: list[str]) -> str:
@@ -116,7 +118,7 @@ class Bandit:
         share = (tally.known_failures + 0.5) / (tally.known_calls + 1)
         usual = 0 if share < 0.3 else 1 if share < 0.6 else 2
         optional = self._mechanics.level.functions[failed].optional
-        return tally.last_error, min(tally.failures_in_a_row, 4), usual, other, optional
+        return tally.last_error, min(tally.failures_in_a_row, 6), usual, other, optional
 
     def _planned(self, situation: Situation, legal: list[int]) -> int:
         for banned in (self._banned, set[int]()):

@@ -7,7 +7,7 @@ from ..solving.belief import Belief, Solver, TooLargeError
 from .replanning import Replanner
 from .rule import fixed
 
-STATES = 10_000
+STATES = 4_000
 EXPANSIONS = 500_000
 
 

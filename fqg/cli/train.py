@@ -1,5 +1,6 @@
 """`symphony-fqg train` and `export`: a policy from labelled levels; needs the training extra."""
 
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -37,8 +38,12 @@ def train(
     from ..learning.export import export as write
     from ..learning.train import train as learn
 
-    given = {"seed": seed, "steps": steps, "own_steps": own_steps}
-    chosen = settings.Settings(**{k: v for k, v in given.items() if v is not None})
+    usual = settings.Settings(seed=seed)
+    chosen = replace(
+        usual,
+        steps=usual.steps if steps is None else steps,
+        own_steps=usual.own_steps if own_steps is None else own_steps,
+    )
     try:
         training, validation = (dataset.load(data, split) for split in ("train", "validation"))
     except FileNotFoundError as error:

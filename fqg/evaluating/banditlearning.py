@@ -12,7 +12,7 @@ from ..making.failurelabels import dials
 from ..making.failures import make
 from .evaluate import play
 
-FIRST_SEED, LEVELS, ROUNDS = 1_100_000, 400, 30
+FIRST_SEED, LEVELS, ROUNDS = 1_100_000, 1_500, 60
 """Training seeds that label no level; every level is played once a round."""
 
 
@@ -28,7 +28,7 @@ def learn() -> dict[str, dict[str, tuple[float, int]]]:
                 beyond = game.cost - choice.spent - choice.planned
                 arms = table.setdefault(str(choice.context), {})
                 mean, times = arms.get(choice.arm, (0.0, 0))
-                step = max(1 / (times + 1), 0.02)  # later play is better: it counts for more
+                step = max(1 / (times + 1), 0.004)  # later play is better: it counts for more
                 arms[choice.arm] = (mean + step * (beyond - mean), times + 1)
     return table
 

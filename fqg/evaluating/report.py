@@ -21,11 +21,12 @@ COLUMNS = (
     ("optimal", "optimal_hits", "{:.1%}"),
     ("cost", "cost", "{:.2f}"),
     ("recovered", "recovery", "{:.1%}"),
-    ("decision, median µs", "decision_us_median", "{:.0f}"),
-    ("decision, p99 µs", "decision_us_p99", "{:.0f}"),
+    ("median µs", "decision_us_median", "{:.0f}"),
+    ("p99 µs", "decision_us_p99", "{:.0f}"),
 )
 STYLE = """body{font:15px/1.5 sans-serif;max-width:60em;margin:2em auto;padding:0 1em}
-table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}
+table{border-collapse:collapse}
+td,th{padding:.2em .8em;text-align:right;border-bottom:1px solid #ddd}
 td:first-child,th:first-child{text-align:left}svg{margin:1em 0}svg text{font:12px sans-serif}"""
 
 
@@ -74,10 +75,10 @@ def _plot(played: Mapping[str, Sequence[Played]]) -> str:
             share = more
         corners.append(_at(FARTHEST, share))
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
-        y = EDGE + 16 * at
+        row = EDGE + 16 * at
         lines.append(
             f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
-            f'<text x="{WIDTH + 8}" y="{y}" fill="{colour}">{escape(player)}</text>'
+            f'<text x="{WIDTH + 8}" y="{row}" fill="{colour}">{escape(player)}</text>'
         )
     for ratio in (1, 1.5, 2, 2.5, 3):
         x, y = _at(ratio, 0)

@@ -123,9 +123,14 @@ def empty(batch: int, n: int, f: int) -> Batch:
 def put_structure(out: Batch, at: int, structure: Structure) -> None:
     """Write a level's arrays into row `at` of a batch that is large enough."""
     for name, array in zip(Structure._fields, structure, strict=True):
-        out[name][(at, *(slice(size) for size in array.shape))] = array
+        put(out[name][at], array)
     out["n_functions"][at] = len(structure.cost)
     out["n_facts"][at] = len(structure.goal)
+
+
+def put(padded: Array, array: Array) -> None:
+    """Write an array into the first places of a larger one."""
+    padded[tuple(slice(size) for size in array.shape)] = array
 
 
 def put_actions(row: Array, values: Array, own: int) -> None:

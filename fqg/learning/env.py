@@ -17,7 +17,7 @@ from tf_agents.trajectories import time_step as ts
 from ..encode import moment, structure, unit
 from ..game import Game
 from ..level import Level
-from .dataset import Array, Batch, empty, put_actions, put_structure
+from .dataset import Batch, empty, put, put_actions, put_structure
 
 MOMENT = ("state", "waived", "quality", "tallies", "limits", "mask")
 
@@ -111,7 +111,6 @@ class QuestEnvironment(py_environment.PyEnvironment):  # type: ignore[misc]
             now = moment(game.situation, legal)
             out["level"][slot] = level
             for name in ("state", "waived", "quality", "tallies", "limits"):
-                array: Array = getattr(now, name)
-                out[name][(slot, *(slice(size) for size in array.shape))] = array
+                put(out[name][slot], getattr(now, name))
             put_actions(out["mask"][slot], legal, own)
         return out

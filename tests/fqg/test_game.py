@@ -138,5 +138,6 @@ def test_modes_do_what_they_are_called() -> None:
     assert {e for s in seeds for e in errors(Mode.SOUND, s)} == {Error.NONE}
     assert {e for s in seeds for e in errors(Mode.PERMANENT, s)} == {Error.REFUSED}
     assert {e for s in seeds for e in errors(Mode.TRANSIENT, s)} == {Error.NONE, Error.UNAVAILABLE}
+    assert len({tuple(errors(Mode.TRANSIENT, s)) for s in seeds}) > 20  # each seed has its own
     assert {errors(Mode.QUALITY, s)[0] for s in seeds} == {Error.BAD_OUTPUT}
     assert {e for s in seeds for e in errors(Mode.QUALITY, s)[1:]} == {Error.NONE, Error.BAD_OUTPUT}
