@@ -245,7 +245,7 @@ async def what_was_committed_survives_a_kill(subject: Subject) -> None:
     await without(subject, content, SMALL[7])
 
 
-@CHECKS.add("Errors: `not-found`, `bad-request`, `conflict`")
+@CHECKS.add("Errors of all: `bad-request` (arguments that do not fit, an unknown method)")
 async def wrong_arguments_are_refused(subject: Subject) -> None:
     await subject.refused("not-found", "get", ref=NEVER.ref)
     await subject.refused("not-found", "stat", ref=NEVER.ref)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_harness import LIMIT_S, Symphony
+from command_harness import LIMIT_S, PLAYERS, Symphony
 from interface_checks import check_answer, check_error_json, check_errors
 from test_archive_member import LATER
 from test_backup import SERVED, damage, play
@@ -160,7 +160,7 @@ def test_a_store_that_is_gone_is_named_although_its_member_begins_another(
     assert done.returncode == 6
     noted = {note["path"]: note["why"] for note in json.loads(done.stdout)["damaged"]}
     assert noted[held].startswith("what this held is gone")
-    said = symphony.kernel("run", symphony.melody({"id": "a"})).stderr
+    said = symphony.kernel("run", symphony.melody({"id": "a"}), "--extensions", PLAYERS).stderr
     assert f"({named})" in said
     assert "stores.seen" in said
 
