@@ -16,6 +16,7 @@ from ..backupfiles import hash_file
 from ..errors import ExitCode, Problem, Problems, SymphonyError
 from ..intake import require_text
 from ..places import Places
+from ..staged import require_staged
 from . import streams
 
 
@@ -43,6 +44,12 @@ async def fetch(
         "by": queries.asker(),
     }
     await ask(queries.STORE, "stage", args)
+    try:
+        require_staged(target.parent, [target.name])
+    except SymphonyError:
+        if not target.is_dir() or target.is_symlink():
+            target.unlink(missing_ok=True)
+        raise
     if found.kind == "file":
         await in_thread(lambda stop: _require(found.ref, target, stop))
     return _answer(found, str(target))

@@ -3,6 +3,8 @@ ours, and nothing of what it says becomes a reference or a path."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -56,6 +58,17 @@ def _lie(store, name, good, args):
                 staged = Path(args["folder"]) / item["path"]
                 staged.chmod(0o600)
                 staged.write_text("lies")
+            return good
+        case "code":
+            raise BusError("unheard-of", "what?")
+        case "gone" | "link" | "pipe":
+            for item in good["items"]:
+                staged = Path(args["folder"]) / item["path"]
+                staged.unlink()
+                if kind == "link":
+                    staged.symlink_to("/etc/hostname")
+                elif kind == "pipe":
+                    os.mkfifo(staged)
             return good
         case "circle":
             return {**good, "next": "1"}
@@ -127,6 +140,40 @@ def test_one_that_ends_before_it_answers_costs_no_attempt(liar: Symphony) -> Non
         code, events = liar.play(melody)
         assert code == 0, events
         assert not of(events, "step.failed"), method
+
+
+@pytest.mark.parametrize("words", ["put_many code", "collect code", "stage code"])
+def test_an_error_that_its_contract_does_not_know_is_its_own(liar: Symphony, words: str) -> None:
+    lie(liar, words)
+    check_it_is_the_stores(liar, words.split()[0])
+
+
+@pytest.mark.parametrize("kind", ["gone", "link", "pipe"])
+def test_what_it_says_it_staged_must_be_there(liar: Symphony, kind: str) -> None:
+    lie(liar, f"stage {kind}")
+    check_it_is_the_stores(liar, "staged")
+    lie(liar, f"stage {kind}")
+    done = liar.kernel("artifacts", "get", liar.ref, "--out", "x", "--json")
+    check_errors(done, 5, str(liar.folder / "x"))
+    assert check_error_json(done)["fault"] == "environment"
+    assert not os.path.lexists(liar.folder / "x")
+
+
+def check_it_is_the_stores(liar: Symphony, said: str) -> None:
+    """A run that needs all of it is left, and goes on with a store that tells the truth."""
+    steps = [
+        {"id": "a", "inputs": {"plan": ["loud"]}},
+        {"id": "b", "capability": "test.shout/1", "inputs": {"source": "$steps.a.answer"}},
+    ]
+    melody = liar.melody(*steps, outputs={"x": "$steps.b.shouted"})
+    done = liar.kernel("run", melody, "--extensions", PLAYERS, "--json", "-")
+    check_errors(done, 5, "Artifact Store is not available", said, "run --resume")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    events = [event for event in events if "event" in event]
+    assert not of(events, "step.failed")
+    lie(liar, "no lie")
+    done = liar.kernel("run", "--resume", events[0]["run"], "--extensions", PLAYERS)
+    assert done.returncode == 0, done.stderr
 
 
 def test_one_that_ends_at_each_call_is_given_up_and_the_run_is_kept(liar: Symphony) -> None:
