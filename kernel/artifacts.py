@@ -19,11 +19,11 @@ from symphony.bus.errors import BusError
 from .clock import timestamp
 from .errors import SymphonyError, from_bus
 from .intake import copy
-from .members import NOT_ANSWERED, AwayError, Member, unavailable
+from .members import ARTIFACT_STORE, NOT_ANSWERED, AwayError, Member, unavailable
 from .plaintext import short
 from .removal import Remover
 from .replies import broken, checked, reference_of
-from .staged import require_staged
+from .staged import require_contents, require_staged
 from .values import Value, content
 
 log = logging.getLogger(__name__)
@@ -145,7 +145,11 @@ class Artifacts:
             await self._bring_back(sorted({item["ref"] for item in asked}))
             await self._ask("stage", args, empty)
         paths = [item["path"] for item in asked]
-        await asyncio.to_thread(require_staged, folder, paths, self._member.kind)
+        kind = self._member.kind
+        await asyncio.to_thread(require_staged, folder, paths, kind)
+        if kind.extension != ARTIFACT_STORE.extension:
+            pairs = [(item["ref"], item["path"]) for item in asked]
+            await asyncio.to_thread(require_contents, folder, pairs, kind)
 
     async def _bring_back(self, refs: Iterable[str]) -> None:
         """Raises :class:`BusError` `not-found` for one that nobody has."""

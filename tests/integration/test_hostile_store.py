@@ -15,6 +15,7 @@ from interface_checks import check_error_json, check_errors
 STORE = Path(__file__).resolve().parents[2] / "examples" / "folder-store"
 LIES = '''
 import os
+import shutil
 
 
 def _lie(store, name, good, args):
@@ -61,6 +62,12 @@ def _lie(store, name, good, args):
             return good
         case "code":
             raise BusError("unheard-of", "what?")
+        case "special":
+            for item in good["items"]:
+                (Path(args["folder"]) / item["path"]).chmod(0o4755)
+            return good
+        case "endless":
+            return {**good, "data": b"more", "more": True}
         case "gone" | "link" | "pipe":
             for item in good["items"]:
                 staged = Path(args["folder"]) / item["path"]
@@ -72,6 +79,15 @@ def _lie(store, name, good, args):
             return good
         case "circle":
             return {**good, "next": "1"}
+        case "nothing":
+            shutil.rmtree(args["to"])
+            return good
+        case "shortcut":
+            (Path(args["to"]) / "all").symlink_to("/etc")
+            return good
+        case "noise":
+            os.close(os.open(os.fsencode(args["to"]) + b"/\\xff", os.O_CREAT))
+            return good
 
 
 '''
@@ -148,7 +164,7 @@ def test_an_error_that_its_contract_does_not_know_is_its_own(liar: Symphony, wor
     check_it_is_the_stores(liar, words.split()[0])
 
 
-@pytest.mark.parametrize("kind", ["gone", "link", "pipe"])
+@pytest.mark.parametrize("kind", ["gone", "link", "pipe", "special"])
 def test_what_it_says_it_staged_must_be_there(liar: Symphony, kind: str) -> None:
     lie(liar, f"stage {kind}")
     check_it_is_the_stores(liar, "staged")
@@ -186,6 +202,10 @@ def test_other_bytes_are_noticed(liar: Symphony) -> None:
     lie(liar, "get bytes")
     check_errors(liar.kernel("artifacts", "get", liar.ref), 6, "other bytes", liar.ref)
     check_errors(liar.kernel("artifacts", "verify", liar.ref), 6, "damaged", liar.ref)
+    lie(liar, "get endless")
+    check_errors(liar.kernel("artifacts", "get", liar.ref), 5, "never end", "pit.artifacts/1")
+    lie(liar, "stage written")
+    check_it_is_the_stores(liar, "is blake3:")
     lie(liar, "stage written")
     done = liar.kernel("artifacts", "get", liar.ref, "--out", "x")
     check_errors(done, 6, "other bytes", liar.ref)
@@ -193,6 +213,20 @@ def test_other_bytes_are_noticed(liar: Symphony) -> None:
     lie(liar, "no lie")
     assert liar.kernel("artifacts", "get", liar.ref, "--out", "x").returncode == 0
     assert (liar.folder / "x").read_text() == "true words"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("nothing", "there is nothing"), ("shortcut", "no plain file"), ("noise", "is no text")],
+)
+def test_a_backup_of_it_is_looked_at(liar: Symphony, kind: str, said: str) -> None:
+    lie(liar, f"backup {kind}")
+    done = liar.kernel("backup", "monday", "--json")
+    check_errors(done, 5, "folder-store says that it copied its store, but", said)
+    assert check_error_json(done)["fault"] == "environment"
+    assert not list(liar.folder.glob("*monday*"))
+    lie(liar, "no lie")
+    assert liar.kernel("backup", "monday").returncode == 0
 
 
 def test_a_console_asks_again_whoever_ends_over_its_question(liar: Symphony) -> None:
