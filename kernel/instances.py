@@ -103,7 +103,9 @@ class Instance:
         """What its process wrote last."""
         try:
             with self.log.open("rb") as file:
-                file.seek(max(self.log_start, self.log.stat().st_size - LAST_WORDS))
+                size = self.log.stat().st_size
+                start = self.log_start if self.log_start <= size else 0  # it was cut meanwhile
+                file.seek(max(start, size - LAST_WORDS))
                 return file.read().decode(errors="replace").strip().splitlines()
         except OSError:
             return []

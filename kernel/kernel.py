@@ -24,7 +24,7 @@ from symphony.bus.messages import Hello
 from symphony.sandboxes.launch import LocalLauncher
 from symphony.sandboxes.policy import Level
 
-from . import VERSION, descriptors, trim
+from . import VERSION, descriptors, logsize, trim
 from .answers import DatapathName, Degraded, InstanceInfo, RunSummary, Status
 from .apart import require_showable
 from .artifacts import Artifacts
@@ -134,6 +134,7 @@ class Kernel:
             await asyncio.gather(self.hub.start(), self.launcher.start())
             self.watch.start()
             self._spawn_task(trim.give_back())
+            self._spawn_task(logsize.keep_small(self.places.logs))
             self._spawn_task(descriptors.watch(self._exposed, self._crowded))
         except BaseException:
             await self.close()
