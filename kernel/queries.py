@@ -145,7 +145,12 @@ async def pages(
     """The pages of a method of the store that goes on behind a cursor, and whether one follows."""
     following: Mapping[str, object] = {}
     while True:
-        page = await ask(STORE, method, {**args, "limit": size, **following})
+        try:
+            page = await ask(STORE, method, {**args, "limit": size, **following})
+        except BusError as error:
+            if error.code != "bad-request" or not following:
+                raise
+            raise broken(STORE, method, f"it refuses its own `next`: {error.message}") from error
         more = page.get("next") is not None
         yield page, more
         if not more:

@@ -79,6 +79,8 @@ def _lie(store, name, good, args):
             return good
         case "circle":
             return {**good, "next": "1"}
+        case "cursor":
+            return {**good, "next": "no such place"}
         case "nothing":
             shutil.rmtree(args["to"])
             return good
@@ -143,6 +145,8 @@ def test_no_command_shows_what_it_says(liar: Symphony) -> None:
             assert check_error_json(done)["fault"] == "provider"
     lie(liar, "list circle")
     check_errors(liar.kernel("artifacts", "list", "--limit", "1000"), 5, "do not go on")
+    lie(liar, "list cursor")
+    check_errors(liar.kernel("artifacts", "list", "--limit", "1000"), 5, "its own `next`")
 
 
 def test_one_that_ends_before_it_answers_costs_no_attempt(liar: Symphony) -> None:
