@@ -81,7 +81,7 @@ def _first_phase(
         for step in range(begun, settings.steps):
             optimizer.learning_rate.assign(_rate(settings, step))
             network.rounds.assign(_rounds(settings, step))
-            losses.append(float(agent.learn(_tensors(sampler.batch(step)))))
+            losses.append(float(agent.learn(_parts(sampler.batch(step)))))
             advance()
             if (step + 1) % settings.every == 0 or step + 1 == settings.steps:
                 mean = float(np.mean(losses))
@@ -118,7 +118,7 @@ def _second_phase(
     with _progress("own play", settings.own_steps, 0) as (advance, note):
         for step in range(settings.own_steps):
             own.play()
-            labelled = _tensors(sampler.batch(step))
+            labelled = _parts(sampler.batch(step))
             losses.append(
                 float(agent.train_on_both(own.sample(settings.batch // 2), labelled, teacher))
             )
@@ -175,6 +175,10 @@ def _structure_spec() -> dict[str, array_spec.ArraySpec]:
 
 def _tensors(batch: Batch) -> dict[str, tf.Tensor]:
     return {name: tf.constant(array) for name, array in batch.items()}
+
+
+def _parts(batch: Sequence[Batch]) -> tuple[dict[str, tf.Tensor], ...]:
+    return tuple(map(_tensors, batch))
 
 
 def _rate(settings: Settings, step: int) -> float:
