@@ -19,14 +19,22 @@ from symphony.bus.errors import BusError
 from .clock import timestamp
 from .errors import SymphonyError, from_bus
 from .intake import copy
-from .members import AwayError, Member
+from .members import ARTIFACT_STORE, NOT_ANSWERED, AwayError, Member, unavailable
+from .plaintext import short
 from .removal import Remover
 from .replies import broken, checked, reference_of
+from .staged import require_contents, require_staged
 from .values import Value, content
 
 log = logging.getLogger(__name__)
 
 OWN_FAULTS = frozenset({"io", "corrupt", "refused"})  # the last: its key is not there, or read-only
+
+CALLERS_FAULTS = {  # what else the store may say of what it was asked for, by method
+    "put_many": frozenset[str](),
+    "collect": frozenset({"bad-request", "not-found", "conflict"}),
+    "stage": frozenset({"not-found"}),
+}
 
 Made = Mapping[str, object]
 
@@ -57,7 +65,10 @@ class Artifacts:
         except BusError as error:
             if error.code in OWN_FAULTS:
                 raise from_bus(error) from error
-            raise
+            if error.code in CALLERS_FAULTS.get(method, {error.code}) | NOT_ANSWERED:
+                raise
+            why = f"it answered `{method}` with {short(str(error))}"
+            raise unavailable(self._member.kind, why) from error
         return checked(self._member.kind.capability, method, reply)
 
     def _broken(self, method: str, why: str) -> SymphonyError:
@@ -133,6 +144,12 @@ class Artifacts:
                 raise
             await self._bring_back(sorted({item["ref"] for item in asked}))
             await self._ask("stage", args, empty)
+        paths = [item["path"] for item in asked]
+        kind = self._member.kind
+        await asyncio.to_thread(require_staged, folder, paths, kind)
+        if kind.extension != ARTIFACT_STORE.extension:
+            pairs = [(item["ref"], item["path"]) for item in asked]
+            await asyncio.to_thread(require_contents, folder, pairs, kind)
 
     async def _bring_back(self, refs: Iterable[str]) -> None:
         """Raises :class:`BusError` `not-found` for one that nobody has."""

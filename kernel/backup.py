@@ -17,6 +17,7 @@ import os
 import secrets as random
 import shutil
 import sqlite3
+import stat
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +45,7 @@ from .backupfiles import (
 )
 from .clock import timestamp
 from .errors import REMEDIES, ExitCode, Problem, Problems, SymphonyError, from_bus
-from .intake import require_text
+from .intake import is_text, require_text
 from .kit import Installed, load_kit
 from .launchplan import program
 from .members import (
@@ -206,6 +207,7 @@ class Backup:
                 where=store.info.capability,
                 help=f"stop the kernel and copy {self.places.home} as it is",
             ) from error
+        await in_thread(lambda _: _require_copied(store.info, to))
         self.artifacts += int(reply.get("artifacts", 0))
         named = reply.get("named", [])
         for row in named:
@@ -227,6 +229,35 @@ class Backup:
         }
         async for capability, why, _ in refusals(self.ask, quiet):
             self.damaged.append(Note(quiet[capability], why))
+
+
+def _require_copied(info: StoreInfo, to: Path) -> None:
+    """The member says that it copied its store: there must be files, and nothing that `restore`
+    would not put back. Raises `SymphonyError`, OSError."""
+    if (why := next(_faults_of_copy(to), None)) is not None:
+        raise SymphonyError(
+            ExitCode.UNAVAILABLE,
+            f"{info.extension} says that it copied its store, but {why}",
+            where=info.capability,
+            help="what is in the home is as it was; whoever wrote the extension has to correct it",
+            fault="environment",
+        )
+
+
+def _faults_of_copy(to: Path) -> Iterator[str]:
+    if to.is_symlink() or not to.is_dir() or not any(to.iterdir()):
+        yield f"there is nothing in {to.name}"
+        return
+    waiting = [to]
+    while waiting:
+        for place in waiting.pop().iterdir():
+            mode = place.lstat().st_mode
+            if not is_text(place.name):
+                yield f"{place.name!r} in it is no text"
+            elif stat.S_ISDIR(mode):
+                waiting.append(place)
+            elif not stat.S_ISREG(mode):
+                yield f"{place.relative_to(to)} in it is no plain file"
 
 
 def require_place(target: Path, places: Places) -> None:

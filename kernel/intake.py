@@ -18,11 +18,18 @@ _REMEDY = "give a plain file, or a folder of plain files"
 
 def require_text(path: Path, where: str) -> None:
     """Raises `Problems` for a path that is no text: it could not be written down anywhere."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
+    if not is_text(str(path)):
         message = f"the path {str(path)!r} is not valid UTF-8"
-        raise Problems([Problem(message, where, "rename it, or give another one")]) from None
+        raise Problems([Problem(message, where, "rename it, or give another one")])
+
+
+def is_text(name: str) -> bool:
+    """Whether it can be written down: a file's name may have bytes that are not UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def require_plain(inputs: Mapping[str, object]) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Final
 from symphony.bus.errors import BusError
 
 from .clock import timestamp
+from .errors import ExitCode, SymphonyError
 from .events import RunEvent
 from .members import AWAY, DAG_TRACKER, Member
 from .pacing import Body, Pace
@@ -344,6 +345,28 @@ def _resumed(index: int, state: Mapping[str, Any]) -> dict[str, Any]:
     return {"from": index - 1, **head}
 
 
+def other_run(document: object, run: str) -> str | None:
+    """Whose a run's journal is, by the document that the kernel opened it with, if another's."""
+    match document:
+        case {"run": str(whose)} if whose != run:
+            return whose
+    return None
+
+
+def require_own(state: Mapping[str, Any], run: str) -> None:
+    """Raises `SymphonyError` where this STATE is of another run: its journal has a wrong name."""
+    if (whose := other_run(state.get("document"), run)) is not None:
+        raise SymphonyError(
+            ExitCode.IO,
+            f"the journal of run {run} is damaged: it is that of the run {whose}",
+            where=f"{run}.journal",
+            help=f"give it back its name, or restore this file from a backup and remove {run}"
+            ".journal.synced beside it; other runs are not affected",
+            fault="environment",
+            name="corrupt",
+        )
+
+
 async def whole_state(
     ask: Callable[[str, Mapping[str, object]], Awaitable[Any]],
     run: str,
@@ -354,6 +377,7 @@ async def whole_state(
     page = whole
     if lacking := {"document", "inputs", "ready"} - whole.keys():
         raise broken(DAG, "state", f"there is no `{min(lacking)}`")
+    require_own(whole, run)
     while page.get("more"):
         page = await ask("state", {"run": run, "after": len(whole["steps"])})
         if not page["steps"]:

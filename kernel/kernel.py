@@ -114,7 +114,7 @@ class Kernel:
         self._clear_leftovers()
         self.hub = Hub(partial(datapaths.choose, self.datapath), listener=self)
         self.launcher = LocalLauncher(
-            keep_fds=(self._lock.fd,),
+            keep_fds=self._lock.fds,
             scratch=self.places.runtime,
             open_files=descriptors.raise_limit(),
         )

@@ -24,6 +24,7 @@ from .errors import ExitCode, SymphonyError
 
 # How long a dead kernel's guard may still hold the lock: its end takes milliseconds, that of one
 # which has to be forced two seconds more.
+TOGETHER_S = 0.5  # within which a process that ends has let go of all that it had locked
 HANDOVER_S = 4.0
 STORES = frozenset({"dag", "artifacts", "pool", "arbitration", "stale", "folder-store"})
 SETTINGS = frozenset({"pit.toml", "grants.json", "extensions", "archive-object.toml"})
@@ -250,48 +251,54 @@ def _require_private(folder: Path) -> None:
 
 
 class HomeLock:
-    """One kernel per home. The descriptor is also given to the guard, which holds it until it has
-    ended everything the kernel left: so the next kernel never meets the last one's processes."""
+    """One kernel per home: it locks its file, which names the pid, and the folder that this is in,
+    for a file can be removed beneath a kernel that runs.
+
+    The descriptors are also given to the guard, which holds them until it has ended everything the
+    kernel left: so the next kernel never meets the last one's processes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._fd: int | None = None
+        self._fds: tuple[int, ...] = ()
 
     @property
-    def fd(self) -> int:
-        """The locked descriptor."""
-        if self._fd is None:
+    def fds(self) -> tuple[int, ...]:
+        """The locked descriptors."""
+        if not self._fds:
             raise RuntimeError("the home is not locked")
-        return self._fd
+        return self._fds
 
     def acquire(self) -> None:
         """Takes the lock, or says who holds it."""
-        try:
-            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                os.close(fd)
-                raise OSError(errno.EINVAL, "it is no file")  # noqa: TRY301 - one answer for both
-        except OSError as error:
-            raise self._not_writable(error) from error
-        deadline = time.monotonic() + HANDOVER_S
-        while True:
+        with contextlib.ExitStack() as opened:
             try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
+                fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+                opened.callback(os.close, fd)
+                if not stat.S_ISREG(os.fstat(fd).st_mode):
+                    raise OSError(errno.EINVAL, "it is no file")  # noqa: TRY301 - one answer
+                folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                opened.callback(os.close, folder)
+            except OSError as error:
+                raise self._not_writable(error) from error
+            deadline = time.monotonic() + HANDOVER_S
+            while not _locked(fd):
                 holder = _written(fd)
                 lives = _has_open(holder, fd)
                 if lives or time.monotonic() > deadline:
-                    os.close(fd)
-                    raise self._refusal(holder, lives=lives) from None
+                    raise self._refusal(holder, lives=lives)
                 time.sleep(0.005)  # a lock with a time limit there is not
-        try:
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        except OSError as error:
-            os.close(fd)
-            raise self._not_writable(error) from error
-        self._fd = fd
+            deadline = time.monotonic() + TOGETHER_S
+            while not _locked(folder):
+                if time.monotonic() > deadline:
+                    raise self._removed()
+                time.sleep(0.005)
+            try:
+                os.ftruncate(fd, 0)
+                os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            except OSError as error:
+                raise self._not_writable(error) from error
+            opened.pop_all()
+        self._fds = (fd, folder)
 
     def _not_writable(self, error: OSError) -> SymphonyError:
         home = shlex.quote(str(self._path.parent))
@@ -324,12 +331,36 @@ class HomeLock:
         where = str(self._path.parent)
         return SymphonyError(ExitCode.REFUSED, what, where=where, help=help_, fault="caller")
 
+    def _removed(self) -> SymphonyError:
+        return SymphonyError(
+            ExitCode.REFUSED,
+            f"another kernel runs on this home, and its {self._path.name} was removed",
+            where=str(self._path.parent),
+            help=f"end that kernel (`fuser {shlex.quote(str(self._path.parent))}` names it), or "
+            "use another --home",
+            fault="caller",
+        )
+
     def release(self) -> None:
         """Gives the lock up; idempotent."""
-        if self._fd is not None:
-            os.ftruncate(self._fd, 0)
-            os.close(self._fd)
-            self._fd = None
+        if self._fds:
+            os.ftruncate(self._fds[0], 0)
+            for fd in reversed(self._fds):
+                os.close(fd)
+            self._fds = ()
+
+
+def _locked(fd: int) -> bool:
+    """Takes the lock of what is open there, if nobody has it. What the file system cannot lock, as
+    NFS no folder, nobody has."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.EBADF, errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+    return True
 
 
 def lock_holder(places: Places) -> int | None:

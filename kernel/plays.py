@@ -26,7 +26,7 @@ from .conductor import Conductor, StepRules
 from .errors import ExitCode, Problem, Problems, SymphonyError, from_bus
 from .events import Delivered, RunEvent
 from .export import Result, export
-from .journal import Emit, RunJournal
+from .journal import Emit, RunJournal, require_own
 from .kernel import Kernel
 from .kit import Installed
 from .leases import Leases, Part, Terms
@@ -127,6 +127,7 @@ class Play:
                 state = await self._kernel.dag.call("state", {"run": self.run})
             except BusError as error:
                 raise no_run(self.run, error) from error
+            require_own(state, self.run)
             if state["state"] != "open":
                 return await self._report(state, seen_seq)
             state = await self._journal.resume(seen_seq)

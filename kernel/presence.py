@@ -19,6 +19,7 @@ from msgspec import Struct
 from .clock import timestamp
 from .errors import Problem
 from .members import ARCHIVE, MemberKind
+from .plaintext import short
 from .wholefiles import read_plain, replace_private
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,11 @@ class Seen(Struct, omit_defaults=True):
     seen: list[str] = []
     missing: dict[str, str] = {}  # since when: as of the last start
     anew: dict[str, str] = {}  # begun anew, and since when it had been missing
+
+    def __post_init__(self) -> None:
+        for path in (*self.seen, *self.missing, *self.anew):
+            if not path.isprintable() or not {"", ".", ".."}.isdisjoint(path.split("/")):
+                raise ValueError(f"{short(path)!r} is no path below the home")
 
 
 class Presence:
@@ -86,7 +92,8 @@ def read(home: Path) -> Seen:
     except FileNotFoundError:
         return Seen()
     except (OSError, msgspec.DecodeError) as error:
-        log.warning("presence of stores not read", extra={"reason": str(error)})
+        reason = {"where": str(home / FILE), "reason": str(error)}
+        log.warning("presence of stores not read", extra=reason)
         return Seen()
 
 

@@ -7,6 +7,7 @@ as that member's fault, with the place; it never becomes a reference, a path or 
 from __future__ import annotations
 
 import contextlib
+import unicodedata
 from collections.abc import Iterator
 from typing import Annotated, Any, Final, Literal
 
@@ -23,6 +24,8 @@ Count = Annotated[int, Meta(ge=0)]
 Index = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(min_length=1)]
 Row = dict[str, Any]
+LONGEST_NAME: Final = 128  # bytes
+Line = Annotated[str, Meta(max_length=4096)]
 WRONG: Final = "wrong-output"  # the code of such an error
 
 
@@ -343,14 +346,20 @@ class Granted(Struct):
     """`request`."""
 
     grant: Name
-    reason: str
+    reason: Line
     player: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_name("grant", self.grant)
 
 
 class Explained(Struct):
     """`explain`."""
 
     grant: Name
+
+    def __post_init__(self) -> None:
+        _require_name("grant", self.grant)
 
 
 class Standing(Struct):
@@ -504,6 +513,17 @@ def broken(capability: str, method: str, why: str) -> SymphonyError:
         fault="provider",
         name=WRONG,
     )
+
+
+def is_name(text: str) -> bool:
+    """Whether the contracts take it for a name or id: 1 to 128 bytes without control characters."""
+    size = len(text.encode(errors="replace"))
+    return 0 < size <= LONGEST_NAME and not any(unicodedata.category(it) == "Cc" for it in text)
+
+
+def _require_name(field: str, text: str) -> None:
+    if not is_name(text):
+        raise ValueError(f"`{field}` is no name (1 to {LONGEST_NAME} bytes of text)")
 
 
 def reference_of(data: bytes) -> str:

@@ -22,6 +22,7 @@ from .archived import proofs
 from .backup import in_thread, journal_lines, stores
 from .backupfiles import Progress, hash_file
 from .errors import ExitCode, Problem, SymphonyError, raise_damaged
+from .journal import other_run
 from .places import Places
 from .queries import DAG, REFERENCE, STORE, Ask, journal, pages
 from .storequeries import faults, require_read
@@ -259,8 +260,8 @@ class References:
 def _other(record: Mapping[str, Any], run: str) -> str | None:
     """Whose a run's journal says it is, if that is another."""
     match record:
-        case {"kind": "opened", "data": {"document": {"run": str(whose)}}} if whose != run:
-            return whose
+        case {"kind": "opened", "data": {"document": document}}:
+            return other_run(document, run)
     return None
 
 

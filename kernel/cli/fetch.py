@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -12,22 +14,22 @@ from .. import queries
 from ..answers import Artifact
 from ..apart import require_not_within
 from ..backup import in_thread
-from ..backupfiles import hash_file
 from ..errors import ExitCode, Problem, Problems, SymphonyError
 from ..intake import require_text
 from ..places import Places
+from ..staged import reference, require_staged
 from . import streams
 
 
 async def fetch(
-    ask: queries.Ask, places: Places, reference: str, out: Path | None
+    ask: queries.Ask, places: Places, wanted: str, out: Path | None
 ) -> dict[str, object]:
     """Writes the artifact to ``out``, or a file to stdout; returns what was written where."""
-    found = await queries.resolve(ask, reference)
+    found = await queries.resolve(ask, wanted)
     if out is None:
         if found.kind == "folder":
             remedy = "add --out FOLDER"
-            raise Problems([Problem("a folder cannot go to standard output", reference, remedy)])
+            raise Problems([Problem("a folder cannot go to standard output", wanted, remedy)])
         streams.require_stdout()
         async for piece in queries.read(ask, found.ref, by=queries.asker()):
             sys.stdout.buffer.write(piece)
@@ -43,17 +45,31 @@ async def fetch(
         "by": queries.asker(),
     }
     await ask(queries.STORE, "stage", args)
-    if found.kind == "file":
+    try:
+        require_staged(target.parent, [target.name])
         await in_thread(lambda stop: _require(found.ref, target, stop))
+    except BaseException:
+        _take_away(target)
+        raise
     return _answer(found, str(target))
 
 
 def _require(ref: str, target: Path, stop: threading.Event) -> None:
-    """What was written must be what was put; else it is taken away again."""
-    digest, _ = hash_file(target, stop)
-    if ref != f"blake3:{digest}":
-        target.unlink()
+    """What was written must be what was put."""
+    try:
+        same = reference(target, stop) == ref
+    except UnicodeError:
+        same = False
+    if not same:
         raise BusError("corrupt", "the store gave other bytes than were put", where=ref)
+
+
+def _take_away(target: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        else:
+            target.unlink()
 
 
 def _target(out: Path, found: Artifact) -> Path:

@@ -81,12 +81,12 @@ class Progress:
 
     def __init__(self, *, live: bool) -> None:
         self._rows: dict[str, list[str]] = {}
-        self._console = console(stderr=True)
         self._live: Live | None = None
-        if live and self._console.is_terminal:
+        if live and sys.stderr.isatty():
             from rich.live import Live
 
-            self._live = Live(console=self._console, refresh_per_second=8, transient=True)
+            shown = console(stderr=True)
+            self._live = Live(console=shown, refresh_per_second=8, transient=True)
             self._live.start()
 
     def __call__(self, event: RunEvent) -> None:
@@ -112,7 +112,7 @@ class Progress:
     def note(self, text: str) -> None:
         """One line beside the view."""
         if self._live is not None:
-            self._console.print(_cell(text))
+            self._live.console.print(_cell(text))
         else:
             tell(text)
 

@@ -20,10 +20,13 @@ from symphony.bus.errors import BusError
 
 from ..clock import timestamp
 from ..members import AwayError, Member
+from ..plaintext import short
+from ..replies import LONGEST_NAME, broken
 from .candidates import Candidate
-from .charges import Charges
+from .charges import LATER, Charges
 from .config import MOST
 from .ended import Ended
+from .feasible import could_be_met
 from .pending import Charge, PendingCharges
 from .sharing import Sharing
 from .spending import Spender, Spending
@@ -173,7 +176,7 @@ class Arbiter:
         if not amounts:
             return []
         charge = Charge(
-            id=f"{self._epoch}/c/{wish.name}",
+            id=self._new_id("c", wish),
             run=wish.run,
             tenant=wish.tenant,
             amounts=amounts,
@@ -211,8 +214,7 @@ class Arbiter:
                 log.warning("end not noted", extra={"reason": str(error)})
 
     async def _asked_for(self, wish: Wish, share: str | None) -> Grant:
-        self._asked += 1
-        name = f"{self._epoch}/{self._asked}/{wish.name}"
+        name = self._new_id("q", wish)
         args: dict[str, Any] = {
             "id": name,
             "run": wish.run,
@@ -238,8 +240,23 @@ class Arbiter:
         except BusError as error:
             if error.code == "refused" and error.where is not None:
                 raise await self._refusal(wish, error, error.where, args["ts"]) from error
+            if not self._may_say(error, wish):
+                why = f"it refuses what could be granted: {short(str(error))}"
+                self._member.on_broken(broken(self._member.kind.capability, "request", why))
+                raise AwayError(self._member.kind.title) from error
             raise
         return Grant(wish, reply["grant"], reply["reason"], reply.get("player"), share)
+
+    def _new_id(self, what: str, wish: Wish) -> str:
+        """One that nothing else has: its number makes it so, the name is for people."""
+        self._asked += 1
+        return f"{self._epoch}/{what}/{self._asked}/{wish.name}"[:LONGEST_NAME]
+
+    def _may_say(self, error: BusError, wish: Wish) -> bool:
+        """Whether its contract has such an answer to this wish."""
+        if error.code == "bad-request":
+            return not could_be_met(self._settings, wish.tenant, wish.needs)
+        return error.code == "refused" or error.code in LATER
 
     async def _refusal(self, wish: Wish, error: BusError, budget: str, ts: str) -> BusError:
         """Its refusal in units for people, where the budget that it names can be looked up."""

@@ -4,6 +4,11 @@ A charge stands in the file of those that are pending, or Arbitration has answer
 are exact as of the answer: calls and replies to one member keep their order, so what it had not
 answered by then is not in them. What it may have booked before it ended is told again, unchanged,
 and its figures are taken over only once all of that was answered.
+
+Only an answer settles a charge. What was spent is never refused, and a charge that is told again is
+answered as the first time; those of the file that do not fit the contract were set aside when it
+was read (pending.py). So whoever refuses one, with `conflict` or any other code, does not keep to
+the contract: it counts as away, and the charge goes on counting here.
 """
 
 from __future__ import annotations
@@ -15,7 +20,10 @@ from typing import Any, Final
 
 from symphony.bus.errors import BusError
 
+from ..errors import SymphonyError
 from ..members import AWAY, AwayError, Member
+from ..plaintext import short
+from ..replies import broken
 from .pending import Charge, PendingCharges
 from .spending import Spender, Spending
 
@@ -50,8 +58,10 @@ class Charges:
         OSError."""
         try:
             rows = await self._tell(charge, self._member.ask)
-        except (AwayError, BusError) as error:
-            if isinstance(error, BusError):
+        except (AwayError, BusError, SymphonyError) as error:
+            if isinstance(error, SymphonyError):
+                self._member.on_broken(error)
+            elif isinstance(error, BusError):
                 reason = {"run": charge.run, "reason": str(error)}
                 log.warning("charge kept for later", extra=reason)
             await asyncio.to_thread(self._pending.keep, charge)
@@ -81,17 +91,15 @@ class Charges:
                 return
 
     async def _tell(self, charge: Charge, call: Call) -> Rows:
-        """The budgets that it touched; none for one that Arbitration knows, or will never take."""
+        """The budgets that it touched. Raises AwayError, BusError where it may yet be booked,
+        `SymphonyError` where it is refused."""
         try:
             rows: Rows = (await call("charge", charge.args()))["budgets"]
         except BusError as error:
             if error.code in LATER:
                 raise
-            if error.code != "conflict":  # that is: its id was booked before
-                reason = {"run": charge.run, "charge": charge.id, "reason": str(error)}
-                log.exception("charge not booked: set aside", extra=reason)
-                await asyncio.to_thread(self._pending.set_aside, charge)
-            return []
+            why = f"it refuses what was spent: {short(str(error))}"
+            raise broken(self._member.kind.capability, "charge", why) from error
         return rows
 
     async def _booked(self, charges: Iterable[Charge], rows: Rows) -> None:

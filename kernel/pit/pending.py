@@ -7,17 +7,21 @@ import os
 import threading
 import zlib
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta, Struct
 
+from ..replies import is_name
 from ..wholefiles import open_plain, replace_private
 
 log = logging.getLogger(__name__)
 
 MOST: Final = 2**53  # of an amount
+MOST_RESOURCES: Final = 32  # of a charge
+FIRST_YEAR: Final = 1970
 _SUM: Final = 8  # hexadecimal digits of a line's CRC-32, before a blank and the charge
 
 
@@ -37,12 +41,25 @@ class Charge(Struct, frozen=True, kw_only=True, omit_defaults=True):
         found: dict[str, Any] = msgspec.to_builtins(self)
         return found
 
+    def fits(self) -> bool:
+        """Whether they are in the contract's form: Arbitration then takes them, whoever it is."""
+        try:
+            time = datetime.strptime(self.ts, "%Y-%m-%dT%H:%M:%S.%f%z")
+        except ValueError:
+            return False
+        names = (self.id, self.run, self.tenant, *self.amounts)
+        few = len(self.amounts) <= MOST_RESOURCES
+        return (
+            few and time.year >= FIRST_YEAR and self.ts.endswith("Z") and all(map(is_name, names))
+        )
+
 
 class PendingCharges:
     """A file of lines in the home, a charge each. Small: it grows only while Arbitration is away.
 
     A torn last line is a charge that nobody was told is kept; the next one begins a line of its own
-    all the same. What is damaged is never taken for a charge: it goes to a file beside this one.
+    all the same. What is damaged, or does not fit the contract (a former version kept it so), is
+    never taken for a charge: it goes to a file beside this one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,11 +86,6 @@ class PendingCharges:
             else:
                 self._path.unlink(missing_ok=True)
 
-    def set_aside(self, charge: Charge) -> None:
-        """Arbitration will never take this one: it is kept for a person to read. Raises OSError."""
-        with self._lock:
-            _append(self._torn, _line(charge))
-
     def _read(self) -> list[Charge]:
         """The charges; what is none is set aside first."""
         try:
@@ -81,12 +93,12 @@ class PendingCharges:
                 lines = file.read().split(b"\n")
         except FileNotFoundError:
             return []
-        found, damaged = list[Charge](), list[bytes]()
+        charges, damaged = dict[str, Charge](), list[bytes]()
         for line in filter(None, lines):
-            if (charge := _charge(line)) is not None:
-                found.append(charge)
-            else:
-                damaged.append(line)
+            charge = _charge(line)
+            if charge is None or charges.setdefault(charge.id, charge) != charge:
+                damaged.append(line)  # an id has one charge
+        found = list(charges.values())
         if damaged:
             _append(self._torn, b"".join(line + b"\n" for line in damaged))
             self._write(found)
@@ -106,16 +118,18 @@ def _line(charge: Charge) -> bytes:
 
 
 def _charge(line: bytes) -> Charge | None:
-    """What a line says; None if it is damaged. Lines of earlier versions have no sum."""
+    """What a line says; None if it is damaged or no charge that can be told. Lines of earlier
+    versions have no sum."""
     text = line
     if not line.startswith(b"{"):
         total, text = line[:_SUM], line[_SUM + 1 :]
         if b"%08x " % zlib.crc32(text) != total + line[_SUM : _SUM + 1]:
             return None
     try:
-        return msgspec.json.decode(text, type=Charge)
+        charge = msgspec.json.decode(text, type=Charge)
     except (msgspec.DecodeError, RecursionError):
         return None
+    return charge if charge.fits() else None
 
 
 def _append(path: Path, data: bytes) -> None:

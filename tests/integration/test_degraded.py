@@ -351,8 +351,7 @@ def test_what_a_killed_kernel_left_goes_when_the_stale_manager_says_so(symphony:
         "-",
     )
     assert process.stdout is not None
-    while '"step.started"' not in process.stdout.readline():
-        pass
+    assert any('"step.started"' in line for line in process.stdout)
     process.kill()
     process.communicate()
     assert wait_for_end_of(symphony.home)

@@ -3,6 +3,8 @@ ours, and nothing of what it says becomes a reference or a path."""
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from interface_checks import check_error_json, check_errors
 STORE = Path(__file__).resolve().parents[2] / "examples" / "folder-store"
 LIES = '''
 import os
+import shutil
 
 
 def _lie(store, name, good, args):
@@ -57,8 +60,34 @@ def _lie(store, name, good, args):
                 staged.chmod(0o600)
                 staged.write_text("lies")
             return good
+        case "code":
+            raise BusError("unheard-of", "what?")
+        case "special":
+            for item in good["items"]:
+                (Path(args["folder"]) / item["path"]).chmod(0o4755)
+            return good
+        case "endless":
+            return {**good, "data": b"more", "more": True}
+        case "gone" | "link" | "pipe":
+            for item in good["items"]:
+                staged = Path(args["folder"]) / item["path"]
+                staged.unlink()
+                if kind == "link":
+                    staged.symlink_to("/etc/hostname")
+                elif kind == "pipe":
+                    os.mkfifo(staged)
+            return good
         case "circle":
             return {**good, "next": "1"}
+        case "nothing":
+            shutil.rmtree(args["to"])
+            return good
+        case "shortcut":
+            (Path(args["to"]) / "all").symlink_to("/etc")
+            return good
+        case "noise":
+            os.close(os.open(os.fsencode(args["to"]) + b"/\\xff", os.O_CREAT))
+            return good
 
 
 '''
@@ -129,6 +158,40 @@ def test_one_that_ends_before_it_answers_costs_no_attempt(liar: Symphony) -> Non
         assert not of(events, "step.failed"), method
 
 
+@pytest.mark.parametrize("words", ["put_many code", "collect code", "stage code"])
+def test_an_error_that_its_contract_does_not_know_is_its_own(liar: Symphony, words: str) -> None:
+    lie(liar, words)
+    check_it_is_the_stores(liar, words.split()[0])
+
+
+@pytest.mark.parametrize("kind", ["gone", "link", "pipe", "special"])
+def test_what_it_says_it_staged_must_be_there(liar: Symphony, kind: str) -> None:
+    lie(liar, f"stage {kind}")
+    check_it_is_the_stores(liar, "staged")
+    lie(liar, f"stage {kind}")
+    done = liar.kernel("artifacts", "get", liar.ref, "--out", "x", "--json")
+    check_errors(done, 5, str(liar.folder / "x"))
+    assert check_error_json(done)["fault"] == "environment"
+    assert not os.path.lexists(liar.folder / "x")
+
+
+def check_it_is_the_stores(liar: Symphony, said: str) -> None:
+    """A run that needs all of it is left, and goes on with a store that tells the truth."""
+    steps = [
+        {"id": "a", "inputs": {"plan": ["loud"]}},
+        {"id": "b", "capability": "test.shout/1", "inputs": {"source": "$steps.a.answer"}},
+    ]
+    melody = liar.melody(*steps, outputs={"x": "$steps.b.shouted"})
+    done = liar.kernel("run", melody, "--extensions", PLAYERS, "--json", "-")
+    check_errors(done, 5, "Artifact Store is not available", said, "run --resume")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    events = [event for event in events if "event" in event]
+    assert not of(events, "step.failed")
+    lie(liar, "no lie")
+    done = liar.kernel("run", "--resume", events[0]["run"], "--extensions", PLAYERS)
+    assert done.returncode == 0, done.stderr
+
+
 def test_one_that_ends_at_each_call_is_given_up_and_the_run_is_kept(liar: Symphony) -> None:
     lie(liar, "put_many always-dies")
     done = liar.kernel("run", liar.path, "--extensions", PLAYERS)
@@ -139,6 +202,10 @@ def test_other_bytes_are_noticed(liar: Symphony) -> None:
     lie(liar, "get bytes")
     check_errors(liar.kernel("artifacts", "get", liar.ref), 6, "other bytes", liar.ref)
     check_errors(liar.kernel("artifacts", "verify", liar.ref), 6, "damaged", liar.ref)
+    lie(liar, "get endless")
+    check_errors(liar.kernel("artifacts", "get", liar.ref), 5, "never end", "pit.artifacts/1")
+    lie(liar, "stage written")
+    check_it_is_the_stores(liar, "is blake3:")
     lie(liar, "stage written")
     done = liar.kernel("artifacts", "get", liar.ref, "--out", "x")
     check_errors(done, 6, "other bytes", liar.ref)
@@ -146,6 +213,20 @@ def test_other_bytes_are_noticed(liar: Symphony) -> None:
     lie(liar, "no lie")
     assert liar.kernel("artifacts", "get", liar.ref, "--out", "x").returncode == 0
     assert (liar.folder / "x").read_text() == "true words"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("nothing", "there is nothing"), ("shortcut", "no plain file"), ("noise", "is no text")],
+)
+def test_a_backup_of_it_is_looked_at(liar: Symphony, kind: str, said: str) -> None:
+    lie(liar, f"backup {kind}")
+    done = liar.kernel("backup", "monday", "--json")
+    check_errors(done, 5, "folder-store says that it copied its store, but", said)
+    assert check_error_json(done)["fault"] == "environment"
+    assert not list(liar.folder.glob("*monday*"))
+    lie(liar, "no lie")
+    assert liar.kernel("backup", "monday").returncode == 0
 
 
 def test_a_console_asks_again_whoever_ends_over_its_question(liar: Symphony) -> None:

@@ -21,6 +21,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from symphony.bus.errors import BusError
 from symphony.bus.extension import Context, Extension
 
 CAPABILITY = "@"
@@ -38,8 +39,13 @@ def serve(method: str) -> None:
         lies = json.loads((HERE / "lies.json").read_text())
         with (HERE / "asked").open("a") as asked:
             asked.write(f"{method}\\n")
-        if method in lies:
-            return lies[method]
+        match lies.get(method):
+            case {"error": code}:
+                raise BusError(code, "no\x1b[2J")
+            case None if method not in lies:
+                pass
+            case lie:
+                return lie
         index += 1
         if method == "acquire":
             spawn = {"id": args["id"], "kind": args["kind"]}
@@ -127,6 +133,14 @@ def paid_steps(symphony: Symphony) -> Path:
         ("pit.arbitration/1", "charge", {}),
         ("pit.arbitration/1", "charge", {"budgets": [{}]}),
         ("pit.arbitration/1", "charge", {"budgets": [{**STANDING, "name": []}]}),
+        ("pit.arbitration/1", "charge", {"error": "conflict"}),
+        ("pit.arbitration/1", "charge", {"error": "unheard-of"}),
+        ("pit.arbitration/1", "request", {"error": "conflict"}),
+        ("pit.arbitration/1", "request", {"error": "bad-request"}),
+        ("pit.arbitration/1", "request", {"error": "failed"}),
+        ("pit.arbitration/1", "request", {"grant": "g\x1b[2J", "reason": "because"}),
+        ("pit.arbitration/1", "request", {"grant": "é" * 100, "reason": "because"}),
+        ("pit.arbitration/1", "request", {"grant": "g1", "reason": "y" * 500_000}),
         ("pit.pool/1", "resync", {"kill": [1], "lost": []}),
         ("pit.pool/1", "acquire", {}),
         ("pit.pool/1", "acquire", 7),
@@ -150,6 +164,20 @@ def test_one_that_can_be_done_without_is_asked_no_more_and_that_is_said(
     assert asked.count(method) <= 8
     events = map(json.loads, (symphony.folder / "events.jsonl").read_text().splitlines())
     assert len(of(list(events), "step.finished")) == 2
+
+
+@pytest.mark.parametrize("code", ["conflict", "bad-request", "failed"])
+def test_budgets_hold_beside_one_that_refuses_what_was_spent(symphony: Symphony, code: str) -> None:
+    liar(symphony, "pit.arbitration/1", charge={"error": code})
+    given = (paid_steps(symphony), "--extensions", paid(symphony))
+    for _ in range(2):
+        assert symphony.kernel("run", *given).returncode == 0
+    done = symphony.kernel("run", *given)
+    assert done.returncode == 1, done.stderr
+    assert "would exceed the budget all: 8" in done.stderr
+    (symphony.home / "pit.toml").write_text(BUDGET)
+    assert symphony.answer("budget")["budgets"][0]["spent"] == 8_000_000
+    assert not (symphony.home / "charges.pending").exists()
 
 
 @pytest.mark.parametrize("capability", MEMBERS)

@@ -186,7 +186,10 @@ def test_a_store_that_goes_beneath_a_kernel_is_named(symphony: Symphony) -> None
     check_errors(symphony.kernel("verify"), 6, str(symphony.home / "pool" / "leases.journal"))
 
 
-@pytest.mark.parametrize("what", ["folder", "pipe", "damaged"])
+NO_PATHS = [{"seen": [path]} for path in ("a\0b", "/etc/passwd", "../../etc/passwd", "")]
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe", "[", *map(json.dumps, NO_PATHS)])
 def test_a_list_of_stores_that_cannot_be_read_stops_nothing(symphony: Symphony, what: str) -> None:
     play(symphony)
     path = symphony.home / "stores.seen"
@@ -196,10 +199,11 @@ def test_a_list_of_stores_that_cannot_be_read_stops_nothing(symphony: Symphony, 
             path.mkdir()
         case "pipe":
             os.mkfifo(path)
-        case "damaged":
-            path.write_bytes(b"[")
+        case text:
+            path.write_text(text)
     assert symphony.kernel("verify", timeout=60).returncode == 0
     assert path.is_file() == (what != "folder")
+    assert str(path) in (symphony.home / "logs" / "kernel.log").read_text()
 
 
 def test_a_journal_under_another_runs_name_is_named(symphony: Symphony) -> None:
@@ -209,6 +213,34 @@ def test_a_journal_under_another_runs_name_is_named(symphony: Symphony) -> None:
         path.rename(runs / path.name.replace(made["run"], "another-20261123-abcdef"))
     done = symphony.kernel("verify")
     check_errors(done, 6, "another-20261123-abcdef", f"that of the run {made['run']}")
+
+
+def test_a_run_is_not_told_from_anothers_journal(symphony: Symphony) -> None:
+    one, other = (play(symphony, words)["run"] for words in ("one", "another"))
+    runs = symphony.home / "dag" / "runs"
+    for end in ("journal", "journal.synced"):
+        (runs / f"{one}.{end}").rename(runs / "kept")
+        (runs / f"{other}.{end}").rename(runs / f"{one}.{end}")
+        (runs / "kept").rename(runs / f"{other}.{end}")
+    for words in (("run", "--extensions", PLAYERS, "--resume"), ("runs", "show")):
+        done = symphony.kernel(*words, one)
+        check_errors(done, 6, f"{one}.journal", f"it is that of the run {other}")
+
+
+@pytest.mark.parametrize(
+    "name", ["dag/runs/{run}.journal", "dag/runs", "arbitration/ledger.journal"]
+)
+def test_what_says_how_much_was_acknowledged_is_named_when_it_cannot_be_read(
+    symphony: Symphony, name: str
+) -> None:
+    run = play(symphony)["run"]
+    path = symphony.home / f"{name.format(run=run)}.synced"
+    path.write_bytes(b"\7" * 24)
+    for _ in range(2):
+        check_errors(symphony.kernel("verify"), 6, str(path), "cannot be read", "remove")
+        assert symphony.kernel("run", "--resume", run, "--extensions", PLAYERS).returncode == 0
+    path.unlink()
+    assert symphony.kernel("verify").returncode == 0
 
 
 def test_an_artifact_that_a_run_names_and_nobody_has_is_named(symphony: Symphony) -> None:

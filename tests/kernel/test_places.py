@@ -55,6 +55,17 @@ def test_the_second_kernel_is_refused_with_the_pid_of_the_first(tmp_path: Path) 
     HomeLock(tmp_path / "lock").acquire()
 
 
+def test_the_second_kernel_is_refused_although_the_lock_file_was_removed(tmp_path: Path) -> None:
+    first = HomeLock(tmp_path / "kernel.lock")
+    first.acquire()
+    (tmp_path / "kernel.lock").unlink()
+    with pytest.raises(SymphonyError, match=r"kernel\.lock was removed") as caught:
+        HomeLock(tmp_path / "kernel.lock").acquire()
+    assert caught.value.code is ExitCode.REFUSED
+    first.release()
+    HomeLock(tmp_path / "kernel.lock").acquire()
+
+
 # The "kernel" writes its pid and dies at once; its child holds the lock until it is told to go.
 _DEAD_KERNEL = """
 import fcntl, os, sys, time

@@ -25,7 +25,8 @@ pub struct DagService {
     tracker: Tracker<Folder>,
     /// How many runs were acknowledged: nothing in their folder tells of it when that is gone.
     count: u64,
-    companion: Synced<fs::File>,
+    /// None: it cannot be read, and stays as it is for a person to see.
+    companion: Option<Synced<fs::File>>,
 }
 
 impl DagService {
@@ -43,8 +44,14 @@ impl DagService {
         upgrade(store).map_err(failed)?;
         let name = synced_of(RUNS);
         let companion = folder.open(&name).map_err(failed)?;
-        let said = companion.map(|it| Synced::new(it).read(Some(COUNT))).transpose();
-        let said = said.map_err(failed)?.flatten().unwrap_or(0);
+        let said = match companion.map(|it| Synced::new(it).read(Some(COUNT))).transpose() {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                warn!(%error, "failed to read how many runs were acknowledged: remove {name}");
+                None
+            }
+            said => Some(said.map_err(failed)?.flatten().unwrap_or(0)),
+        };
+        let (said, legible) = (said.unwrap_or(0), said.is_some());
         let place = store.join(RUNS);
         let found = journals(&place).map_err(failed)?;
         if found == 0 && said > 0 {
@@ -59,8 +66,13 @@ impl DagService {
         }
         let make = || {
             let runs = Folder::open(&place)?;
-            let mut companion = Synced::new(folder.create(&name)?);
-            companion.read(Some(COUNT))?;
+            let companion = if legible {
+                let mut companion = Synced::new(folder.create(&name)?);
+                companion.read(Some(COUNT))?;
+                Some(companion)
+            } else {
+                None
+            };
             // Files that a killed predecessor made are listed durably from here on, and the folder itself.
             runs.sync()?;
             folder.sync()?;
@@ -75,7 +87,8 @@ impl DagService {
 
     /// Tells the folder's companion how many runs are acknowledged. It says less where this fails.
     fn say(&mut self) {
-        if let Err(error) = self.companion.write(COUNT, self.count) {
+        let Some(companion) = &mut self.companion else { return };
+        if let Err(error) = companion.write(COUNT, self.count) {
             warn!(%error, "failed to write how many runs are acknowledged");
         }
     }

@@ -24,4 +24,4 @@ pub use log::{Log, LogError};
 pub use scan::{scan, Scan};
 pub use snapshot::Journal;
 pub use storage::{Folder, Medium, Storage};
-pub use synced::{acknowledged, require_none, synced_of, Id, Synced};
+pub use synced::{acknowledged, require_none, synced_of, Id, Synced, ILLEGIBLE};

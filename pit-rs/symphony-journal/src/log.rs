@@ -73,6 +73,8 @@ pub struct Log<M> {
 struct Guard<M> {
     companion: Synced<M>,
     said: Option<u64>,
+    /// Otherwise it stays as it is, for a person to see.
+    legible: bool,
 }
 
 impl<M: Medium> Log<M> {
@@ -86,13 +88,15 @@ impl<M: Medium> Log<M> {
     /// As [`open`](Self::open), where there may be a companion that says from where on damage is a torn tail.
     pub fn open_guarded(file: M, companion: Option<M>) -> Result<(Self, Vec<u8>), LogError> {
         let id = id_of(&file)?;
-        let mut guard = companion.map(|it| Guard { companion: Synced::new(it), said: None });
-        if let Some(guard) = &mut guard {
-            guard.said = guard.companion.read(id).unwrap_or_else(|error| {
-                warn!(%error, "failed to read how much of a journal was acknowledged");
-                None
-            });
-        }
+        let guard = companion.map(|it| {
+            let mut companion = Synced::new(it);
+            let read = companion.read(id);
+            if let Err(error) = &read {
+                warn!(%error, "failed to read how much of a journal was acknowledged: remove its .synced");
+            }
+            let legible = !read.as_ref().is_err_and(|it| it.kind() == io::ErrorKind::InvalidData);
+            Guard { companion, said: read.ok().flatten(), legible }
+        });
         let said = guard.as_ref().and_then(|guard| guard.said);
         let mut ends = Vec::new();
         let found = scan(&file, said, |_, end| {
@@ -118,7 +122,7 @@ impl<M: Medium> Log<M> {
             true => companion.clear().ok().map(|()| 0),
             false => None,
         };
-        self.guard = Some(Guard { companion, said });
+        self.guard = Some(Guard { companion, said, legible: true });
         self.say();
     }
 
@@ -126,6 +130,10 @@ impl<M: Medium> Log<M> {
     /// says is true of either.
     pub(crate) fn succeed(&mut self, former: &mut Self) {
         let Some(mut guard) = former.guard.take() else { return };
+        if !guard.legible {
+            self.guard = Some(guard);
+            return;
+        }
         let told = guard.companion.write(self.id, 0).and_then(|()| guard.companion.sync());
         guard.said = told.ok().map(|()| 0);
         self.guard = Some(guard);
@@ -136,7 +144,7 @@ impl<M: Medium> Log<M> {
         let kept = self.kept.checked_sub(1).map_or(0, |last| self.ends[last]);
         let acknowledged = self.synced.min(kept);
         let Some(guard) = &mut self.guard else { return };
-        if acknowledged == 0 || guard.said == Some(acknowledged) {
+        if acknowledged == 0 || guard.said == Some(acknowledged) || !guard.legible {
             return;
         }
         let mut told = guard.companion.write(self.id, acknowledged);

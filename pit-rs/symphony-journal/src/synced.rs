@@ -8,7 +8,8 @@
 //! log's first record, so that a companion of another file says nothing. A killed process leaves it exact. A power
 //! cut may leave an older length (or none, where it had just been made: 0): that is too small, never too large, and
 //! matters only where bytes that had reached the disk are damaged too; those are then set aside, not lost. Without a
-//! companion, or with one that cannot be read, a tail that no torn write leaves is corruption.
+//! companion, or with one that cannot be read, a tail that no torn write leaves is corruption. No crash leaves one that
+//! cannot be read: it is told, and stays as it is until somebody removes it.
 //! As it never says too much, a log that is shorter than it says, or is not there, lost what was acknowledged.
 //!
 //! A mark in the log itself, by the next commit, would leave the last commit unguarded for as long as none follows.
@@ -22,6 +23,9 @@ use crate::storage::Medium;
 pub fn synced_of(name: &str) -> String {
     format!("{name}.synced")
 }
+
+/// Why a companion says nothing although it is not blank.
+pub const ILLEGIBLE: &str = "what says how much was acknowledged cannot be read";
 
 /// What a log is known by: length and checksum of its first record.
 pub type Id = [u8; 8];
@@ -74,7 +78,7 @@ impl<M: Medium> Synced<M> {
     }
 
     /// How much was acknowledged of the log with this id, if it is known; of a log that has none, for it is empty or
-    /// is not there, as much as is said of any.
+    /// is not there, as much as is said of any. `InvalidData` where neither slot can be read.
     pub fn read(&mut self, id: Option<Id>) -> io::Result<Option<u64>> {
         let size = self.file.len()?;
         let (mut slots, mut blank) = (Vec::new(), true);
@@ -86,6 +90,9 @@ impl<M: Medium> Synced<M> {
             }
             blank &= bytes == [0; SLOT];
             slots.extend(Slot::decode(&bytes));
+        }
+        if slots.is_empty() && !blank {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, ILLEGIBLE));
         }
         self.turn = slots.iter().map(|slot| slot.turn).max().unwrap_or(0);
         let Some(id) = id else {
@@ -125,9 +132,13 @@ pub(crate) fn id_of<M: Medium>(file: &M) -> io::Result<Option<Id>> {
     Ok(Some(id))
 }
 
-/// How much of the log in this file was acknowledged, as its companion says; for whoever only reads it: before the log.
+/// How much of the log in this file was acknowledged, as far as its companion can be read; for whoever only reads it:
+/// before the log.
 pub fn acknowledged<M: Medium>(log: &M, companion: M) -> io::Result<Option<u64>> {
-    Synced::new(companion).read(id_of(log)?)
+    match Synced::new(companion).read(id_of(log)?) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+        said => said,
+    }
 }
 
 /// Refuses a log that is not there although its companion says that something of it was acknowledged.

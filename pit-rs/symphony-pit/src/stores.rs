@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{json, Value};
 use symphony_journal::{
-    acknowledged, frame, is_content, is_unmarked, scan, synced_of, LogError, Synced, MISSING,
+    acknowledged, frame, is_content, is_unmarked, scan, synced_of, LogError, Synced, ILLEGIBLE,
+    MISSING,
 };
 use symphony_wire::{BusError, Code};
 
@@ -54,6 +55,7 @@ const CHUNK: usize = 1 << 20;
 const NO_FILE: &str = "this is not a plain file";
 const PUT_BACK: &str =
     "put the file back from a backup; its member, which refuses the store, says what must be in it";
+const REMOVE: &str = "remove this file: it is made anew with the next record";
 
 /// Reads every file of the store; with `to`, an absolute path at which nothing is yet, copies it there, durably.
 ///
@@ -119,13 +121,14 @@ pub fn visit(store: &Path, to: Option<&Path>, said: &mut dyn Write) -> Result<()
             let target = target.as_ref().map(|target| target.join(entry.file_name()));
             let found = match kind {
                 Kind::Unknown => Ok(Some(json!({"left": "not a file of such a store"}))),
-                Kind::Companion => missing(&place),
+                Kind::Companion => missing(&place, &path),
                 Kind::Plain | Kind::Content => plain(&place, target.as_deref()),
                 _ => journal(&place, target.as_deref(), kind == Kind::Statistic),
             };
             let Some(mut line) = found.map_err(|error| told(&place, &error))? else { continue };
-            let path = if kind == Kind::Companion { path.with_extension("") } else { path };
-            line["path"] = path.to_string_lossy().into();
+            if line["path"].is_null() {
+                line["path"] = path.to_string_lossy().into();
+            }
             say(&line)?;
         }
         if let Some(target) = &target {
@@ -216,11 +219,18 @@ fn journal(from: &Path, to: Option<&Path>, is_statistic: bool) -> io::Result<Opt
     }
 }
 
-/// What a companion tells that its journal, or the folder of journals, cannot: that it is not there, or not all of it.
-fn missing(companion: &Path) -> io::Result<Option<Value>> {
+/// What a companion, which lies at `path` in its store, tells that its journal, or the folder of journals, cannot: that
+/// it is not there, or not all of it; or that the companion itself is damaged.
+fn missing(companion: &Path, path: &Path) -> io::Result<Option<Value>> {
     let Some(file) = open(companion)? else { return Ok(None) };
     // What it tells of was there before, so this is read first.
-    let said = Synced::new(file).read(None)?.unwrap_or(0);
+    let said = match Synced::new(file).read(None) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            let path = path.to_string_lossy();
+            return Ok(Some(json!({"path": path, "damaged": ILLEGIBLE, "help": REMOVE})));
+        }
+        said => said?.unwrap_or(0),
+    };
     let of = companion.with_extension("");
     let is_journal = of.extension().is_some();
     let found = match fs::read_dir(&of) {
@@ -237,9 +247,8 @@ fn missing(companion: &Path) -> io::Result<Option<Value>> {
         return Ok(None);
     }
     let what = if is_journal { "bytes" } else { "journals" };
-    Ok(Some(
-        json!({"damaged": format!("{said} {what} of it were acknowledged, of which {found} are there")}),
-    ))
+    let why = format!("{said} {what} of it were acknowledged, of which {found} are there");
+    Ok(Some(json!({"path": path.with_extension("").to_string_lossy(), "damaged": why})))
 }
 
 /// What says how much of this journal was acknowledged, as far as that can be read.

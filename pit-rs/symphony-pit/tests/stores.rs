@@ -184,6 +184,30 @@ fn what_is_gone_is_told_by_its_companion() {
 }
 
 #[test]
+fn a_companion_that_cannot_be_read_is_told_and_stays_until_it_is_removed() {
+    let (_folder, store) = store();
+    let open = || Journal::open(Folder::open(&store.join("runs")).unwrap(), "open.journal", &[]);
+    let place = store.join("runs");
+    Journal::open(Folder::open(&place).unwrap(), "open.journal", &[payload(0)]).unwrap();
+    let companion = store.join("runs/open.journal.synced");
+    fs::write(&companion, [7; 24]).unwrap();
+    for number in 1..3 {
+        open().unwrap().commit(&[payload(number)]).unwrap();
+        let said = check(&store);
+        assert!(found(&said, "runs/open.journal.synced")["damaged"].is_string());
+        let journal = found(&said, "runs/open.journal");
+        assert_eq!(
+            (&journal["records"], journal["damaged"].is_null()),
+            (&(number + 1).into(), true)
+        );
+    }
+    fs::remove_file(&companion).unwrap();
+    open().unwrap();
+    assert!(fs::read(&companion).unwrap().iter().any(|byte| *byte != 0));
+    assert!(check(&store).iter().all(|line| line["damaged"].is_null()));
+}
+
+#[test]
 fn a_format_that_is_missing_is_told_of_a_store_and_of_the_archive_in_it() {
     for (removed, kept) in [("format", "archive/format"), ("archive/format", "format")] {
         let (_folder, store) = store();

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, ParamSpec
 
 import pytest
+from msgspec.structs import replace
 
 from symphony.bus.errors import BusError
+from symphony.kernel.errors import SymphonyError
 from symphony.kernel.members import ARBITRATION, Member
 from symphony.kernel.pit.arbiter import Arbiter, Wish
 from symphony.kernel.pit.charges import Charges
@@ -173,20 +175,85 @@ async def test_what_was_told_while_it_was_being_kept_is_not_told_again(
     assert world.pending.all() == []
 
 
-@pytest.mark.parametrize("code", ["conflict", "bad-request", "internal"])
+@pytest.mark.parametrize("code", ["conflict", "bad-request", "internal", "unheard-of"])
 @in_a_loop
-async def test_no_charge_keeps_the_others_from_being_told(world: World, code: str) -> None:
+async def test_whoever_refuses_what_was_spent_breaks_the_contract(world: World, code: str) -> None:
     async def refuses(name: str) -> None:
-        if name == "bad":
+        if name == "a":
             raise BusError(code, "not this one")
 
-    for name in ("bad", "good"):
-        await world.spend(name)
-    world.ledger.before = refuses
+    told: list[SymphonyError] = []
+    world.member.on_broken = told.append
     await world.member.welcome()
-    assert world.member.up
+    world.ledger.before = refuses
+    await world.spend("a")
+    assert ["refuses what was spent" in error.message for error in told] == [True]
+    with pytest.raises(SymphonyError, match="refuses what was spent"):
+        await world.member.welcome()
+    assert [one.id for one in world.pending.all()] == ["a"]
+    assert world.spent == 1
+
+
+@in_a_loop
+async def test_no_charge_that_cannot_be_told_keeps_the_others_from_being_told(
+    tmp_path: Path,
+) -> None:
+    good, path = charge("good"), tmp_path / "charges.pending"
+    bad = [
+        charge("x" * 200),
+        replace(good, id="late", ts="2026-02-30T00:00:00.000Z"),
+        replace(good, id="a\nb"),
+        replace(good, amounts={"tokens": 2}),
+    ]
+    for one in (good, good, *bad):
+        PendingCharges(path).keep(one)
+    world = World(tmp_path)
+    assert world.spent == 1
+    await world.member.welcome()
     assert world.ledger.booked == {"good": 1}
     assert world.pending.all() == []
+    assert len(path.with_name("charges.pending.torn").read_text().splitlines()) == len(bad)
+
+
+@in_a_loop
+async def test_only_what_could_never_be_granted_is_a_bad_request(world: World) -> None:
+    async def refuses(name: str) -> None:
+        if "/q/" in name:
+            raise BusError("bad-request", "no")
+
+    told: list[SymphonyError] = []
+    world.member.on_broken = told.append
+    arbiter = world.arbiter()
+    await world.member.welcome()
+    world.ledger.before = refuses
+    with pytest.raises(BusError, match="no"):
+        await arbiter.request(wish("a", 0, cpu=101))
+    assert not told
+    assert (await arbiter.request(wish("b", 0, cpu=100))).name is None
+    assert "refuses what could be granted" in told[0].message
+    await arbiter.close()
+
+
+@in_a_loop
+async def test_ids_are_told_apart_and_fit_the_contract_however_long_names_are(
+    world: World,
+) -> None:
+    asked: list[str] = []
+
+    async def seen(name: str) -> None:
+        if "/" in name:
+            asked.append(name)
+
+    world.ledger.before = seen
+    arbiter = world.arbiter()
+    await world.member.welcome()
+    for attempt in (1, 2):
+        grant = await arbiter.request(Wish("r" * 56, "s" * 64, attempt, "t", {"cpu": 1}))
+        await arbiter.charge(grant, {"tokens": 1})
+    assert len(set(asked)) == 4
+    assert all(len(name) <= 128 for name in asked)
+    assert len(world.ledger.booked) == 2
+    await arbiter.close()
 
 
 @in_a_loop
