@@ -8,7 +8,7 @@ class Settings:
     """What a training does. The same settings and data give the same weights on one machine."""
 
     seed: int = 1
-    steps: int = 30_000
+    steps: int = 14_000
     """Gradient steps of the first phase, on exactly labelled situations."""
     own_steps: int = 300
     """Gradient steps of the second phase, half on own play and half on labelled situations."""
@@ -16,7 +16,10 @@ class Settings:
     failures: float = 0.3
     """The share of a batch that comes from levels with failures, while there are any."""
     rate: float = 1.5e-3
-    """The learning rate after warm-up; it falls linearly to zero over the first phase."""
+    """The learning rate after warm-up. It falls slowly, so that it would be zero after `horizon`
+    steps, and faster in the last ones (`cool_down`), so that it is zero at the end."""
+    horizon: int = 30_000
+    cool_down: int = 2_000
     own_rate: float = 1e-4
     warm_up: int = 200
     clip: float = 1.0
