@@ -10,8 +10,9 @@ class Settings:
     seed: int = 1
     steps: int = 14_000
     """Gradient steps of the first phase, on exactly labelled situations."""
-    own_steps: int = 300
-    """Gradient steps of the second phase, half on own play and half on labelled situations."""
+    own_steps: int = 0
+    """Gradient steps of the second phase, half on own play and half on labelled situations. None as
+    yet: 300 made the policy worse on validation (cost ÷ optimum 1.07 to 1.08)."""
     batch: int = 64
     failures: float = 0.3
     """The share of a batch that comes from levels with failures, while there are any."""
@@ -27,7 +28,7 @@ class Settings:
     decay: float = 1e-4
     rounds_least: int = 3
     rounds_most: int = 7
-    rounds_at_play: int = 6
+    rounds_at_play: int = 8
     margin: float = 0.15
     """By how much optimal actions shall stand out, in compressed costs."""
     margin_weight: float = 1.0

@@ -52,9 +52,9 @@ def test_every_player_has_its_row_and_nothing_is_loaded() -> None:
 
 
 def test_where_functions_fail_it_tells_of_rates_and_of_the_gap() -> None:
-    levels = [make(seed, Dials(works=(1, 1))) for seed in range(4)]
+    levels = [make(seed, Dials(works=(1, 2), misleads=(0.0,))) for seed in range(8)]
     players = {"fixed": fixed(), "exact": Exact(), "random": Random()}
-    played = {name: play_all(player, levels, 5) for name, player in players.items()}
+    played = {name: play_all(player, levels, 40) for name, player in players.items()}
 
     page = Page(html({"failures": played}))
 
