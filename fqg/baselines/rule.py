@@ -29,8 +29,8 @@ class Retries(NamedTuple):
 
 
 TUNED: tuple[tuple[float, Retries], ...] = (
-    (0.158, Retries(unavailable=3, refused=0, bad_output=6, timeout=1, patience=0, wary=0.5)),
-    (0.268, Retries(unavailable=6, refused=0, bad_output=4, timeout=4, patience=0, wary=0.5)),
+    (0.321, Retries(unavailable=2, refused=0, bad_output=1, timeout=0, patience=1, wary=0.5)),
+    (0.452, Retries(unavailable=6, refused=0, bad_output=3, timeout=1, patience=0, wary=0.5)),
     (1.0, Retries(unavailable=6, refused=0, bad_output=6, timeout=3, patience=0, wary=0.5)),
 )
 """Up to which failure rate of a level which numbers hold."""

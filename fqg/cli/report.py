@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ..evaluating.evaluate import GAMES, play_all
-from ..evaluating.report import html
+from ..evaluating.report import CURVES, html
 from .common import CommandError, ExitCode, find_player, read_levels
 
 PLAYERS = ("dqn", "guided", "random", "greedy", "ff", "fixed")
@@ -26,8 +26,14 @@ def report(
     ] = None,
     games: Annotated[int, typer.Option(min=1, help="Of a level where functions fail.")] = GAMES,
     seed: Annotated[int, typer.Option(min=0, help="Of the games' fortunes.")] = 0,
+    training: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Of a training, for its curves.")
+    ] = None,
 ) -> None:
     """Let players play files of levels, and write how they did."""
+    if training is not None and not (training / CURVES).is_file():
+        fault = ("this training has left no scores", str(training / CURVES))
+        raise CommandError(ExitCode.BAD_REQUEST, [fault], "name a folder of `symphony-fqg train`")
     players = {name: find_player(name) for name in policy or PLAYERS}
     sets = {str(path): read_levels(path) for path in levels}
     for path, found in sets.items():
@@ -38,5 +44,5 @@ def report(
         path: {name: play_all(player, found, games, seed) for name, player in players.items()}
         for path, found in sets.items()
     }
-    out.write_text(html(played), encoding="utf-8")
+    out.write_text(html(played, training=training), encoding="utf-8")
     print(out)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from zlib import crc32
 
+from ..baselines.rule import failure_rate
 from ..failure import Mode
 from ..game import Game
 from ..level import Level
@@ -38,6 +39,10 @@ class Played:
     """A call failed in this game."""
     recoverable: bool
     """What was drawn leaves a way to the goal, or skips do."""
+    functions: int
+    """Of the level."""
+    rate: float
+    """The chance that a first call fails, on average over the level's functions."""
     seconds: tuple[float, ...]
     """Of each decision."""
 
@@ -92,6 +97,8 @@ def play(player: Player, level: Level, seed: int) -> Played:
         fails=_fails(level),
         failed=failed,
         recoverable=_recoverable(level, game.modes(), mechanics.skips),
+        functions=len(level.functions),
+        rate=failure_rate(level),
         seconds=tuple(seconds),
     )
 

@@ -21,7 +21,7 @@ ABLATIONS: Mapping[str, Mapping[str, object]] = {
     "untrained": {"steps": 0, "own_steps": 0},
     "no-messages": {"messages": False},
     "no-margin": {"margin_weight": 0.0},
-    "no-own-play": {"own_steps": 0},
+    "own-play": {"own_steps": 300},
     "no-failures": {"failures": 0.0},
     "few-rounds": {"rounds_least": 2, "rounds_most": 3, "rounds_at_play": 3},
 }

@@ -7,7 +7,7 @@ demonstrations (Hester et al. 2018) with the maximum made soft (softmax margin, 
 actions masked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -19,6 +19,8 @@ from ..network import compress, expand
 from .graphnet import GraphNetwork
 from .settings import Settings
 
+Labelled = Sequence[Mapping[str, tf.Tensor]]
+"""The parts of `dataset.Sampler.batch`, as tensors."""
 NEVER = 1e4
 """Subtracted from the values of illegal actions."""
 
@@ -31,7 +33,7 @@ def split(observation: Mapping[str, tf.Tensor]) -> tuple[Mapping[str, tf.Tensor]
 class GraphDqnAgent(dqn_agent.DqnAgent):  # type: ignore[misc]
     """`train(experience)` learns from own play: a dictionary of n-step transitions with
     `observation`, `next` (dictionaries), `action`, `reward` and `discount`; `learn(batch)` from
-    labelled situations (`dataset.Situations.batch`)."""
+    labelled situations (`dataset.Sampler.batch`)."""
 
     def __init__(
         self,
@@ -65,8 +67,13 @@ class GraphDqnAgent(dqn_agent.DqnAgent):  # type: ignore[misc]
         )
         self._settings = settings
 
-    def labelled_loss(self, batch: Mapping[str, tf.Tensor], network: GraphNetwork) -> tf.Tensor:
-        """The loss on a batch of labelled situations."""
+    def labelled_loss(self, batch: Labelled, network: GraphNetwork) -> tf.Tensor:
+        """The mean loss over the labelled situations of a batch."""
+        rows = [tf.cast(tf.shape(part["mask"])[0], tf.float32) for part in batch]
+        each = [self._part_loss(part, network) for part in batch]
+        return sum(loss * of for loss, of in zip(each, rows, strict=True)) / sum(rows)
+
+    def _part_loss(self, batch: Mapping[str, tf.Tensor], network: GraphNetwork) -> tf.Tensor:
         settings = self._settings
         inputs = {name: batch[name] for name in batch if name not in ("target", "best")}
         values, _ = network(inputs, training=True)
@@ -76,7 +83,7 @@ class GraphDqnAgent(dqn_agent.DqnAgent):  # type: ignore[misc]
         )
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def learn(self, batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def learn(self, batch: Labelled) -> tf.Tensor:
         """One gradient step on labelled situations; returns the loss."""
         with tf.GradientTape() as tape:
             loss = self.labelled_loss(batch, self._q_network)
@@ -84,9 +91,7 @@ class GraphDqnAgent(dqn_agent.DqnAgent):  # type: ignore[misc]
         return loss
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def train_on_both(
-        self, experience: Any, batch: Mapping[str, tf.Tensor], teacher: GraphNetwork
-    ) -> tf.Tensor:
+    def train_on_both(self, experience: Any, batch: Labelled, teacher: GraphNetwork) -> tf.Tensor:
         """One gradient step on own play and labelled situations together; returns the loss.
 
         `teacher` shares the variables, and takes situations that bring their own adjacency."""

@@ -43,8 +43,8 @@ from ..network import compress
 
 Array = NDArray[Any]
 Batch = dict[str, Array]
-SIZES = (16, 24, 32, 48, 64, 128)
-"""Situations of a batch come from levels of one class of sizes, so that little is padded."""
+FUNCTIONS, FACTS = (16, 24, 32, 48, 64, 128), (12, 16, 24, 32, 48, 192)
+"""Bounds of the classes of sizes: situations padded to one shape come from levels of one class."""
 STANDARD_LIMITS = (1, 1, 1, 0, 1, 0, 0)
 """No budget, no deadline, all resources free; only cost matters."""
 BEST = 1e-4
@@ -184,34 +184,38 @@ def load(folder: Path, split: str, limit: int | None = None) -> Situations:
 class Sampler:
     """The batch of every step: the same for the same seed and step, whatever came before.
 
-    Levels with failures (their kind says so) fill their share of a batch; the rest comes from one
-    class of sizes, drawn by its number of situations."""
+    A batch has up to two parts, each padded to its own shape: situations of one class of sizes,
+    drawn by its number of situations, and the share of levels with failures (by their kind)."""
 
     def __init__(self, situations: Situations, size: int, failures: float, seed: int) -> None:
         self._situations, self._seed = situations, seed
-        sizes = np.array([len(graph.structure.cost) for graph in situations.graphs])
         hidden = np.array([graph.kind == "failures" for graph in situations.graphs])
+        classes = [
+            np.searchsorted(FUNCTIONS, [len(graph.structure.cost) for graph in situations.graphs]),
+            np.searchsorted(FACTS, [len(graph.structure.goal) for graph in situations.graphs]),
+        ]
+        of_class = (classes[0] * len(FACTS) + classes[1])[situations.level]
         of_hidden = hidden[situations.level]
-        classes = np.searchsorted(SIZES, sizes)[situations.level]
         self._hidden = np.flatnonzero(of_hidden)
-        plain = [np.flatnonzero(~of_hidden & (classes == at)) for at in range(len(SIZES))]
-        self._plain = [rows for rows in plain if len(rows)]
+        self._plain = [
+            np.flatnonzero(~of_hidden & (of_class == at)) for at in np.unique(of_class[~of_hidden])
+        ]
         counts = np.array([len(rows) for rows in self._plain], float)
         self._chances = counts / counts.sum() if len(counts) else counts
         from_hidden = round(size * failures) if len(self._hidden) else 0
         self._from_hidden = from_hidden if self._plain else size
         self._from_plain = size - self._from_hidden
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, from 0."""
+    def batch(self, step: int) -> tuple[Batch, ...]:
+        """The parts of a step's batch, from 0."""
         draw = np.random.default_rng([self._seed, step])
-        rows: list[int] = []
-        if self._from_hidden:
-            rows += draw.choice(self._hidden, self._from_hidden).tolist()
+        parts = []
         if self._from_plain:
             chosen = self._plain[draw.choice(len(self._plain), p=self._chances)]
-            rows += draw.choice(chosen, self._from_plain).tolist()
-        return self._situations.batch(rows)
+            parts.append(draw.choice(chosen, self._from_plain))
+        if self._from_hidden:
+            parts.append(draw.choice(self._hidden, self._from_hidden))
+        return tuple(self._situations.batch(rows.tolist()) for rows in parts)
 
 
 def _graphs(arrays: dict[str, Array]) -> Iterator[Graph]:

@@ -15,9 +15,12 @@ import tensorflow as tf
 from tf_agents.networks import network as tf_network
 
 from ..encode import Features, Moment, Structure, features
-from ..network import CLAMP, EPSILON, HALF, Weights, shapes
+from ..network import CLAMP, EPSILON, HALF, HIDDEN, WIDTH, Weights, shapes
 
 tnp = tf.experimental.numpy
+MEAN = np.full((WIDTH, 1), 1 / WIDTH, np.float32)
+CENTRE = np.eye(WIDTH, dtype=np.float32) - MEAN
+"""The mean over a node's channels, and what subtracts it, as products: reductions are slower."""
 Observation = Mapping[str, tf.Tensor]
 
 
@@ -117,10 +120,11 @@ class GraphNetwork(tf_network.Network):  # type: ignore[misc]
     def _values(self, relations: tf.Tensor, inputs: Features, real: Any) -> tf.Tensor:
         shape = tf.shape(relations)
         b, n, f = shape[0], shape[2], shape[3]
-        there = tf.reshape(relations, [b, 3 * n, f])
-        back = tf.reshape(tf.transpose(relations, [0, 1, 3, 2]), [b, 3 * f, n])
+        there = tf.reshape(tf.transpose(relations, [0, 2, 1, 3]), [b, 3 * n, f])
+        back = tf.reshape(tf.transpose(relations, [0, 3, 1, 2]), [b, 3 * f, n])
         shares = [
-            1 / tf.maximum(tf.reduce_sum(side, axis=-1, keepdims=True), 1) for side in (there, back)
+            side / tf.maximum(tf.reduce_sum(side, axis=-1, keepdims=True), 1)
+            for side in (there, back)
         ]
         functions = self._embedded("functions", inputs.functions)
         facts = self._embedded("facts", inputs.facts)
@@ -136,7 +140,8 @@ class GraphNetwork(tf_network.Network):  # type: ignore[misc]
                 mask = mask[..., None]
                 pooled.append(tf.reduce_sum(nodes * mask, axis=1) / tf.reduce_sum(mask, axis=1))
                 pooled.append(tf.reduce_max(tf.where(mask > 0, nodes, -1e9), axis=1))
-            return at + 1, functions, facts, self._updated("globals", overall, pooled)
+            hidden = times(tf.concat(pooled, axis=-1), self._w["globals/1/w"])
+            return at + 1, functions, facts, self._updated("globals", overall, hidden)
 
         _, functions, facts, overall = tf.while_loop(
             lambda at, *_: at < self.rounds,
@@ -150,16 +155,21 @@ class GraphNetwork(tf_network.Network):  # type: ignore[misc]
         return tf.concat([calls_and_skips, self._perceptron("give_up", overall)], axis=-1)
 
     def _embedded(self, node: str, inputs: tf.Tensor) -> tf.Tensor:
-        return inputs @ self._w[f"{node}/embed/w"] + self._w[f"{node}/embed/b"]
+        return times(inputs, self._w[f"{node}/embed/w"]) + self._w[f"{node}/embed/b"]
 
     def _perceptron(
         self, name: str, inputs: tf.Tensor, shared: tf.Tensor | None = None
     ) -> tf.Tensor:
-        w, own = self._w, inputs.shape[-1]
-        hidden = tf.matmul(inputs, w[f"{name}/1/w"][:own]) + w[f"{name}/1/b"]
+        w, own = self._w[f"{name}/1/w"], inputs.shape[-1]
+        hidden = times(inputs, w[:own])
         if shared is not None:
-            hidden += tf.matmul(shared, w[f"{name}/1/w"][own:])
-        return tf.matmul(tf.nn.relu(hidden), w[f"{name}/2/w"]) + w[f"{name}/2/b"]
+            hidden += times(shared, w[own:])
+        return self._output(name, hidden)
+
+    def _output(self, name: str, hidden: tf.Tensor) -> tf.Tensor:
+        w = self._w
+        hidden = tf.nn.relu(tf.nn.bias_add(hidden, w[f"{name}/1/b"]))
+        return tf.nn.bias_add(times(hidden, w[f"{name}/2/w"]), w[f"{name}/2/b"])
 
     def _heard(
         self,
@@ -168,27 +178,37 @@ class GraphNetwork(tf_network.Network):  # type: ignore[misc]
         others: tf.Tensor,
         overall: tf.Tensor,
         adjacency: tf.Tensor,
-        share: tf.Tensor,
+        shares: tf.Tensor,
     ) -> tf.Tensor:
-        soft = tf.exp(tf.clip_by_value(others[..., HALF:], -CLAMP, CLAMP))
-        heard = tf.matmul(adjacency, tf.concat([others[..., :HALF], soft], axis=-1))
-        heard = tf.concat([heard[..., :HALF] * share, tf.math.log1p(heard[..., HALF:])], axis=-1)
-        if not self._messages:
-            heard = tf.zeros_like(heard)
-        return self._updated(node, own, [own, *tf.split(heard, 3, axis=1)], overall[:, None])
+        """The nodes of one side after hearing the other. Nothing is sliced or put together but
+        weights, as what the layers hear is far larger: each part has its own product."""
+        w = self._w[f"{node}/1/w"]
+        hidden = times(own, w[:WIDTH]) + times(overall, w[4 * WIDTH :])[:, None]
+        if self._messages:
+            mean, soft = tf.split(others, 2, axis=-1)
+            soft = tf.exp(tf.clip_by_value(soft, -CLAMP, CLAMP))
+            shape = tf.concat([tf.shape(own)[:-1], [3 * HALF]], axis=0)
+            mean = tf.reshape(tf.matmul(shares, mean), shape)
+            soft = tf.reshape(tf.math.log1p(tf.matmul(adjacency, soft)), shape)
+            heard = tf.reshape(w[WIDTH : 4 * WIDTH], [3, 2, HALF, HIDDEN])
+            hidden += times(mean, tf.reshape(heard[:, 0], [3 * HALF, HIDDEN]))
+            hidden += times(soft, tf.reshape(heard[:, 1], [3 * HALF, HIDDEN]))
+        return self._updated(node, own, hidden)
 
-    def _updated(
-        self,
-        node: str,
-        state: tf.Tensor,
-        inputs: list[tf.Tensor],
-        shared: tf.Tensor | None = None,
-    ) -> tf.Tensor:
-        state = state + self._perceptron(node, tf.concat(inputs, axis=-1), shared)
-        centred = state - tf.reduce_mean(state, axis=-1, keepdims=True)
-        variance = tf.reduce_mean(centred * centred, axis=-1, keepdims=True)
+    def _updated(self, node: str, state: tf.Tensor, hidden: tf.Tensor) -> tf.Tensor:
+        state = state + self._output(node, hidden)
+        centred = times(state, CENTRE)
+        variance = times(centred * centred, MEAN)
         normal = centred * tf.math.rsqrt(variance + EPSILON)
-        return normal * self._w[f"{node}/norm/gain"] + self._w[f"{node}/norm/bias"]
+        gained = normal * self._w[f"{node}/norm/gain"]
+        return tf.nn.bias_add(gained, self._w[f"{node}/norm/bias"])
+
+
+def times(inputs: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """[..., I] times [I, O], as one product of two matrices: the product of a batch of matrices
+    with one matrix, and above all its gradient, is several times slower on a CPU."""
+    shape = tf.concat([tf.shape(inputs)[:-1], [weights.shape[1]]], axis=0)
+    return tf.reshape(tf.matmul(tf.reshape(inputs, [-1, weights.shape[0]]), weights), shape)
 
 
 def initial(seed: int) -> Weights:

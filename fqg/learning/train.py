@@ -5,6 +5,7 @@ seed and step, so a first phase that was interrupted goes on from its last check
 had happened; a second phase, which is short, starts over from the end of the first.
 """
 
+import json
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from rich.progress import (
 from tf_agents.specs import array_spec, tensor_spec
 from tf_agents.trajectories import time_step as ts
 
+from ..evaluating.report import CURVES
 from ..level import Level
 from ..network import Network, Weights
 from .agent import GraphDqnAgent
@@ -59,7 +61,7 @@ def train(
         if levels and settings.own_steps:
             weights = _second_phase(settings, training, levels, weights)
         scores = score(_network(settings, weights), validation, settings.validation)
-        _report(scores, settings.steps + settings.own_steps)
+        _report(scores, settings.steps + settings.own_steps, folder)
     return weights, scores
 
 
@@ -81,7 +83,7 @@ def _first_phase(
         for step in range(begun, settings.steps):
             optimizer.learning_rate.assign(_rate(settings, step))
             network.rounds.assign(_rounds(settings, step))
-            losses.append(float(agent.learn(_tensors(sampler.batch(step)))))
+            losses.append(float(agent.learn(_parts(sampler.batch(step)))))
             advance()
             if (step + 1) % settings.every == 0 or step + 1 == settings.steps:
                 mean = float(np.mean(losses))
@@ -89,7 +91,7 @@ def _first_phase(
                 weights = network.weights_as_arrays()
                 scores = score(_network(settings, weights), validation, settings.validation)
                 tf.summary.scalar("loss/labels", mean, step + 1)
-                _report(scores, step + 1)
+                _report(scores, step + 1, folder)
                 note(_line(step + 1, mean, scores))
                 manager.save(checkpoint_number=step + 1)
     return network.weights_as_arrays()
@@ -118,7 +120,7 @@ def _second_phase(
     with _progress("own play", settings.own_steps, 0) as (advance, note):
         for step in range(settings.own_steps):
             own.play()
-            labelled = _tensors(sampler.batch(step))
+            labelled = _parts(sampler.batch(step))
             losses.append(
                 float(agent.train_on_both(own.sample(settings.batch // 2), labelled, teacher))
             )
@@ -177,9 +179,14 @@ def _tensors(batch: Batch) -> dict[str, tf.Tensor]:
     return {name: tf.constant(array) for name, array in batch.items()}
 
 
+def _parts(batch: Sequence[Batch]) -> tuple[dict[str, tf.Tensor], ...]:
+    return tuple(map(_tensors, batch))
+
+
 def _rate(settings: Settings, step: int) -> float:
     rising = min(1.0, (step + 1) / settings.warm_up)
-    return settings.rate * rising * (1 - step / settings.steps)
+    falling = max(0.0, 1 - step / settings.horizon)
+    return settings.rate * rising * falling * min(1.0, (settings.steps - step) / settings.cool_down)
 
 
 def _rounds(settings: Settings, step: int) -> int:
@@ -201,7 +208,11 @@ def _determinism(seed: int, threads: int) -> None:
         return
 
 
-def _report(scores: Scores, step: int) -> None:
+def _report(scores: Scores, step: int, folder: Path) -> None:
+    """For TensorBoard, and as a line of a file for our own report."""
+    row = {"step": step, "scores": {kind: found._asdict() for kind, found in scores.items()}}
+    with (folder / CURVES).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
     for kind, found in scores.items():
         tf.summary.scalar(f"solved/{kind}", found.solved, step)
         tf.summary.scalar(f"cost ratio/{kind}", found.ratio, step)

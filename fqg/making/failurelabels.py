@@ -8,6 +8,9 @@ of giving up, by the action's own: a hopeless retry is worse than to give up at 
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
+from itertools import islice
+from multiprocessing import Pool
 from random import Random
 
 import numpy as np
@@ -24,35 +27,54 @@ STATES = 3_000
 GAMES = 4
 ASTRAY = 0.3
 """The chance of a random action in these games."""
+AT_ONCE = 128
+"""Levels that several processes are given together."""
 
 
 def labelled_failures(
-    seeds: Iterable[int], discards: Counter[str], count: int = SITUATIONS
+    seeds: Iterable[int], discards: Counter[str], count: int = SITUATIONS, workers: int = 1
 ) -> Iterator[Labelled]:
-    """The labelled levels of these seeds; the reasons of those left out go to `discards`."""
+    """The labelled levels of these seeds, in their order; the reasons of those left out go to
+    `discards`. So many processes work at it."""
     seen: set[int] = set()
-    for seed in seeds:
-        level = make(seed, dials(seed))
-        found = canonical_hash(level)
-        if found in seen:
-            discards["repeated"] += 1
-            continue
-        seen.add(found)
-        try:
-            situations = _met(level, seed, count)
-        except TooLargeError:
+    for found in _in_order(seeds, count, workers):
+        if found is None:
             discards["too wide for exact labels"] += 1
-            continue
-        yield Labelled(
-            seed=seed,
-            kind="failures",
-            hash=found,
-            level=level,
-            states=tuple(situation.state for situation, _ in situations),
-            q=tuple(q for _, q in situations),
-            waived=tuple(situation.waived for situation, _ in situations),
-            tallies=tuple(situation.tallies for situation, _ in situations),
-        )
+        elif found.hash in seen:
+            discards["repeated"] += 1
+        else:
+            seen.add(found.hash)
+            yield found
+
+
+def _in_order(seeds: Iterable[int], count: int, workers: int) -> Iterator[Labelled | None]:
+    label = partial(_labelled, count=count)
+    if workers == 1:
+        yield from map(label, seeds)
+        return
+    waiting = iter(seeds)  # perhaps without end: a pool would take them all at once
+    with Pool(workers) as pool:
+        while some := list(islice(waiting, AT_ONCE)):
+            yield from pool.map(label, some, chunksize=4)
+
+
+def _labelled(seed: int, count: int) -> Labelled | None:
+    """The level of a seed with its labels; None if it is too wide."""
+    level = make(seed, dials(seed))
+    try:
+        situations = _met(level, seed, count)
+    except TooLargeError:
+        return None
+    return Labelled(
+        seed=seed,
+        kind="failures",
+        hash=canonical_hash(level),
+        level=level,
+        states=tuple(situation.state for situation, _ in situations),
+        q=tuple(q for _, q in situations),
+        waived=tuple(situation.waived for situation, _ in situations),
+        tallies=tuple(situation.tallies for situation, _ in situations),
+    )
 
 
 def dials(seed: int) -> Dials:

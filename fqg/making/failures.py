@@ -22,42 +22,45 @@ KINDS = (
     Chances(0.12, 0.30, 0.36, 0.22),
 )
 """Solid, shaky and poor functions."""
-COSTS = (1, 2, 3, 5)
 
 
 @dataclass(frozen=True)
 class Dials:
-    """What a level is like; shares are chances from 0 to 1."""
+    """What a level is like; shares are chances from 0 to 1.
 
-    works: tuple[int, int] = (2, 4)
+    The usual ones leave much to find out: few earlier calls, several ways at very different prices,
+    errors that mislead. There the best fixed rule costs a fifth more than best play; with more that
+    is known and fewer ways it would cost a twentieth more, which measures nothing."""
+
+    works: tuple[int, int] = (1, 3)
     """From, to."""
     needs: float = 0.85
     """A work but the first ones needs earlier ones."""
     joins: float = 0.3
     """It needs two."""
-    alternatives: tuple[float, float, float] = (0.35, 0.45, 0.2)
+    alternatives: tuple[float, float, float] = (0.1, 0.5, 0.4)
     """The chances of no, one and two alternatives of a work."""
-    detours: float = 0.25
+    detours: float = 0.5
     """A second way to a work's output."""
     optional: float = 0.35
     """A last work is optional."""
-    rate: tuple[float, float, float] = (0.3, 0.4, 0.3)
+    rate: tuple[float, float, float] = (0.3, 0.3, 0.4)
     """The shares of solid, shaky and poor functions."""
-    sure: float = 0.35
+    sure: float = 0.1
     """A function never fails."""
-    costs: tuple[int, ...] = COSTS
-    recovers: tuple[float, ...] = (0.5, 0.6, 0.7)
-    improves: tuple[float, ...] = (0.5, 0.6, 0.7)
-    misleads: tuple[float, ...] = (0.0, 0.1, 0.2, 0.3)
-    known: tuple[int, ...] = (0, 3, 8, 20)
+    costs: tuple[int, ...] = (1, 2, 4, 8)
+    recovers: tuple[float, ...] = (0.2, 0.5, 0.8)
+    improves: tuple[float, ...] = (0.2, 0.5, 0.8)
+    misleads: tuple[float, ...] = (0.0, 0.3, 0.6)
+    known: tuple[int, ...] = (0, 0, 2, 5)
     """Earlier calls that are shown."""
 
 
 USUAL = Dials()
 RATES: dict[str, tuple[float, float, float]] = {
-    "low": (0.6, 0.3, 0.1),
-    "middle": (0.3, 0.4, 0.3),
-    "high": (0.1, 0.4, 0.5),
+    "low": (0.5, 0.3, 0.2),
+    "middle": (0.3, 0.3, 0.4),
+    "high": (0.1, 0.3, 0.6),
 }
 """Failure rates by name: for splits and for rules that are tuned per rate."""
 

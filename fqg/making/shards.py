@@ -4,6 +4,7 @@
 """
 
 import argparse
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count, islice
@@ -44,7 +45,7 @@ SPLITS = (
 """What the shipped policy learns from and is judged by. Those of `LARGE` are only for judging."""
 FAILURE_SPLITS = (
     Split("validation", 200, VALIDATION, LEARNING),
-    Split("train", 3_500, 0, LEARNING),
+    Split("train", 1_000, 0, LEARNING),
     Split("test", 500, TEST, LEARNING),
 )
 """The same of levels with failures, which have dials of their own."""
@@ -62,13 +63,13 @@ def make_split(folder: Path, split: Split, seen: set[int]) -> Iterator[Maker]:
         yield maker
 
 
-def make_failures(folder: Path, split: Split) -> Iterator[Counter[str]]:
+def make_failures(folder: Path, split: Split, workers: int = 1) -> Iterator[Counter[str]]:
     """Writes the shards of levels with failures of a split, yielding what was left out so far.
 
     They are numbered from FAILURES, so that they stand beside the others of their split."""
     discards: Counter[str] = Counter()
     folder.mkdir(parents=True, exist_ok=True)
-    levels = labelled_failures(count(split.first_seed), discards)
+    levels = labelled_failures(count(split.first_seed), discards, workers=workers)
     for number, done in enumerate(range(0, split.levels, FAILURE_SHARD), FAILURES):
         _write(folder, split.name, number, islice(levels, min(FAILURE_SHARD, split.levels - done)))
         yield discards
@@ -150,7 +151,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.failures:
         for split in FAILURE_SPLITS:
-            for discards in make_failures(options.folder, split):
+            for discards in make_failures(options.folder, split, os.cpu_count() or 1):
                 print(split.name, "failures, discarded:", dict(discards), flush=True)
         return
     seen: set[int] = set()

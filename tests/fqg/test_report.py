@@ -1,11 +1,16 @@
 """The report is one page that needs nothing else, and tells of every player what was measured."""
 
+import json
 from html.parser import HTMLParser
+from pathlib import Path
 
+from symphony.fqg.baselines.best import Exact
+from symphony.fqg.baselines.rule import fixed
 from symphony.fqg.baselines.simple import Greedy, Random
 from symphony.fqg.evaluating.evaluate import play_all
-from symphony.fqg.evaluating.report import html, profile
+from symphony.fqg.evaluating.report import CURVES, html, profile
 from symphony.fqg.level import Function, Level
+from symphony.fqg.making.failures import Dials, make
 
 CHAIN = Level(
     id="chain",
@@ -44,6 +49,32 @@ def test_every_player_has_its_row_and_nothing_is_loaded() -> None:
 
     assert page.loads == []
     assert {"greedy <1>", "random", "chains & more", "one level", "100.0%"} <= set(page.texts)
+
+
+def test_where_functions_fail_it_tells_of_rates_and_of_the_gap() -> None:
+    levels = [make(seed, Dials(works=(1, 2), misleads=(0.0,))) for seed in range(8)]
+    players = {"fixed": fixed(), "exact": Exact(), "random": Random()}
+    played = {name: play_all(player, levels, 40) for name, player in players.items()}
+
+    page = Page(html({"failures": played}))
+
+    titles = {"by failure rate: recovered", "by failure rate: cost", "over 0.45", "closed"}
+    assert titles <= set(page.texts)
+    after = page.texts[page.texts.index("closed") :]
+    assert [after[after.index(name) + 1] for name in ("fixed", "exact")] == ["0.0%", "100.0%"]
+
+
+def test_a_training_shows_how_its_validation_went(tmp_path: Path) -> None:
+    rows = [
+        {"step": step, "scores": {"all": {"levels": 5, "solved": 0.9, "ratio": 1.2}}}
+        for step in (100, 200, 200)
+    ]
+    (tmp_path / CURVES).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    page = html({}, training=tmp_path)
+
+    assert f"training, by gradient steps ({tmp_path.name})" in page
+    assert page.count("<polyline") == 4
 
 
 def test_a_profile_rises_to_the_share_that_was_won() -> None:
