@@ -260,6 +260,7 @@ class TestCalls:
         flow = open_flow(caller, provider)
         other = plane.join("other", PROVIDES)  # a new provider revokes every flow
         plane.control.remove("provider")
+        assert caller.fence() == []  # from here on both are in force
         caller.say(wire.CALL, flow, 2, body=encode({}))
         head, _ = other.expect(wire.CALL, 2)
         assert head.options == {"cap": CAPABILITY}

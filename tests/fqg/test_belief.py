@@ -10,7 +10,7 @@ from symphony.fqg.baselines.best import Exact
 from symphony.fqg.evaluating.evaluate import play
 from symphony.fqg.failure import Chances, Error, Failure
 from symphony.fqg.level import Function, Level
-from symphony.fqg.making.failures import make
+from symphony.fqg.making.failures import Dials, make
 from symphony.fqg.solving.belief import Solver, TooLargeError
 
 
@@ -65,9 +65,10 @@ def test_illegal_actions_have_no_value_and_giving_up_its_price() -> None:
     assert call == 14  # a hopeless retry is worse than to give up at once
 
 
-@pytest.mark.parametrize("seed", [3, 6, 7, 20, 28])
+@pytest.mark.parametrize("seed", [2, 5, 8, 14, 30])
 def test_games_cost_on_average_what_the_solver_says(seed: int) -> None:
-    level = replace(make(seed), optimal_calls=100)  # long enough for all
+    small = make(seed, Dials(works=(1, 2), misleads=(0.0, 0.3)))
+    level = replace(small, optimal_calls=100)  # long enough for all
     expected = value(replace(level, optimal_cost=6.0))
     player = Exact()
     same = replace(level, optimal_cost=6.0)
