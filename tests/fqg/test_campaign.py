@@ -106,6 +106,11 @@ def test_a_level_that_is_not_there_is_bad_usage() -> None:
     )
 
 
+def _heed_interrupts() -> None:
+    """A shell's background jobs are born deaf to SIGINT; the tests may run in one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupt_leaves_cleanly() -> None:
     process = subprocess.Popen(
         COMMAND,
@@ -114,6 +119,7 @@ def test_an_interrupt_leaves_cleanly() -> None:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        preexec_fn=_heed_interrupts,
     )
     assert process.stdout is not None
     for line in process.stdout:
